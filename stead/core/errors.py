@@ -1,0 +1,206 @@
+"""Errors. The docstring of a class is its message: what happened, why, what to do.
+
+``status`` is the HTTP status the gateway answers with, ``kind`` the ``type`` in
+the OpenAI error shape, ``failure`` the class that decides about another try.
+"""
+
+from __future__ import annotations
+
+import inspect
+
+from stead.core.states import Failure
+
+
+class SteadError(Exception):
+    """Something in stead went wrong."""
+
+    status = 500
+    kind = "server_error"
+    code = "internal"
+    failure = Failure.CODE
+
+    def __init__(self, message: str = "", *, param: str | None = None, **details: object) -> None:
+        text = message or inspect.cleandoc(type(self).__doc__ or "").format(**details)
+        super().__init__(text)
+        self.message = text
+        self.param = param
+        self.details = details
+
+    def as_dict(self) -> dict[str, object]:
+        """The error as the OpenAI API shapes it."""
+        return {
+            "error": {
+                "message": self.message,
+                "type": self.kind,
+                "param": self.param,
+                "code": self.code,
+            }
+        }
+
+
+class BadRequest(SteadError):
+    """The request is not valid: {why}"""
+
+    status = 400
+    kind = "invalid_request_error"
+    code = "bad_request"
+    failure = Failure.SCHEMA
+
+
+class TooLarge(BadRequest):
+    """The request body is larger than the {limit} bytes allowed (gateway.max_body_mb)."""
+
+    status = 413
+    code = "body_too_large"
+
+
+class WrongKey(SteadError):
+    """That key is not known here. The owner's key is printed by `stead key`."""
+
+    status = 401
+    kind = "authentication_error"
+    code = "invalid_api_key"
+    failure = Failure.AUTH
+
+
+class Forbidden(SteadError):
+    """That key may not do this: {why}"""
+
+    status = 403
+    kind = "permission_error"
+    code = "forbidden"
+    failure = Failure.AUTH
+
+
+class NotFound(SteadError):
+    """There is no {what}."""
+
+    status = 404
+    kind = "invalid_request_error"
+    code = "not_found"
+    failure = Failure.SCHEMA
+
+
+class UnknownModel(NotFound):
+    """There is no model named {model!r} here. There are: {known}."""
+
+    code = "model_not_found"
+
+
+class StaleEpoch(SteadError):
+    """Job {job_id} is no longer yours at epoch {epoch}; stop working on it."""
+
+    status = 409
+    kind = "conflict_error"
+    code = "stale_epoch"
+    failure = Failure.CODE
+
+
+class WrongState(SteadError):
+    """Job {job_id} is {state}; that cannot be done to it now."""
+
+    status = 409
+    kind = "conflict_error"
+    code = "wrong_state"
+
+
+class OverBudget(SteadError):
+    """The budget is used up: {why}. Raise it under [budget] in stead.toml, or wait for tomorrow."""
+
+    status = 429
+    kind = "insufficient_quota"
+    code = "over_budget"
+    failure = Failure.BUDGET
+
+
+class ModelNotReady(SteadError):
+    """The model is not ready yet: {why}"""
+
+    status = 503
+    kind = "server_error"
+    code = "model_not_ready"
+    failure = Failure.UNAVAILABLE
+
+
+class BackendFailed(SteadError):
+    """The model server {backend} did not answer: {why}"""
+
+    status = 502
+    kind = "server_error"
+    code = "backend_failed"
+    failure = Failure.NETWORK
+
+
+class ModelRefused(SteadError):
+    """The model door answered {status}: {why}"""
+
+    status = 502
+    kind = "server_error"
+    code = "model_refused"
+
+
+class LimitReached(SteadError):
+    """The limit on {what} was reached ({used} of {limit}); raise it under [limits] in stead.toml."""
+
+    status = 422
+    kind = "invalid_request_error"
+    code = "limit_reached"
+    failure = Failure.LIMIT
+
+
+class OutcomeUnknown(SteadError):
+    """Step {seq} ({name}) was under way when its worker died, so whether it happened is not known."""
+
+    code = "outcome_unknown"
+    failure = Failure.UNKNOWN_OUTCOME
+
+
+class GatewayAway(SteadError):
+    """The gateway at {url} cannot be reached: {why}"""
+
+    status = 503
+    code = "gateway_away"
+    failure = Failure.NETWORK
+
+
+class StoreUnusable(SteadError):
+    """The database {path} cannot be used: {why}"""
+
+    status = 503
+    code = "store_unusable"
+    failure = Failure.UNAVAILABLE
+
+
+class NewerSchema(StoreUnusable):
+    """The database {path} was written by a newer stead (schema {found}, this program knows {known}).
+    Nothing was changed. Install the newer stead, or restore the copy taken before its upgrade."""
+
+    code = "newer_schema"
+
+
+class ConfigError(SteadError):
+    """stead.toml is not valid: {why}"""
+
+    status = 422
+    code = "config"
+    failure = Failure.SCHEMA
+
+
+class HomeUnusable(SteadError):
+    """The home directory {path} cannot be used: {why}"""
+
+    code = "home"
+
+
+class PortTaken(SteadError):
+    """{address} is already in use, perhaps by another stead.
+    See who has it with `stead status`, or set another `listen` in stead.toml."""
+
+    code = "port_taken"
+
+
+class OpenDoor(SteadError):
+    """Refusing to listen on {address}: that is beyond this machine, and you have set no key.
+    Set `key_file` under [gateway] in stead.toml (make one with `stead key new FILE`), or listen on 127.0.0.1."""
+
+    code = "open_door"

@@ -1,0 +1,156 @@
+"""The node protocol: what a node says to the gateway and what it is answered.
+
+JSON over HTTP, always opened by the node. Every write carries ``(job id,
+epoch)``; a stale one is answered 409 and the node stops that work. Every report
+has an ``id``; the gateway answers a repeat with what it answered before.
+
+==============================  ==========================================
+``POST /node/v1/hello``         once at start, after the spool was sent
+``POST /node/v1/claim``         long-polls; same ``request_id``, same job
+``POST /node/v1/heartbeat``     at most every third of the lease
+``POST /node/v1/events``        in order, with sequence numbers, batched
+``POST /node/v1/finish``        the end of an attempt
+==============================  ==========================================
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from stead.core.nouns import Limits, ModelProfile, Step, Trouble, Turn, Usage
+
+
+@dataclass(slots=True)
+class Hello:
+    """A node has started. ``boot`` is new at each start of its process: jobs that an
+    earlier boot of the same node still holds are taken back at once as crashed."""
+
+    boot: str
+    labels: list[str] = field(default_factory=list)
+    version: str = ""
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class HelloReply:
+    node_id: str
+    name: str
+    lease_ms: int
+    version: str = ""
+
+
+@dataclass(slots=True)
+class Claim:
+    """``lanes`` in the order wanted; ``wait_s`` how long the gateway may hold the call."""
+
+    request_id: str
+    boot: str
+    lanes: list[str] = field(default_factory=lambda: ["chat", "background"])
+    labels: list[str] = field(default_factory=list)
+    wait_s: float = 25.0
+
+
+@dataclass(slots=True)
+class ClaimedJob:
+    """Everything a worker needs to run a job, or to resume it."""
+
+    id: str
+    epoch: int
+    kind: str
+    lane: str
+    payload: dict[str, Any]
+    lease_ms: int
+    key: str
+    """Opens the model door for this job at this epoch, and nothing else."""
+    session: str | None = None
+    history: list[Turn] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
+    profile: ModelProfile = field(default_factory=lambda: ModelProfile(name=""))
+    limits: Limits = field(default_factory=Limits)
+    tries: int = 0
+    crashes: int = 0
+    age_ms: int = 0
+    """How long ago its first attempt began; the wall-time limit counts from there."""
+
+
+@dataclass(slots=True)
+class ClaimReply:
+    job: ClaimedJob | None = None
+
+
+@dataclass(slots=True)
+class Held:
+    """A job a worker believes to hold."""
+
+    job_id: str
+    epoch: int
+
+
+@dataclass(slots=True)
+class Heartbeat:
+    boot: str
+    jobs: list[Held] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class HeartbeatReply:
+    cancel: list[str] = field(default_factory=list)
+    """Jobs the owner wants stopped."""
+    lost: list[str] = field(default_factory=list)
+    """Jobs that are no longer this worker's."""
+    lease_ms: int = 0
+
+
+@dataclass(slots=True)
+class Event:
+    """Something that happened in a job. ``seq`` counts from 1 in each epoch.
+
+    =========  ==============================================================
+    ``token``  ``text``: more of the answer
+    ``step``   ``step``: a journal entry (intent or outcome); durable
+    ``tool``   ``text``: one line on what a tool is doing or found
+    ``note``   ``text``: something the owner should know (waiting for a model)
+    =========  ==============================================================
+    """
+
+    seq: int
+    type: str
+    text: str = ""
+    step: Step | None = None
+
+
+@dataclass(slots=True)
+class Events:
+    id: str
+    job_id: str
+    epoch: int
+    events: list[Event] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class EventsReply:
+    ok: bool = True
+    cancel: bool = False
+
+
+@dataclass(slots=True)
+class Finish:
+    """The end of an attempt: ``done``, ``failed``, ``waiting`` or ``cancelled``."""
+
+    id: str
+    job_id: str
+    epoch: int
+    outcome: str
+    text: str = ""
+    trouble: Trouble | None = None
+    usage: Usage = field(default_factory=Usage)
+    waiting_for: str = ""
+    """With ``waiting``: the question to the owner, in words."""
+    worked_ms: int = 0
+
+
+@dataclass(slots=True)
+class FinishReply:
+    state: str
+    """The state the job is in now."""
