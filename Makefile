@@ -1,0 +1,58 @@
+# Two commands matter: `make up` and `make test`. Needed: python3 (3.11+), make, git.
+PYTHON ?= python3
+VENV   := .venv
+PIP    := $(VENV)/bin/python -m pip --disable-pip-version-check --quiet install
+LOCKED := --require-hashes --no-deps
+UV     ?= uv
+SOURCES := stead tests scripts $(wildcard bench)
+
+.DEFAULT_GOAL := help
+.PHONY: help up test bench fmt lock clean
+
+help:  ## This list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile
+
+up: $(VENV)/.run  ## Start gateway and node in the foreground; options: make up ARGS="--offline"
+	@exec $(VENV)/bin/stead up $(ARGS)
+
+test: $(VENV)/.dev  ## Everything CI runs
+	$(VENV)/bin/ruff check $(SOURCES)
+	$(VENV)/bin/ruff format --check $(SOURCES)
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports --no-logo
+	$(VENV)/bin/python scripts/check_sizes.py
+	$(VENV)/bin/python -m pytest $(ARGS)
+
+bench: $(VENV)/.dev  ## Measure; prints the figures
+	$(VENV)/bin/python -m bench $(ARGS)
+
+fmt: $(VENV)/.dev  ## Put the code in shape
+	$(VENV)/bin/ruff check --fix $(SOURCES)
+	$(VENV)/bin/ruff format $(SOURCES)
+
+lock:  ## Remake the lock files (needs uv); names, versions and hashes only
+	@$(PYTHON) scripts/lock.py $(UV)
+
+clean:  ## Remove the environment and what the tools left
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --- the environment; a stamp file per layer, so that a second call does nothing ---
+
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "stead needs Python 3.11 or newer; $(PYTHON) is older. Try: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || \
+	  { echo "Python could not make an environment; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	@touch $@
+
+$(VENV)/.run: $(VENV)/.made requirements/build.lock requirements/run.lock requirements/local.lock pyproject.toml
+	@echo "Installing what stead needs into $(VENV) (once) ..."
+	@$(PIP) $(LOCKED) -r requirements/build.lock -r requirements/run.lock -r requirements/local.lock
+	@$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run requirements/dev.lock
+	@echo "Installing what the tests need into $(VENV) (once) ..."
+	@$(PIP) $(LOCKED) -r requirements/dev.lock
+	@touch $@
