@@ -43,10 +43,8 @@ def hidden_imports(tree: ast.AST, lines: list[str]) -> Iterator[int]:
                 inside.add(node.lineno)
     excused: set[int] = set()
     for number in sorted(inside):
-        own, above = lines[number - 1], lines[number - 2] if number > 1 else ""
-        if "late" in own.partition("#")[2] or "late" in above.partition("#")[2]:
-            excused.add(number)
-        elif number - 1 in excused:
+        near = lines[max(0, number - 2) : number]
+        if number - 1 in excused or any("late" in line.partition("#")[2] for line in near):
             excused.add(number)
         else:
             yield number

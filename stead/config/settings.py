@@ -1,8 +1,7 @@
-"""Every setting, once: its name, type, default and help. The only reader of the environment.
+"""Every setting, once: its name, type, default and help.
 
-The home directory holds one ``stead.toml``; an unknown key, a wrong type or an
-impossible value stops the start with the path of the key. After loading the
-configuration is frozen.
+To add one, add a line here; the starter file, the checks of names and types, the
+documentation and `stead config` follow from it.
 """
 
 from __future__ import annotations
@@ -13,16 +12,16 @@ import msgspec
 from msgspec import Meta
 
 
-def _help(text: str, **constraints: int | float) -> Meta:
-    return Meta(description=text, **constraints)  # type: ignore[arg-type]
+def _help(text: str, *, gt: float | None = None, ge: float | None = None) -> Meta:
+    return Meta(description=text, ge=ge) if gt is None else Meta(description=text, gt=gt)
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A table of stead.toml."""
 
 
-class GatewaySection(Section):
-    key_file: Annotated[str, _help("Owner's key; empty: secrets/owner.key, made at first start")] = ""
+class GatewaySection(Section, frozen=True):
+    key_file: Annotated[str, _help("Owner's key; empty: secrets/owner.key, made at start")] = ""
     max_body_mb: Annotated[float, _help("Largest request body accepted", gt=0)] = 16.0
     answer_wait_s: Annotated[
         float, _help("How long /v1/chat/completions waits for an answer of the agent", gt=0)
@@ -30,38 +29,42 @@ class GatewaySection(Section):
     light_slots: Annotated[int, _help("Light answers the gateway works on at once", ge=0)] = 2
 
 
-class NodeSection(Section):
+class NodeSection(Section, frozen=True):
     gateway: Annotated[str, _help("URL of the gateway; empty: the one on this machine")] = ""
     key_file: Annotated[str, _help("This node's key; empty: secrets/node.key")] = ""
     name: Annotated[str, _help("Name of this node; empty: the host's name")] = ""
     labels: Annotated[list[str], _help("What this node can do beyond the ordinary")] = []
     slots: Annotated[int, _help("Jobs at once", ge=1)] = 3
     chat_slots: Annotated[int, _help("Of these, kept free for the owner's chat", ge=0)] = 1
-    away_after_s: Annotated[
-        float, _help("A node silent for this long counts as away", gt=0)
-    ] = 15.0
+    away_after_s: Annotated[float, _help("A node silent for this long counts as away", gt=0)] = 15.0
 
 
-class QueueSection(Section):
-    lease_s: Annotated[float, _help("A job whose worker is silent this long is taken back", ge=1)] = 30.0
+class QueueSection(Section, frozen=True):
+    lease_s: Annotated[
+        float, _help("A job is taken back when its worker is silent so long", ge=1)
+    ] = 30.0
     max_tries: Annotated[int, _help("Failures a job may report before it is dead", ge=1)] = 3
     max_crashes: Annotated[int, _help("Workers a job may take down before it is dead", ge=1)] = 5
     backoff_s: Annotated[float, _help("Wait before the second try; doubles each time", ge=0)] = 2.0
     backoff_max_s: Annotated[float, _help("Longest wait between tries", ge=0)] = 300.0
 
 
-class ModelSection(Section):
-    main: Annotated[str, _help("Model of the agent; auto: the local one that fits this machine")] = "auto"
+class ModelSection(Section, frozen=True):
+    main: Annotated[
+        str, _help("Model of the agent; auto: the local one that fits this machine")
+    ] = "auto"
     light: Annotated[str, _help("Model for light answers in the gateway")] = "auto"
     local: Annotated[
         str, _help("Local model to run: auto, off, scripted, a catalogue name or a .gguf path")
     ] = "auto"
     context: Annotated[int, _help("Context window of the local model, in tokens", ge=512)] = 8192
     threads: Annotated[int, _help("Threads of the local model; 0: all cores", ge=0)] = 0
-    wait_s: Annotated[float, _help("How long a call waits for a model that is loading", gt=0)] = 1800.0
+    wait_s: Annotated[float, _help("How long a call waits for a model that is loading", gt=0)] = (
+        1800.0
+    )
 
 
-class BackendModel(Section):
+class BackendModel(Section, frozen=True):
     name: Annotated[str, _help("The model's name at the backend")]
     alias: Annotated[str, _help("Its name in stead; empty: the same")] = ""
     tools: Annotated[Literal["native", "schema", "none"], _help("How it chooses tools")] = "native"
@@ -74,15 +77,19 @@ class BackendModel(Section):
     usd_per_mtok_out: Annotated[float, _help("Price of a million answer tokens", ge=0)] = 0.0
 
 
-class BackendSection(Section):
+class BackendSection(Section, frozen=True):
     name: Annotated[str, _help("Name of the backend")]
-    url: Annotated[str, _help("Base URL of an OpenAI-compatible API, ending before /chat/completions")]
+    url: Annotated[
+        str, _help("Base URL of an OpenAI-compatible API, ending before /chat/completions")
+    ]
     key_file: Annotated[str, _help("File with its key; relative to the home directory")] = ""
     models: list[BackendModel] = []
-    timeout_s: Annotated[float, _help("Longest silence of the backend while it answers", gt=0)] = 300.0
+    timeout_s: Annotated[float, _help("Longest silence of the backend while it answers", gt=0)] = (
+        300.0
+    )
 
 
-class RouteSection(Section):
+class RouteSection(Section, frozen=True):
     """One routing rule; the first that matches decides. Every condition given must hold."""
 
     name: Annotated[str, _help("Shown by `stead why`")]
@@ -96,7 +103,7 @@ class RouteSection(Section):
     needs: Annotated[list[str], _help("Labels the node must carry")] = []
 
 
-class LimitsSection(Section):
+class LimitsSection(Section, frozen=True):
     steps: Annotated[int, _help("Model and tool calls in one job", ge=1)] = 20
     tokens: Annotated[int, _help("Tokens in one job", ge=1)] = 200_000
     usd: Annotated[float, _help("Money for one job", ge=0)] = 1.0
@@ -104,20 +111,20 @@ class LimitsSection(Section):
     answer_tokens: Annotated[int, _help("Tokens one model call may write", ge=16)] = 1024
 
 
-class BudgetSection(Section):
+class BudgetSection(Section, frozen=True):
     daily_usd: Annotated[float, _help("Money for model calls in a day (UTC)", ge=0)] = 5.0
     chat_reserve_usd: Annotated[
         float, _help("Part of it that background work never touches", ge=0)
     ] = 1.0
 
 
-class LogSection(Section):
+class LogSection(Section, frozen=True):
     level: Literal["debug", "info", "warning", "error"] = "info"
     max_mb: Annotated[float, _help("A log file is turned over at this size", gt=0)] = 20.0
     keep: Annotated[int, _help("Old log files kept", ge=0)] = 5
 
 
-class Settings(Section):
+class Settings(Section, frozen=True):
     listen: Annotated[str, _help("Address and port of the gateway")] = "127.0.0.1:7832"
     offline: Annotated[bool, _help("Never touch the network beyond this machine")] = False
     gateway: GatewaySection = GatewaySection()

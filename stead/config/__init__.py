@@ -1,0 +1,52 @@
+"""Every setting, once; the only room that reads the environment.
+
+``load`` reads and checks, ``prepare_home`` makes the home directory, ``edit``
+changes one value of stead.toml.
+"""
+
+from stead.config.checks import parse_listen
+from stead.config.describe import Setting, as_toml, describe, starter
+from stead.config.edit import edit, prepare_home, value_of
+from stead.config.loading import DEFAULT, Loaded, home_dir, load, no_color
+from stead.config.settings import (
+    BackendModel,
+    BackendSection,
+    BudgetSection,
+    GatewaySection,
+    LimitsSection,
+    LogSection,
+    ModelSection,
+    NodeSection,
+    QueueSection,
+    RouteSection,
+    Section,
+    Settings,
+)
+
+__all__ = [
+    "DEFAULT",
+    "BackendModel",
+    "BackendSection",
+    "BudgetSection",
+    "GatewaySection",
+    "LimitsSection",
+    "Loaded",
+    "LogSection",
+    "ModelSection",
+    "NodeSection",
+    "QueueSection",
+    "RouteSection",
+    "Section",
+    "Setting",
+    "Settings",
+    "as_toml",
+    "describe",
+    "edit",
+    "home_dir",
+    "load",
+    "no_color",
+    "parse_listen",
+    "prepare_home",
+    "starter",
+    "value_of",
+]

@@ -1,0 +1,188 @@
+"""Checking the configuration: unknown keys, wrong types, values that cannot be.
+
+Every fault names the path of its key (``node.slots``, ``backend[0].url``).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from stead.config.describe import describe, section_in
+from stead.config.settings import BackendSection, RouteSection, Section, Settings
+from stead.core.errors import ConfigError
+
+#: Names that mean something else where a model is asked for.
+_RESERVED = frozenset({"main", "light", "auto", "stead"})
+
+
+def checked(raw: dict[str, Any], lines: Mapping[str, int]) -> Settings:
+    """The settings in ``raw``. Raises ``ConfigError`` with every fault that was found."""
+    faults = list(_unknown(raw, Settings, ""))
+    settings = None
+    if not faults:
+        try:
+            settings = msgspec.convert(raw, Settings)
+        except msgspec.ValidationError as error:
+            faults = [_fault(error)]
+        else:
+            faults = list(_crosschecks(settings))
+    if faults:
+        path = faults[0][0]
+        raise ConfigError(why="; ".join(_placed(*fault, lines) for fault in faults), param=path)
+    assert settings is not None
+    return settings
+
+
+def _placed(path: str, text: str, lines: Mapping[str, int]) -> str:
+    return f"{path} (line {lines[path]}): {text}" if path in lines else f"{path}: {text}"
+
+
+def _fault(error: msgspec.ValidationError) -> tuple[str, str]:
+    text, _, place = str(error).rpartition(" - at `$.")
+    path = place.rstrip("`") if text else ""
+    text = text or str(error)
+    if missing := re.match(r"Object missing required field `(.+?)`", text):
+        return f"{path}.{missing[1]}" if path else missing[1], "is missing"
+    words = {"`object`": "a table", "`array`": "a list", "`str`": "text", "`int`": "a whole number"}
+    words |= {"`float`": "a number", "`bool`": "true or false", "`null`": "nothing"}
+    for type_, word in words.items():
+        text = text.replace(type_, word)
+    return path, text[:1].lower() + text[1:]
+
+
+def _unknown(raw: Mapping[str, Any], cls: type[Section], at: str) -> Iterator[tuple[str, str]]:
+    """Keys that no setting has, each with the nearest that there is."""
+    known = {setting.name: setting.type for setting in msgspec.structs.fields(cls)}
+    for key, value in raw.items():
+        path = f"{at}.{key}" if at else key
+        if key not in known:
+            near = _nearest(key, path, at, known)
+            yield path, "there is no such setting" + (f"; did you mean {near}?" if near else "")
+            continue
+        inner = section_in(known[key])
+        if inner is None:
+            continue
+        if isinstance(value, dict):
+            yield from _unknown(value, inner, path)
+        elif isinstance(value, list):
+            for index, item in enumerate(value):
+                if isinstance(item, dict):
+                    yield from _unknown(item, inner, f"{path}[{index}]")
+
+
+def _nearest(key: str, path: str, at: str, known: Mapping[str, object]) -> str:
+    import difflib  # late: only for the message of an error
+
+    if found := difflib.get_close_matches(key, known, n=1):
+        return f"{at}.{found[0]}" if at else found[0]
+    everywhere = [setting.path for setting in describe()]
+    same = [other for other in everywhere if other.rpartition(".")[2] == key]
+    return (same or difflib.get_close_matches(path, everywhere, n=1) or [""])[0]
+
+
+def check_listen(listen: str, where: str) -> None:
+    """Raise ``ConfigError`` unless ``listen`` is an address; ``where`` says whose it is."""
+    try:
+        parse_listen(listen)
+    except ValueError as error:
+        raise ConfigError(
+            f"{where}: {listen!r} is not an address: {error}", param="listen"
+        ) from None
+
+
+def _crosschecks(settings: Settings) -> Iterator[tuple[str, str]]:
+    """What the types alone cannot say."""
+    try:
+        parse_listen(settings.listen)
+    except ValueError as error:
+        yield "listen", f"{settings.listen!r} is not an address: {error}"
+    node, queue, budget = settings.node, settings.queue, settings.budget
+    if node.chat_slots >= node.slots:
+        yield (
+            "node.chat_slots",
+            f"{node.chat_slots} must be smaller than node.slots ({node.slots}), "
+            "or background work would never run",
+        )
+    if node.gateway and not _is_url(node.gateway):
+        yield "node.gateway", f"{node.gateway!r} is not a URL (http://... or https://...)"
+    yield from _bad_labels(node.labels, "node.labels")
+    if queue.backoff_max_s < queue.backoff_s:
+        yield "queue.backoff_max_s", f"must not be smaller than queue.backoff_s ({queue.backoff_s})"
+    if budget.chat_reserve_usd > budget.daily_usd:
+        yield (
+            "budget.chat_reserve_usd",
+            f"must not be larger than budget.daily_usd ({budget.daily_usd})",
+        )
+    yield from _check_backends(settings.backend)
+    yield from _check_routes(settings.route)
+
+
+def _is_url(text: str) -> bool:
+    return re.match(r"https?://[^\s/]+", text) is not None
+
+
+def _bad_labels(labels: list[str], path: str) -> Iterator[tuple[str, str]]:
+    for label in labels:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.:\-]*", label):
+            yield path, f"{label!r} is not a label (letters, digits, and _ . : - within)"
+
+
+def _check_backends(backends: list[BackendSection]) -> Iterator[tuple[str, str]]:
+    names: dict[str, int] = {}
+    aliases: dict[str, str] = {}
+    for index, backend in enumerate(backends):
+        at = f"backend[{index}]"
+        if backend.name in names:
+            yield (
+                f"{at}.name",
+                f"{backend.name!r} is the name of backend[{names[backend.name]}] too",
+            )
+        names.setdefault(backend.name, index)
+        if not _is_url(backend.url):
+            yield f"{at}.url", f"{backend.url!r} is not a URL (http://... or https://...)"
+        for place, model in enumerate(backend.models):
+            path = f"{at}.models[{place}]"
+            alias = model.alias or model.name
+            key = f"{path}.alias" if model.alias else f"{path}.name"
+            if alias in _RESERVED:
+                yield key, f"{alias!r} has a meaning of its own here; give it another alias"
+            elif alias in aliases:
+                yield key, f"{alias!r} is {aliases[alias]} too; give one of them another alias"
+            aliases.setdefault(alias, path)
+
+
+def _check_routes(routes: list[RouteSection]) -> Iterator[tuple[str, str]]:
+    names: set[str] = set()
+    allowed = {"mark": ("", "light", "heavy"), "lane": ("", "chat", "background")}
+    for index, route in enumerate(routes):
+        at = f"route[{index}]"
+        if route.name in names:
+            yield f"{at}.name", f"there are two rules named {route.name!r}"
+        names.add(route.name)
+        for key in ("match", "unless"):
+            try:
+                re.compile(getattr(route, key))
+            except re.error as error:
+                yield f"{at}.{key}", f"is not a regular expression: {error}"
+        for key, words in allowed.items():
+            if getattr(route, key) not in words:
+                yield f"{at}.{key}", f"{getattr(route, key)!r} is not one of {', '.join(words[1:])}"
+        if route.needs and route.to == "light":
+            yield f"{at}.needs", "is for nodes; a light answer is given in the gateway"
+        yield from _bad_labels(route.needs, f"{at}.needs")
+
+
+def parse_listen(text: str) -> tuple[str, int]:
+    """``host:port`` or ``[IPv6]:port`` as (host, port). Raises ``ValueError``."""
+    host, colon, port = text.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise ValueError("an IPv6 address is written in brackets: [::1]:7832")
+    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise ValueError("expected host:port, such as 127.0.0.1:7832")
+    return host, int(port)

@@ -1,0 +1,137 @@
+"""Reading the configuration: stead.toml, then the environment, then options.
+
+The only reader of the environment. After loading, the configuration is frozen.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from stead.config.checks import check_listen, checked, parse_listen
+from stead.config.lines import lines_of
+from stead.config.settings import Settings
+from stead.core.errors import ConfigError
+
+DEFAULT = "default"
+_ENVIRONMENT = {"listen": "STEAD_LISTEN", "offline": "STEAD_OFFLINE"}
+_YES = frozenset({"1", "true", "yes", "on"})
+_NO = frozenset({"0", "false", "no", "off"})
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The configuration as it holds for this process, and where each value came from."""
+
+    home: Path
+    settings: Settings
+    origins: Mapping[str, str] = field(default_factory=dict)
+
+    def origin(self, path: str) -> str:
+        """Where the value at ``path`` (``node.slots``, ``backend[0].url``) came from:
+        ``default``, ``stead.toml line 12``, ``environment STEAD_LISTEN``, ``option --listen``."""
+        return self.origins.get(path) or self.origins.get(re.sub(r"\[\d+\]$", "", path), DEFAULT)
+
+    def path(self, text: str) -> Path:
+        """A path given in stead.toml: ``~`` means the user's home, relative to our home."""
+        return self.home / Path(text).expanduser()
+
+    @property
+    def owner_key_file(self) -> Path:
+        return self.path(self.settings.gateway.key_file or "secrets/owner.key")
+
+    @property
+    def node_key_file(self) -> Path:
+        return self.path(self.settings.node.key_file or "secrets/node.key")
+
+    @property
+    def gateway_url(self) -> str:
+        """Where the gateway is reached from this machine, without a slash at the end."""
+        if self.settings.node.gateway:
+            return self.settings.node.gateway.rstrip("/")
+        host, port = parse_listen(self.settings.listen)
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def home_dir() -> Path:
+    """The home directory: ``$STEAD_HOME``, else ``~/.stead``. It need not exist."""
+    return Path(os.environ.get("STEAD_HOME") or "~/.stead").expanduser().absolute()
+
+
+def no_color() -> bool:
+    """Whether the user asked for no colours (no-color.org)."""
+    return bool(os.environ.get("NO_COLOR"))
+
+
+def load(home: Path, *, options: Mapping[str, object] | None = None) -> Loaded:
+    """Read ``home``/stead.toml, the environment and ``options`` (of the command line), in
+    this order, the later over the earlier. Raises ``ConfigError``; touches nothing."""
+    file = home / "stead.toml"
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        text = ""
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigError(f"{file} cannot be read: {why}") from error
+    raw, lines = parse(text)
+    origins = {path: f"stead.toml line {_line(path, lines)}" for path in _given(raw)}
+    settings = checked(raw, lines)
+    over: dict[str, object] = {}
+    for key, name in _ENVIRONMENT.items():
+        given = os.environ.get(name)
+        if given:
+            over[key] = _from_environment(key, name, given)
+            origins[key] = f"environment {name}"
+    for key, value in (options or {}).items():
+        over[key] = value
+        origins[key] = f"option --{key}"
+    if over:
+        settings = msgspec.structs.replace(settings, **over)
+        check_listen(settings.listen, origins.get("listen", "listen"))
+    return Loaded(home, settings, origins)
+
+
+def _given(raw: object, at: str = "") -> Iterator[str]:
+    """The path of every value that a file gives (tables themselves are none)."""
+    if isinstance(raw, dict):
+        for key, value in raw.items():
+            yield from _given(value, f"{at}.{key}" if at else key)
+        return
+    yield at
+    if isinstance(raw, list):
+        for index, item in enumerate(raw):
+            if isinstance(item, dict):
+                yield from _given(item, f"{at}[{index}]")
+
+
+def _line(path: str, lines: Mapping[str, int]) -> int:
+    """The line of ``path``, or of the inline table that it stands in."""
+    while path and path not in lines:
+        path = re.sub(r"(\[\d+\]|\.?[^.\[\]]+)$", "", path)
+    return lines.get(path, 0)
+
+
+def _from_environment(key: str, name: str, given: str) -> object:
+    if key != "offline":
+        return given
+    word = given.strip().lower()
+    if word not in _YES and word not in _NO:
+        raise ConfigError(f"{name} is {given!r}; say 1 or 0", param=name)
+    return word in _YES
+
+
+def parse(text: str) -> tuple[dict[str, Any], dict[str, int]]:
+    """A TOML text as a dict, and the line of each key. Raises ``ConfigError``."""
+    try:
+        return tomllib.loads(text), lines_of(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(why=f"it is not TOML. {error}") from error

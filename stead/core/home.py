@@ -1,0 +1,136 @@
+"""The home directory: what lies in it, and making it fit for use."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from stead.core.errors import HomeUnusable
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One file or folder of the home directory (folders end with a slash)."""
+
+    path: str
+    what: str
+    truth: str
+    """Whether it is the source of truth, and of what."""
+    care: str
+    """What may be done with it by hand."""
+
+
+PLACES: tuple[Place, ...] = (
+    Place(
+        "stead.toml",
+        "every setting",
+        "the source of truth of the configuration",
+        "edit it with any editor, or `stead config set`; it is read at start",
+    ),
+    Place(
+        "state.db",
+        "the database (SQLite): messages, jobs, steps, replies, model calls, nodes",
+        "the source of truth of everything that happened",
+        "read it with `sqlite3 -readonly`; never copy it while stead runs, never edit it",
+    ),
+    Place(
+        "memory/",
+        "MEMORY.md and the daily logs YYYY-MM-DD.md",
+        "the source of truth of what is remembered",
+        "read, grep and edit it; daily logs are only ever added to",
+    ),
+    Place(
+        "workspace/",
+        "the files the agent may read and work on",
+        "yours",
+        "put in it what the agent should see",
+    ),
+    Place("skills/", "skills (folders with a SKILL.md)", "yours", "add and remove folders"),
+    Place(
+        "secrets/",
+        "owner.key, node.key and runtime.key, readable by you only",
+        "the source of truth of who may come in",
+        "never share it; a lost owner.key is made anew at the next start",
+    ),
+    Place(
+        "spool/",
+        "what a node has yet to report to its gateway",
+        "the source of truth of work done while the gateway was away",
+        "leave it alone; it empties itself when the gateway is back",
+    ),
+    Place(
+        "backups/",
+        "copies of the database taken before each upgrade",
+        "copies; nothing reads them by itself",
+        "old ones may be deleted",
+    ),
+    Place(
+        "logs/",
+        "gateway.jsonl, node.jsonl, model.jsonl, supervisor.jsonl, and older ones",
+        "a trace for people; nothing depends on it",
+        "read with `stead logs`; may be deleted",
+    ),
+    Place(
+        "models/",
+        "weights of local models",
+        "copies; `stead model pull` fetches them again",
+        "remove with `stead model remove`",
+    ),
+    Place(
+        "run/",
+        "process ids and the state of the local model (model.json)",
+        "valid only while stead runs",
+        "may be deleted while stead is stopped",
+    ),
+)
+
+
+def prepare(home: Path) -> list[str]:
+    """Make the home directory and its folders, 0700; return what was put right, in words.
+
+    Raises ``HomeUnusable`` when it is not a folder, not ours or not writable.
+    """
+    try:
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise HomeUnusable(path=home, why=_reason(error)) from error
+    info = home.stat()
+    if info.st_uid != os.geteuid():
+        raise HomeUnusable(
+            path=home,
+            why=f"it belongs to user {info.st_uid} and you are user {os.geteuid()}. "
+            "Run stead as its owner, or name another with --home",
+        )
+    notes = _tighten(home)
+    try:
+        for place in PLACES:
+            if place.path.endswith("/"):
+                folder = home / place.path
+                folder.mkdir(mode=0o700, exist_ok=True)
+                if place.path == "secrets/":
+                    notes += _tighten(folder)
+                    for file in folder.iterdir():
+                        notes += _tighten(file)
+        with tempfile.TemporaryFile(dir=home / "run") as probe:
+            probe.write(b"x")
+            probe.flush()
+    except OSError as error:
+        raise HomeUnusable(path=home, why=_reason(error)) from error
+    return notes
+
+
+def _tighten(path: Path) -> list[str]:
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if not mode & 0o077:
+        return []
+    path.chmod(mode & 0o700)
+    return [f"{path} could be read by others (mode {mode:04o}); it is now {mode & 0o700:04o}."]
+
+
+def _reason(error: OSError) -> str:
+    what = (error.strerror or str(error)).lower()
+    where = f" ({error.filename})" if error.filename else ""
+    return f"{what}{where}. Free or fix that place, or name another with --home"

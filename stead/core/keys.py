@@ -1,0 +1,59 @@
+"""Keys: how they look, and how they lie on disk (0600, one line)."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+from typing import Literal
+
+from stead.core.errors import HomeUnusable
+from stead.core.files import sync_folder
+
+Kind = Literal["owner", "node", "job"]
+
+#: What a key starts with tells what it opens; logs mask whatever starts so.
+PREFIX: dict[Kind, str] = {"owner": "so_", "node": "sn_", "job": "sj_"}
+
+
+def new_key(kind: Kind) -> str:
+    """A fresh key with 256 random bits."""
+    return PREFIX[kind] + secrets.token_urlsafe(32)
+
+
+def read_key(path: Path) -> str:
+    """The key in ``path``. Raises ``HomeUnusable`` when there is none."""
+    try:
+        key = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise HomeUnusable(f"The key file {path} cannot be read: {why}") from error
+    if not key or any(c.isspace() for c in key):
+        raise HomeUnusable(f"The key file {path} holds no key (one line is expected)")
+    return key
+
+
+def write_new_key(path: Path, key: str) -> None:
+    """Write ``key`` to a file that must not exist yet, readable by its owner only."""
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    except FileExistsError as error:
+        raise HomeUnusable(f"{path} exists already; it was left as it is") from error
+    except OSError as error:
+        raise HomeUnusable(f"The key file {path} cannot be written: {error.strerror}") from error
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(key + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    sync_folder(path.resolve().parent)
+
+
+def ensure_key(path: Path, kind: Kind) -> str:
+    """The key in ``path``, made now if there is none. Two that race get the same one."""
+    if not path.exists():
+        try:
+            write_new_key(path, new_key(kind))
+        except HomeUnusable:
+            if not path.exists():
+                raise
+    return read_key(path)
