@@ -1,0 +1,1 @@
+"""The OpenAI-compatible door to models, and the local models behind it."""
