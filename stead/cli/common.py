@@ -1,0 +1,132 @@
+"""What all commands share: the home, the configuration, the gateway, ways of printing."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import msgspec
+
+from stead.cli.api import Api
+from stead.config import Loaded, load, no_color
+
+FAILED = 1
+AWAY = 3
+INTERRUPTED = 130
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+@dataclass
+class Cli:
+    """``ctx.obj`` of every command."""
+
+    home: Path
+    _loaded: Loaded | None = field(default=None, repr=False)
+
+    @property
+    def loaded(self) -> Loaded:
+        """The configuration, read when first asked for. Raises ``ConfigError``."""
+        if self._loaded is None:
+            self._loaded = load(self.home)
+        return self._loaded
+
+    def api(self) -> Api:
+        """The gateway, with the owner's key."""
+        return Api(self.loaded)
+
+
+def json_option(command: _F) -> _F:
+    """Adds ``--json``; the command gets it as ``as_json``."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
+
+
+def print_json(data: object) -> None:
+    """Data for programs: one indented JSON document on stdout."""
+    text = msgspec.json.format(msgspec.json.encode(data), indent=2)
+    click.echo(text.decode())
+
+
+def style(text: str, **how: Any) -> str:
+    """Coloured text; plain where the user asked for no colours (click drops them in a pipe)."""
+    return text if no_color() else click.style(text, **how)
+
+
+def dim(text: str) -> str:
+    return style(text, dim=True)
+
+
+def on_terminal(stream: Any) -> bool:
+    """Whether a person reads (or types into) ``stream``."""
+    try:
+        return bool(stream.isatty())
+    except ValueError:  # closed
+        return False
+
+
+def aside(text: str) -> None:
+    """A remark for the person at the terminal; programs that read us never see it."""
+    if on_terminal(sys.stderr):
+        click.echo(dim(text), err=True)
+
+
+# --- words -------------------------------------------------------------------
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Columns as wide as their widest cell; the last one runs free."""
+    lines = [list(head), *[list(row) for row in rows]]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
+    text = [
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    ]
+    text[0] = style(text[0], bold=True)
+    return "\n".join(text)
+
+
+def span(ms: float | None) -> str:
+    """A length of time: ``0.4 s``, ``3 min 20 s``, ``2 h 5 min``, ``3 d 4 h``."""
+    if ms is None:
+        return "?"
+    seconds = max(ms, 0) / 1000
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    for size, name, smaller, small_name in (
+        (86_400, "d", 3_600, "h"),
+        (3_600, "h", 60, "min"),
+        (60, "min", 1, "s"),
+    ):
+        if whole >= size:
+            rest = whole % size // smaller
+            return f"{whole // size} {name}" + (f" {rest} {small_name}" if rest else "")
+    return f"{whole} s"
+
+
+def usd(micro: int | float | None) -> str:
+    """Micro-dollars as dollars."""
+    return f"${(micro or 0) / 1_000_000:.4f}"
+
+
+def size(count: int) -> str:
+    """Bytes as people say them (1 MB = 1,000,000)."""
+    for unit, factor in (("GB", 1_000_000_000), ("MB", 1_000_000), ("kB", 1_000)):
+        if count >= factor:
+            return f"{count / factor:.1f} {unit}"
+    return f"{count} bytes"
+
+
+def one_line(text: str, most: int = 60) -> str:
+    """``text`` without line breaks, cut to ``most`` characters."""
+    flat = " ".join(text.split())
+    return flat if len(flat) <= most else flat[: most - 1] + "…"
+
+
+def short(id_: str) -> str:
+    """The end of an id: enough to name it (the beginning of a UUIDv7 is only its time)."""
+    return id_[-8:]

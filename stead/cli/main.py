@@ -1,0 +1,96 @@
+"""The command `stead`: which commands there are, and how an error leaves.
+
+Exit codes: 0 done, 1 failed, 2 misuse, 3 gateway not reachable, 130 interrupted.
+
+To add a command: write one file with a click command, add one line to COMMANDS.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from stead.cli.common import AWAY, FAILED, INTERRUPTED, Cli
+from stead.config import home_dir
+from stead.core.errors import GatewayAway, SteadError
+
+#: Name, where it is, one line of help. Shown in this order.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "up": ("stead.cli.run:up", "Start gateway, node and local model in the foreground."),
+    "ask": ("stead.cli.ask:ask", "Ask something and print the answer."),
+    "chat": ("stead.cli.chat:chat", "Talk with the agent in the terminal."),
+    "status": ("stead.cli.status:status", "Say what works and what does not."),
+    "jobs": ("stead.cli.jobs:jobs", "List jobs; cancel, retry or answer one."),
+    "why": ("stead.cli.why:why", "Tell the whole story of a message or job."),
+    "where": ("stead.cli.where:where", "Tell where a thing lies and what it is for."),
+    "logs": ("stead.cli.logs:logs", "Show what the parts of stead logged."),
+    "model": ("stead.cli.model:model", "List, fetch and remove local models."),
+    "node": ("stead.cli.node:node", "Run a node here; invite, join, list or revoke one."),
+    "gateway": ("stead.cli.run:gateway", "Run the gateway alone, in the foreground."),
+    "config": ("stead.cli.config:config", "Check, show or change the settings."),
+    "key": ("stead.cli.key:key", "Print the owner's key, or make a new one."),
+    "version": ("stead.cli.version:version", "Print the version."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's file only when that command is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        command = getattr(importlib.import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--home",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Home directory (default: $STEAD_HOME, else ~/.stead).",
+)
+@click.pass_context
+def cli(ctx: click.Context, home: Path | None) -> None:
+    """The keeper of your own AI stack: records, routes, runs, remembers, explains."""
+    ctx.obj = Cli(home.absolute() if home else home_dir())
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run one command line; return its exit code (the console script exits with it)."""
+    try:
+        code = cli.main(args, prog_name="stead", standalone_mode=False)
+        sys.stdout.flush()
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of our output has seen enough
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except GatewayAway as error:
+        click.echo(error.message, err=True)
+        return AWAY
+    except SteadError as error:
+        click.echo(error.message, err=True)
+        return FAILED
+    return code if isinstance(code, int) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
