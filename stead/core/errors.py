@@ -122,6 +122,54 @@ class ModelNotReady(SteadError):
     failure = Failure.UNAVAILABLE
 
 
+class ModelUnusable(ModelNotReady):
+    """The model {name} cannot be run: {why}"""
+
+    code = "model_unusable"
+
+
+class PullFailed(ModelNotReady):
+    """The model {name} could not be fetched.
+    {why}"""
+
+    code = "model_not_fetched"
+
+
+class PullRefused(PullFailed):
+    """The model {name} is not on this machine, and the network may not be used (offline).
+    Run `stead model pull {name}` where the network may be used, or name a copy of its file: `stead model pull {name} --from FILE`."""
+
+    code = "offline"
+
+
+class PullNoSpace(PullFailed):
+    """No room for the model {name}: {needed_mb} MB are needed in {folder} and {free_mb} MB are free.
+    Free some, or choose a smaller model (`stead model list`). Nothing fetched so far is lost."""
+
+    code = "no_space"
+
+
+class ModelDamaged(ModelUnusable):
+    """The model file {path} is damaged: {why}. Fetch it again with `stead model pull {name}`."""
+
+    code = "model_damaged"
+
+
+class NoRuntime(ModelUnusable):
+    """Local models need the package xllamacpp, which is not installed here ({why}).
+    Install it with `pip install 'stead[local]'`, or set `local = "off"` under [model] in stead.toml."""
+
+    code = "no_runtime"
+
+
+class ModelBusy(SteadError):
+    """The model {name} is in use by {who}."""
+
+    status = 409
+    kind = "conflict_error"
+    code = "model_busy"
+
+
 class BackendFailed(SteadError):
     """The model server {backend} did not answer: {why}"""
 
