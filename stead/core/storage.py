@@ -1,0 +1,306 @@
+"""What the rooms ask of a storage. Every implementation runs through one contract suite.
+
+All methods are durable when they return. "Now" is the database's clock
+(invariant 6); callers pass durations, never times of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from stead.core.nouns import Call, Inbound, Job, NewJob, Step, Turn, Usage
+from stead.core.states import JobState
+from stead.core.wire import Finish, Held
+
+View = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What became of an inbound message. A duplicate names the first one's job."""
+
+    message_id: str
+    job_id: str
+    duplicate: bool
+    route: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """A claimed job with all that was journalled of it."""
+
+    job: Job
+    steps: list[Step] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """The answer to a heartbeat."""
+
+    cancel: list[str]
+    lost: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """What the end of an attempt means for its job: decided by flow, written by the store."""
+
+    state: JobState
+    delay_ms: int = 0
+    """With ``queued``: how long until the next try."""
+    error: str = ""
+    reply: str | None = None
+    """Text for the owner; None says nothing."""
+    role: str = "assistant"
+    """``assistant``, or ``notice`` where stead itself speaks."""
+    waiting_for: str = ""
+    line: str = ""
+    """For the daily log."""
+
+
+Rule = Callable[[Job, Finish], Ruling]
+CrashRule = Callable[[Job, str], Ruling]
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """An attempt that has ended, as it was written."""
+
+    job: Job
+    state: JobState
+    repeat: bool = False
+    """This very report had been written before."""
+    message_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A row of the outbox that a sender has taken."""
+
+    id: int
+    message_id: str
+    channel: str
+    session: str
+    job_id: str | None
+    text: str
+    role: str
+    tries: int
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRow:
+    """A node as the store knows it."""
+
+    id: str
+    name: str
+    labels: tuple[str, ...]
+    last_seen: int
+    boot: str
+    revoked: bool
+
+
+class RecordStore(Protocol):
+    """The recorder: every message in and out."""
+
+    async def accept(self, inbound: Inbound, job: NewJob, line: str) -> Accepted:
+        """Record a message and queue its job in one transaction (invariant 1)."""
+        ...
+
+    async def notice(self, channel: str, session: str, external_id: str, text: str) -> str | None:
+        """Record words of stead's own and put them in the outbox; None if said before."""
+        ...
+
+    async def history(self, job: Job) -> list[Turn]:
+        """The conversation before this job, the same at every attempt of it."""
+        ...
+
+
+class JobStore(Protocol):
+    """The queue's rows."""
+
+    async def enqueue(self, job: NewJob) -> tuple[str, bool]:
+        """Queue a job; returns its id and whether it is new (False: same ``idem_key``)."""
+        ...
+
+    async def claim(
+        self,
+        *,
+        request_id: str,
+        node_id: str,
+        boot: str,
+        lanes: Sequence[str],
+        labels: Sequence[str],
+        lease_ms: int,
+    ) -> Granted | None:
+        """Give the next ready job to a node and raise its epoch (invariant 2).
+
+        The same ``request_id`` of the same node gets the same job again.
+        """
+        ...
+
+    async def heartbeat(self, node_id: str, held: Sequence[Held], lease_ms: int) -> Beat: ...
+
+    def heartbeat_sync(self, node_id: str, held: Sequence[Held], lease_ms: int) -> Beat: ...
+
+    async def journal(
+        self, job_id: str, epoch: int, node_id: str, steps: Sequence[Step], lines: Sequence[str]
+    ) -> bool:
+        """Write steps; returns whether the owner wants the job cancelled.
+
+        Raises ``StaleEpoch``. A step written before is left as it is.
+        """
+        ...
+
+    async def finish(self, node_id: str, report: Finish, rule: Rule) -> Ended:
+        """End an attempt; job, reply, outbox row and log line in one transaction.
+
+        Raises ``StaleEpoch``. A repeated report is answered as before (invariant 4).
+        """
+        ...
+
+    async def reap(self, rule: CrashRule, *, limit: int = 100) -> list[Ended]:
+        """Take back jobs whose lease ran out, and end those past their deadline."""
+        ...
+
+    async def release(self, node_id: str, boot: str, rule: CrashRule) -> list[Ended]:
+        """Take back what other boots of this node still hold (it has restarted)."""
+        ...
+
+    async def extend_leases(self, lease_ms: int) -> int:
+        """After a stop of the gateway nobody could have kept a lease: start them anew."""
+        ...
+
+    async def cancel(self, job_id: str, rule: CrashRule) -> Ended:
+        """Cancel; a running job is only asked to stop, and stays ``running`` till it has."""
+        ...
+
+    async def revive(self, job_id: str) -> Job:
+        """Queue a dead job again with its counts at zero. Raises ``WrongState``."""
+        ...
+
+    async def answer(self, job_id: str, answer: str) -> Job:
+        """The owner's answer to a waiting job; it is queued again with it."""
+        ...
+
+    async def next_due_ms(self) -> int | None:
+        """Milliseconds until the next queued job is due (0: now), None if there is none."""
+        ...
+
+    async def leases(self) -> list[tuple[str, int, str]]:
+        """All running jobs as (job id, epoch, node id)."""
+        ...
+
+
+class OutboxStore(Protocol):
+    """Replies on their way (invariant 5)."""
+
+    async def take(self, channel: str, limit: int = 20) -> list[Delivery]:
+        """Take what is due for a channel and mark it ``sending``."""
+        ...
+
+    async def delivered(self, delivery_id: int, note: str = "") -> None: ...
+
+    async def undelivered(self, delivery_id: int, *, delay_ms: int, note: str) -> None: ...
+
+    async def ambiguous(self, delivery_id: int, note: str) -> None: ...
+
+    async def recover_outbox(self, channel: str, *, dedupes: bool) -> int:
+        """After a crash: what was being sent is sent again if the channel drops doubles,
+        else marked ``ambiguous`` for the owner to see. Returns how many there were."""
+        ...
+
+    async def fetched(self, job_id: str) -> None:
+        """The owner has read the reply of this job on the channel it came by."""
+        ...
+
+
+class LedgerStore(Protocol):
+    """Money and model calls (invariant 7)."""
+
+    async def reserve(self, call: Call, *, limit_micro: int, lane_limit_micro: int) -> bool:
+        """Write a reserved call unless the day's limits would be passed; False then."""
+        ...
+
+    async def book(
+        self, call_id: str, usage: Usage, *, status: int, first_ms: float, total_ms: float
+    ) -> None: ...
+
+    async def record_call(self, call: Call) -> None:
+        """Write a call that needed no reservation, settled at once."""
+        ...
+
+    async def close_open_calls(self) -> int:
+        """After a crash: calls still ``reserved`` become ``unknown`` at what was reserved."""
+        ...
+
+
+class NodeStore(Protocol):
+    """The nodes and their keys."""
+
+    async def add_node(self, name: str, key_hash: str) -> str: ...
+
+    async def node_by_key(self, key_hash: str) -> NodeRow | None: ...
+
+    async def nodes(self) -> list[NodeRow]: ...
+
+    async def revoke_node(self, name: str) -> bool: ...
+
+    async def saw_node(
+        self,
+        node_id: str,
+        *,
+        boot: str | None = None,
+        labels: Sequence[str] | None = None,
+        version: str | None = None,
+        facts: dict[str, Any] | None = None,
+    ) -> None: ...
+
+
+class DayStore(Protocol):
+    """Lines on their way into the daily log."""
+
+    async def day_lines(self, limit: int = 500) -> list[tuple[int, int, str]]:
+        """(id, at, text) of lines not yet known to be in a file, oldest first."""
+        ...
+
+    async def day_lines_written(self, upto: int) -> None: ...
+
+    async def add_day_line(self, text: str) -> None: ...
+
+
+class FactStore(Protocol):
+    """Small facts that stead keeps about itself."""
+
+    async def fact(self, name: str) -> str | None: ...
+
+    async def set_fact(self, name: str, value: str | None) -> None: ...
+
+
+class ViewStore(Protocol):
+    """Read-only looks, each in the shape the API answers with."""
+
+    async def view_jobs(self, **filters: Any) -> View: ...
+
+    async def view_why(self, ident: str) -> View: ...
+
+    async def view_counts(self) -> View: ...
+
+    async def view_messages(self, session: str, after: int, limit: int) -> View: ...
+
+
+class Store(
+    RecordStore,
+    JobStore,
+    OutboxStore,
+    LedgerStore,
+    NodeStore,
+    DayStore,
+    FactStore,
+    ViewStore,
+    Protocol,
+):
+    """A whole storage."""
+
+    def close(self) -> None: ...

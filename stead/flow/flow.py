@@ -1,0 +1,179 @@
+"""accept() and settle(): the only way in and the only way out.
+
+::
+
+    accept:  record + route + enqueue, one transaction  ->  wake a worker
+    settle:  job + reply + outbox + log line, one transaction  ->  tell who waits
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from stead.core.nouns import Inbound, Job, NewJob
+from stead.core.states import JobState
+from stead.core.storage import Accepted, Ended, Ruling, Store
+from stead.core.wire import Events, Finish
+from stead.flow import words
+from stead.flow.live import Live
+from stead.flow.router import Router
+from stead.memory.daily import DailyLog
+from stead.queue.policy import Verdict, after_crash, after_report
+from stead.queue.queue import Queue
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Tries:
+    """How often a job may fail, and how many workers it may take down."""
+
+    tries: int = 3
+    crashes: int = 5
+
+
+class Flow:
+    """The life of a message from the moment it arrives to the moment its reply is on its way."""
+
+    def __init__(
+        self, store: Store, queue: Queue, router: Router, live: Live, daily: DailyLog, tries: Tries
+    ) -> None:
+        self._store = store
+        self._queue = queue
+        self._router = router
+        self._live = live
+        self._daily = daily
+        self._tries = tries
+        self._on_reply: list[Callable[[], None]] = []
+        self._on_accept: list[Callable[[], None]] = []
+        queue.on_ended(self._after)
+
+    def on_reply(self, call: Callable[[], None]) -> None:
+        """Be told when the outbox has something new."""
+        self._on_reply.append(call)
+
+    def on_accept(self, call: Callable[[], None]) -> None:
+        """Be told when a message for a node has been queued."""
+        self._on_accept.append(call)
+
+    # --- in --------------------------------------------------------------------------
+
+    async def accept(self, message: Inbound) -> Accepted:
+        """Record a message and queue its job; both are on disk when this returns.
+
+        The same ``(channel, external_id)`` again changes nothing and names the first job.
+        """
+        route = self._router.decide(message)
+        told = f"{route.to}: {route.rule}"
+        job = NewJob(
+            kind="chat",
+            payload={
+                "text": message.text,
+                "role": route.role,
+                "instructions": message.instructions,
+                "overrides": message.overrides,
+            },
+            lane=message.lane,
+            needs=",".join(route.needs),
+            conc_key=f"session:{message.session}",
+            max_tries=self._tries.tries,
+            max_crashes=self._tries.crashes,
+            route=told,
+        )
+        accepted = await self._store.accept(message, job, words.received(message, told))
+        if not accepted.duplicate:
+            self._queue.wake(job.needs)
+            self._daily.nudge()
+            if route.to == "node":
+                for call in self._on_accept:
+                    call()
+        return accepted
+
+    # --- on the way --------------------------------------------------------------------
+
+    async def events(self, node_id: str, report: Events) -> bool:
+        """What a worker tells: steps are journalled, all is passed on to who watches.
+
+        Returns whether the worker should stop (cancelled). Raises ``StaleEpoch``.
+        """
+        steps = [event.step for event in report.events if event.step is not None]
+        cancel = False
+        if steps or not self._queue.holds(report.job_id, report.epoch, node_id):
+            lines = [words.stepped(report.job_id, step) for step in steps]
+            cancel = await self._store.journal(
+                report.job_id, report.epoch, node_id, steps, lines
+            )
+            if any(lines):
+                self._daily.nudge()
+        self._live.publish(report.job_id, report.epoch, report.events)
+        return cancel
+
+    # --- out -----------------------------------------------------------------------------
+
+    async def settle(self, node_id: str, report: Finish) -> Ended:
+        """End an attempt. Raises ``StaleEpoch``; a repeated report is answered as before."""
+        ended = await self._store.finish(node_id, report, self._rule)
+        if not ended.repeat:
+            self._queue.ended(ended)
+            self._after(ended)
+        return ended
+
+    async def cancel(self, job_id: str) -> Ended:
+        ended = await self._store.cancel(job_id, self.crash_rule)
+        if ended.state is not JobState.RUNNING:
+            self._queue.ended(ended)
+            self._after(ended)
+        return ended
+
+    async def revive(self, job_id: str) -> Job:
+        job = await self._store.revive(job_id)
+        self._live.again(job_id)
+        self._queue.wake(job.needs)
+        return job
+
+    async def answer(self, job_id: str, answer: str) -> Job:
+        job = await self._store.answer(job_id, answer)
+        self._live.again(job_id)
+        self._queue.wake(job.needs)
+        return job
+
+    def _rule(self, job: Job, report: Finish) -> Ruling:
+        """Written within the store's transaction, so it must not wait or fail."""
+        verdict = after_report(self._queue.policy, job, report)
+        if verdict.state is JobState.DONE:
+            waited = max(0, job.started_at - job.created_at)
+            line = words.answered(job, report, waited, report.usage) if job.message_id else ""
+            return Ruling(JobState.DONE, reply=report.text, line=line)
+        return _ruling(job, verdict)
+
+    def crash_rule(self, job: Job, why: str) -> Ruling:
+        """What becomes of a job whose worker vanished, or that was cancelled or ran out of time."""
+        return _ruling(job, after_crash(self._queue.policy, job, why))
+
+    def _after(self, ended: Ended) -> None:
+        """What follows a committed end: watchers, sender and log writer are told."""
+        self._daily.nudge()
+        job = ended.job
+        if ended.state is JobState.QUEUED:
+            text = job.error or "its worker went away"
+            self._live.reset(job.id, f"starting again: {text}")
+            return
+        self._live.end(job.id)
+        if ended.message_id is not None:
+            for call in self._on_reply:
+                call()
+
+
+def _ruling(job: Job, verdict: Verdict) -> Ruling:
+    state, why = verdict.state, verdict.why
+    line = words.ended(job, "will be tried again" if state is JobState.QUEUED else state, why)
+    if state is JobState.DEAD:
+        return Ruling(state, error=why, reply=words.apology(job, why), role="notice", line=line)
+    if state is JobState.CANCELLED:
+        return Ruling(state, error=why, reply="Cancelled.", role="notice", line=line)
+    if state is JobState.WAITING:
+        ask = f"{why} Answer with `stead jobs answer {job.id[-8:]} repeat|done|fail`."
+        return Ruling(state, reply=ask, role="notice", waiting_for=why, line=line)
+    return Ruling(state, delay_ms=verdict.delay_ms, error=why, line=line)

@@ -1,0 +1,103 @@
+"""Words for people: lines of the daily log, apologies, notices. No decisions here."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+
+from stead.core.nouns import Inbound, Job, Step, Usage
+from stead.core.states import StepState
+from stead.core.wire import Finish
+
+
+def duration(ms: float) -> str:
+    """``250`` -> ``0.2 s``, ``125000`` -> ``2 min 5 s``."""
+    seconds = ms / 1000
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min"
+
+
+def money(micro: int) -> str:
+    return f"${micro / 1_000_000:.4f}"
+
+
+def clock(ms: int) -> str:
+    """The local time of day, with the date if it is not today."""
+    then = datetime.fromtimestamp(ms / 1000)
+    same = then.date() == datetime.now().date()
+    return then.strftime("%H:%M" if same else "%Y-%m-%d %H:%M")
+
+
+def received(message: Inbound, route: str) -> str:
+    return (
+        f"**owner** ({message.channel}, {message.session}) [job {{job}}, {route}]:"
+        f" {message.text}"
+    )
+
+
+def stepped(job_id: str, step: Step) -> str:
+    """A tool run or model call; an intent is no event yet and gives no line."""
+    if step.state is StepState.INTENT:
+        return ""
+    used = (
+        f" {step.usage.prompt_tokens}+{step.usage.completion_tokens} tokens,"
+        f" {money(step.usage.cost_micro)}"
+        if step.usage.tokens
+        else ""
+    )
+    took = duration(max(0, step.ended_at - step.started_at))
+    note = f" ({step.note})" if step.note else ""
+    told = f" `{_short(step.input)}`" if step.input else ""
+    return f"{step.name}{told} {step.state} in {took}{used}{note} [job {job_id[-8:]}]"
+
+
+def answered(job: Job, report: Finish, waited_ms: int, total: Usage) -> str:
+    return (
+        f"**stead** [job {job.id[-8:]}, waited {duration(waited_ms)}, worked"
+        f" {duration(report.worked_ms)}, {total.prompt_tokens}+{total.completion_tokens} tokens,"
+        f" {money(total.cost_micro)}]: {report.text}"
+    )
+
+
+def ended(job: Job, state: str, why: str) -> str:
+    return f"job {job.id[-8:]} {state}: {why}"
+
+
+def apology(job: Job, why: str) -> str:
+    return (
+        f"I could not finish this: {why.rstrip('.')}."
+        f" The whole story: `stead why {job.id[-8:]}`; to try again: `stead jobs retry"
+        f" {job.id[-8:]}`."
+    )
+
+
+def no_node(count: int, since: int, last_seen: int) -> str:
+    waiting = "1 message waits" if count == 1 else f"{count} messages wait"
+    seen = f"last seen {clock(last_seen)}" if last_seen else "none has ever connected"
+    return (
+        f"No node is connected ({seen}). {waiting} since {clock(since)}; nothing is lost, and"
+        " they are worked off as soon as a node is back."
+    )
+
+
+def _short(text: str, most: int = 160) -> str:
+    flat = " ".join(text.split())
+    return flat if len(flat) <= most else flat[: most - 1] + "…"
+
+
+def step_result(output: str) -> str:
+    """The outcome of a step as text, from its journalled JSON."""
+    try:
+        data = json.loads(output) if output else {}
+    except ValueError:
+        return _short(output)
+    if isinstance(data, dict):
+        for key in ("result", "error", "text"):
+            if data.get(key):
+                return _short(str(data[key]))
+    return ""

@@ -1,0 +1,108 @@
+"""The daily log: ``memory/YYYY-MM-DD.md``, append-only, fsynced, never truncated.
+
+Lines are first committed to the database together with what they tell of, then
+appended here and deleted there. A crash between the two is found by the id that
+ends each line (``<!-- 17 -->``): a line already in the file is not written again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import re
+from datetime import datetime
+from pathlib import Path
+
+from stead.core.storage import DayStore
+
+log = logging.getLogger(__name__)
+
+_MARK = re.compile(rb"<!-- (\d+) -->\s*$", re.MULTILINE)
+_TAIL_BYTES = 262_144
+
+
+class DailyLog:
+    """Moves lines from the database into the day's file."""
+
+    def __init__(self, folder: Path, store: DayStore) -> None:
+        self._folder = folder
+        self._store = store
+        self._wanted = asyncio.Event()
+        self._upto = 0
+
+    def nudge(self) -> None:
+        """There may be lines to write."""
+        self._wanted.set()
+
+    async def run(self) -> None:
+        """Write for ever; a full disk or a wrong mode is logged and tried again."""
+        while True:
+            try:
+                await asyncio.wait_for(self._wanted.wait(), timeout=5.0)
+            except TimeoutError:
+                pass  # a look now and then, in case nobody nudged
+            self._wanted.clear()
+            try:
+                await self.write_pending()
+            except (OSError, Exception):  # the edge of a service: the lines wait in the database
+                log.exception("the daily log could not be written; its lines are kept")
+                await asyncio.sleep(5.0)
+
+    async def write_pending(self) -> int:
+        """Write what waits; return how many lines were appended."""
+        total = 0
+        while lines := await self._store.day_lines():
+            await asyncio.to_thread(self._append, lines)
+            await self._store.day_lines_written(lines[-1][0])
+            total += len(lines)
+        return total
+
+    def _append(self, lines: list[tuple[int, int, str]]) -> None:
+        by_day: dict[str, list[tuple[int, int, str]]] = {}
+        for line in lines:
+            day = datetime.fromtimestamp(line[1] / 1000).strftime("%Y-%m-%d")
+            by_day.setdefault(day, []).append(line)
+        for day, of_day in by_day.items():
+            append_lines(self._folder / f"{day}.md", day, of_day)
+
+
+def append_lines(path: Path, day: str, lines: list[tuple[int, int, str]]) -> None:
+    """Append what the file does not have yet and fsync. ``lines`` are (id, ms, text)."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    try:
+        size = os.fstat(fd).st_size
+        tail = os.pread(fd, min(size, _TAIL_BYTES), max(0, size - _TAIL_BYTES))
+        known = {int(mark) for mark in _MARK.findall(tail)}
+        text = [] if size else [f"# {day}\n\n"]
+        if tail and not tail.endswith(b"\n"):  # torn by a crash: the next line starts anew
+            text.append("\n")
+        for ident, at, words in lines:
+            if ident not in known:
+                text.append(f"- {_clock(at)} {_one_entry(words)} <!-- {ident} -->\n")
+        data = "".join(text).encode()
+        while data:
+            data = data[os.write(fd, data) :]
+        os.fsync(fd)
+        if not size:
+            _fsync_folder(path.parent)
+    finally:
+        os.close(fd)
+
+
+def _clock(at: int) -> str:
+    return datetime.fromtimestamp(at / 1000).strftime("%H:%M:%S")
+
+
+def _one_entry(words: str) -> str:
+    """Further lines of an entry are indented, so that each entry stays one list item."""
+    return words.strip().replace("\r", "").replace("<!--", "<!- -").replace("\n", "\n  ")
+
+
+def _fsync_folder(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

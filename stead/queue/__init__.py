@@ -1,0 +1,1 @@
+"""A job's life: enqueue, claim, heartbeat, finish, retry, rescue."""

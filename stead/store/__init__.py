@@ -1,0 +1,1 @@
+"""All SQL of stead: the record, the queue, the ledger. One storage a folder."""

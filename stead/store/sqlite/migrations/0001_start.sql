@@ -1,0 +1,176 @@
+-- Times are milliseconds since the epoch on this database's clock; money is micro-dollars.
+
+CREATE TABLE message (
+    seq         INTEGER PRIMARY KEY AUTOINCREMENT,
+    id          TEXT NOT NULL UNIQUE,
+    channel     TEXT NOT NULL,
+    external_id TEXT NOT NULL,
+    session     TEXT NOT NULL,
+    turn        INTEGER NOT NULL,
+    role        TEXT NOT NULL,
+    text        TEXT NOT NULL,
+    at          INTEGER NOT NULL,
+    job_id      TEXT,
+    body_hash   TEXT NOT NULL DEFAULT ''
+) STRICT;
+CREATE UNIQUE INDEX message_identity ON message (channel, external_id);
+CREATE INDEX message_session ON message (session, turn, seq);
+CREATE INDEX message_job ON message (job_id);
+CREATE INDEX message_retry ON message (body_hash, at) WHERE body_hash <> '';
+
+CREATE TABLE session (
+    id      TEXT PRIMARY KEY,
+    turns   INTEGER NOT NULL,
+    last_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE job (
+    id           TEXT PRIMARY KEY,
+    lane         TEXT NOT NULL,
+    prio         INTEGER NOT NULL,
+    kind         TEXT NOT NULL,
+    needs        TEXT NOT NULL,
+    payload      TEXT NOT NULL,
+    state        TEXT NOT NULL,
+    -- 1: an earlier job with the same conc_key is not over, so this one is not ready yet.
+    blocked      INTEGER NOT NULL DEFAULT 0,
+    created_at   INTEGER NOT NULL,
+    run_at       INTEGER NOT NULL,
+    deadline_at  INTEGER NOT NULL DEFAULT 0,
+    epoch        INTEGER NOT NULL DEFAULT 0,
+    tries        INTEGER NOT NULL DEFAULT 0,
+    crashes      INTEGER NOT NULL DEFAULT 0,
+    max_tries    INTEGER NOT NULL,
+    max_crashes  INTEGER NOT NULL,
+    node_id      TEXT,
+    boot         TEXT,
+    lease_until  INTEGER NOT NULL DEFAULT 0,
+    claim_req    TEXT,
+    cancel_req   INTEGER NOT NULL DEFAULT 0,
+    conc_key     TEXT,
+    idem_key     TEXT,
+    message_id   TEXT,
+    session      TEXT,
+    turn         INTEGER NOT NULL DEFAULT 0,
+    route        TEXT NOT NULL DEFAULT '',
+    started_at   INTEGER NOT NULL DEFAULT 0,
+    ended_at     INTEGER NOT NULL DEFAULT 0,
+    error        TEXT NOT NULL DEFAULT '',
+    waiting_for  TEXT NOT NULL DEFAULT '',
+    history_upto INTEGER NOT NULL DEFAULT 0
+) STRICT, WITHOUT ROWID;
+-- Few indexes are touched on a job's usual way: job_ready in and out, job_running in and out.
+CREATE INDEX job_ready ON job (blocked, lane, needs, prio, run_at, id) WHERE state = 'queued';
+CREATE INDEX job_running ON job (claim_req) WHERE state = 'running';
+CREATE INDEX job_stuck ON job (state, id) WHERE state IN ('waiting', 'dead');
+CREATE INDEX job_deadline ON job (deadline_at) WHERE deadline_at > 0 AND state IN ('queued', 'waiting');
+CREATE INDEX job_conc ON job (conc_key, id)
+    WHERE conc_key IS NOT NULL AND state IN ('queued', 'running');
+CREATE UNIQUE INDEX job_idem ON job (idem_key) WHERE idem_key IS NOT NULL;
+
+CREATE TABLE attempt (
+    job_id     TEXT NOT NULL,
+    epoch      INTEGER NOT NULL,
+    node_id    TEXT NOT NULL,
+    started_at INTEGER NOT NULL,
+    ended_at   INTEGER NOT NULL DEFAULT 0,
+    outcome    TEXT NOT NULL DEFAULT '',
+    error      TEXT NOT NULL DEFAULT '',
+    worked_ms  INTEGER NOT NULL DEFAULT 0,
+    -- The report that ended it and what it was answered, so that a repeat gets the same.
+    report_id  TEXT NOT NULL DEFAULT '',
+    reply      TEXT NOT NULL DEFAULT '',
+    PRIMARY KEY (job_id, epoch)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE step (
+    job_id            TEXT NOT NULL,
+    seq               INTEGER NOT NULL,
+    epoch             INTEGER NOT NULL,
+    name              TEXT NOT NULL,
+    input_hash        TEXT NOT NULL,
+    state             TEXT NOT NULL,
+    rule              TEXT NOT NULL,
+    input             TEXT NOT NULL,
+    output            TEXT NOT NULL,
+    prompt_tokens     INTEGER NOT NULL,
+    cached_tokens     INTEGER NOT NULL,
+    completion_tokens INTEGER NOT NULL,
+    cost_micro        INTEGER NOT NULL,
+    started_at        INTEGER NOT NULL,
+    ended_at          INTEGER NOT NULL,
+    note              TEXT NOT NULL,
+    PRIMARY KEY (job_id, seq, epoch)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE outbox (
+    id           INTEGER PRIMARY KEY AUTOINCREMENT,
+    message_id   TEXT NOT NULL UNIQUE,
+    channel      TEXT NOT NULL,
+    session      TEXT NOT NULL,
+    job_id       TEXT,
+    state        TEXT NOT NULL,
+    tries        INTEGER NOT NULL DEFAULT 0,
+    next_at      INTEGER NOT NULL,
+    delivered_at INTEGER NOT NULL DEFAULT 0,
+    note         TEXT NOT NULL DEFAULT ''
+) STRICT;
+CREATE INDEX outbox_open ON outbox (channel, next_at, id) WHERE state IN ('pending', 'sending');
+CREATE INDEX outbox_job ON outbox (job_id);
+
+-- The ledger: one row a model call.
+CREATE TABLE call (
+    id                TEXT PRIMARY KEY,
+    at                INTEGER NOT NULL,
+    model             TEXT NOT NULL,
+    backend           TEXT NOT NULL,
+    caller            TEXT NOT NULL,
+    job_id            TEXT,
+    lane              TEXT NOT NULL,
+    prompt_tokens     INTEGER NOT NULL DEFAULT 0,
+    cached_tokens     INTEGER NOT NULL DEFAULT 0,
+    completion_tokens INTEGER NOT NULL DEFAULT 0,
+    cost_micro        INTEGER NOT NULL DEFAULT 0,
+    reserved_micro    INTEGER NOT NULL DEFAULT 0,
+    state             TEXT NOT NULL,
+    status            INTEGER NOT NULL DEFAULT 0,
+    first_ms          REAL NOT NULL DEFAULT 0,
+    total_ms          REAL NOT NULL DEFAULT 0,
+    reason            TEXT NOT NULL DEFAULT ''
+) STRICT, WITHOUT ROWID;
+CREATE INDEX call_at ON call (at);
+CREATE INDEX call_job ON call (job_id) WHERE job_id IS NOT NULL;
+
+-- What is spent and set aside in each UTC day, kept in step with `call` by its writers.
+CREATE TABLE spent (
+    day       TEXT NOT NULL,
+    lane      TEXT NOT NULL,
+    micro     INTEGER NOT NULL,
+    PRIMARY KEY (day, lane)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE node (
+    id         TEXT PRIMARY KEY,
+    name       TEXT NOT NULL UNIQUE,
+    key_hash   TEXT NOT NULL UNIQUE,
+    created_at INTEGER NOT NULL,
+    revoked_at INTEGER NOT NULL DEFAULT 0,
+    last_seen  INTEGER NOT NULL DEFAULT 0,
+    boot       TEXT NOT NULL DEFAULT '',
+    labels     TEXT NOT NULL DEFAULT '[]',
+    version    TEXT NOT NULL DEFAULT '',
+    facts      TEXT NOT NULL DEFAULT '{}'
+) STRICT, WITHOUT ROWID;
+
+-- Lines on their way into memory/YYYY-MM-DD.md; deleted once they are on disk there.
+CREATE TABLE dayline (
+    id   INTEGER PRIMARY KEY AUTOINCREMENT,
+    at   INTEGER NOT NULL,
+    text TEXT NOT NULL
+) STRICT;
+
+-- Small facts stead keeps about itself (a notice already given, a secret for job keys).
+CREATE TABLE fact (
+    name  TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;

@@ -1,0 +1,209 @@
+"""The recorder's SQL: messages in and out, the outbox, lines for the daily log."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import apsw
+
+from stead.core.ids import uuid7
+from stead.core.nouns import Inbound, Job, NewJob, Turn
+from stead.core.storage import Accepted, Delivery
+
+_NOW = "CAST(unixepoch('subsec') * 1000 AS INTEGER)"
+
+#: A client's own retry of the same request within this time is the same message.
+_RETRY_MS = 600_000
+
+#: History starts at a multiple of half this many turns, so that its beginning seldom moves.
+HISTORY_TURNS = 200
+
+
+def known(c: apsw.Connection, inbound: Inbound) -> Accepted | None:
+    """The message this one repeats, if any: by its identity, or as a client's marked retry."""
+    row = c.execute(
+        "SELECT m.id, m.job_id, j.route FROM message m LEFT JOIN job j ON j.id = m.job_id"
+        " WHERE m.channel = ? AND m.external_id = ?",
+        (inbound.channel, inbound.external_id),
+    ).fetchone()
+    if row is None and inbound.is_retry and inbound.body_hash:
+        row = c.execute(
+            "SELECT m.id, m.job_id, j.route FROM message m LEFT JOIN job j ON j.id = m.job_id"
+            f" WHERE m.body_hash = ? AND m.channel = ? AND m.at > {_NOW} - {_RETRY_MS}"
+            " ORDER BY m.at DESC LIMIT 1",
+            (inbound.body_hash, inbound.channel),
+        ).fetchone()
+    return Accepted(row[0], row[1] or "", True, row[2] or "") if row else None
+
+
+def next_turn(c: apsw.Connection, session: str) -> int:
+    return int(
+        c.execute(
+            f"INSERT INTO session (id, turns, last_at) VALUES (?, 1, {_NOW})"
+            f" ON CONFLICT (id) DO UPDATE SET turns = turns + 1, last_at = {_NOW} RETURNING turns",
+            (session,),
+        ).get
+    )
+
+
+def insert(
+    c: apsw.Connection,
+    *,
+    message_id: str,
+    channel: str,
+    external_id: str,
+    session: str,
+    turn: int,
+    role: str,
+    text: str,
+    job_id: str | None,
+    body_hash: str = "",
+) -> int:
+    return int(
+        c.execute(
+            "INSERT INTO message (id, channel, external_id, session, turn, role, text, at, job_id,"
+            f" body_hash) VALUES (?, ?, ?, ?, ?, ?, ?, {_NOW}, ?, ?) RETURNING seq",
+            (message_id, channel, external_id, session, turn, role, text, job_id, body_hash),
+        ).get
+    )
+
+
+def owner_message(
+    c: apsw.Connection, inbound: Inbound, job: NewJob, job_id: str
+) -> tuple[NewJob, int, str]:
+    """Record the owner's message; return the job completed with it, its turn and its id."""
+    turn = next_turn(c, inbound.session)
+    message_id = uuid7()
+    insert(
+        c, message_id=message_id, channel=inbound.channel, external_id=inbound.external_id,
+        session=inbound.session, turn=turn, role="owner", text=inbound.text, job_id=job_id,
+        body_hash=inbound.body_hash,
+    )  # fmt: skip
+    return replace(job, message_id=message_id, session=inbound.session), turn, message_id
+
+
+def reply(c: apsw.Connection, job: Job, text: str, role: str) -> str:
+    """Record the answer to a job's message and put it in the outbox (invariant 5)."""
+    channel, turn = c.execute(
+        "SELECT channel, turn FROM message WHERE id = ?", (job.message_id,)
+    ).fetchone()
+    message_id = uuid7()
+    insert(
+        c, message_id=message_id, channel=channel, external_id=f"out:{message_id}",
+        session=job.session or "main", turn=turn, role=role, text=text, job_id=job.id,
+    )  # fmt: skip
+    to_outbox(c, message_id, channel, job.session or "main", job.id)
+    return message_id
+
+
+def to_outbox(
+    c: apsw.Connection, message_id: str, channel: str, session: str, job_id: str | None
+) -> None:
+    c.execute(
+        "INSERT INTO outbox (message_id, channel, session, job_id, state, next_at)"
+        f" VALUES (?, ?, ?, ?, 'pending', {_NOW})",
+        (message_id, channel, session, job_id),
+    )
+
+
+def notice(
+    c: apsw.Connection, channel: str, session: str, external_id: str, text: str
+) -> str | None:
+    if c.execute(
+        "SELECT 1 FROM message WHERE channel = ? AND external_id = ?", (channel, external_id)
+    ).fetchone():
+        return None
+    message_id = uuid7()
+    insert(
+        c, message_id=message_id, channel=channel, external_id=external_id, session=session,
+        turn=0, role="notice", text=text, job_id=None,
+    )  # fmt: skip
+    to_outbox(c, message_id, channel, session, None)
+    day_line(c, f"notice: {text}")
+    return message_id
+
+
+def history(c: apsw.Connection, job: Job) -> list[Turn]:
+    """Earlier turns of the job's conversation, in order, the same at every attempt.
+
+    Bounded by what was recorded when the job was first claimed (``history_upto``)
+    and begun at a turn that moves only every hundred turns, so that a runtime's
+    prompt cache keeps the beginning.
+    """
+    if job.session is None or job.message_id is None:
+        return []
+    turn = int(c.execute("SELECT turn FROM message WHERE id = ?", (job.message_id,)).get)
+    half = HISTORY_TURNS // 2
+    first = max(0, (turn - half) // half * half)
+    rows = c.execute(
+        "SELECT role, text FROM message WHERE session = ? AND turn >= ? AND turn < ? AND turn > 0"
+        " AND seq <= ? AND role IN ('owner', 'assistant') ORDER BY turn, seq",
+        (job.session, first, turn, job.history_upto),
+    )
+    turns: list[Turn] = []
+    for role, text in rows:
+        speaker = "user" if role == "owner" else "assistant"
+        if turns and turns[-1].role == speaker:  # an unanswered message: keep the alternation
+            turns[-1] = Turn(speaker, turns[-1].text + "\n\n" + text)
+        else:
+            turns.append(Turn(speaker, text))
+    if turns and turns[-1].role == "user":
+        turns.append(Turn("assistant", "(no answer)"))
+    return turns
+
+
+# --- the outbox --------------------------------------------------------------
+
+
+def take(c: apsw.Connection, channel: str, limit: int) -> list[Delivery]:
+    rows = c.execute(
+        "SELECT o.id, o.message_id, o.channel, o.session, o.job_id, m.text, m.role, o.tries"
+        " FROM outbox o JOIN message m ON m.id = o.message_id"
+        f" WHERE o.channel = ? AND o.state = 'pending' AND o.next_at <= {_NOW}"
+        " ORDER BY o.id LIMIT ?",
+        (channel, limit),
+    ).fetchall()
+    for row in rows:
+        c.execute("UPDATE outbox SET state = 'sending', tries = tries + 1 WHERE id = ?", (row[0],))
+    return [Delivery(*row) for row in rows]
+
+
+def mark(c: apsw.Connection, delivery_id: int, state: str, note: str, delay_ms: int = 0) -> None:
+    c.execute(
+        f"UPDATE outbox SET state = ?2, note = ?3, next_at = {_NOW} + ?4,"
+        f" delivered_at = CASE ?2 WHEN 'sent' THEN {_NOW} ELSE delivered_at END WHERE id = ?1",
+        (delivery_id, state, note, delay_ms),
+    )
+
+
+def recover(c: apsw.Connection, channel: str, dedupes: bool) -> int:
+    state, note = (
+        ("pending", "cut off while it was sent; sent again, the channel drops doubles")
+        if dedupes
+        else ("ambiguous", "cut off while it was sent; it may or may not have arrived")
+    )
+    c.execute(
+        "UPDATE outbox SET state = ?, note = ? WHERE channel = ? AND state = 'sending'",
+        (state, note, channel),
+    )
+    return c.changes()
+
+
+def fetched(c: apsw.Connection, job_id: str) -> None:
+    c.execute(
+        f"UPDATE outbox SET state = 'sent', delivered_at = {_NOW}, note = 'read by the asker'"
+        " WHERE job_id = ? AND state = 'pending'",
+        (job_id,),
+    )
+
+
+# --- the daily log -----------------------------------------------------------
+
+
+def day_line(c: apsw.Connection, text: str) -> None:
+    c.execute(f"INSERT INTO dayline (at, text) VALUES ({_NOW}, ?)", (text,))
+
+
+def day_lines(c: apsw.Connection, limit: int) -> list[tuple[Any, ...]]:
+    return c.execute("SELECT id, at, text FROM dayline ORDER BY id LIMIT ?", (limit,)).fetchall()

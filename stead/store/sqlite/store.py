@@ -1,0 +1,297 @@
+"""The SQLite storage as the other rooms see it: every method one operation of the writer."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+import apsw
+
+from stead.core.ids import uuid7
+from stead.core.nouns import Call, Inbound, Job, NewJob, Step, Turn, Usage
+from stead.core.storage import (
+    Accepted,
+    Beat,
+    CrashRule,
+    Delivery,
+    Ended,
+    Granted,
+    NodeRow,
+    Rule,
+    View,
+)
+from stead.core.wire import Finish, Held
+from stead.store.sqlite import engine, jobs, ledger, nodes, record, views
+from stead.store.sqlite.writer import Op, Writer
+
+T = TypeVar("T")
+
+
+class SqliteStore:
+    """One file, one writer thread, two reading threads with a connection each.
+
+    Raises ``NewerSchema`` or ``StoreUnusable`` when the file cannot be used.
+    """
+
+    def __init__(self, path: Path, copies: Path) -> None:
+        engine.migrate(path, copies)
+        self.path = path
+        connection = engine.connect(path)
+        self._needs = jobs.queued_needs(connection) | {""}
+        self._writer = Writer(connection, str(path))
+        self._readers = ThreadPoolExecutor(2, thread_name_prefix="store-reader")
+        self._local = threading.local()
+
+    def close(self) -> None:
+        self._readers.shutdown()
+        self._writer.close()
+
+    # --- the two crossings -------------------------------------------------------
+
+    async def write(self, op: Op[T]) -> T:
+        """One operation in the next group commit; durable when this returns."""
+        return await self._writer.run(op)
+
+    async def read(self, look: Callable[[apsw.Connection], T]) -> T:
+        """A look at the last committed state, in a reading thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._look, look)
+
+    def _look(self, look: Callable[[apsw.Connection], T]) -> T:
+        connection = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = engine.connect(self.path, readonly=True)
+            self._local.connection = connection
+        with connection:  # one snapshot for all its statements
+            return look(connection)
+
+    # --- the record ----------------------------------------------------------------
+
+    async def accept(self, inbound: Inbound, job: NewJob, line: str) -> Accepted:
+        def op(c: apsw.Connection) -> Accepted:
+            known = record.known(c, inbound)
+            if known is not None:
+                return known
+            job_id = uuid7()
+            full, turn, message_id = record.owner_message(c, inbound, job, job_id)
+            jobs.insert(c, full, turn, job_id)
+            if line:
+                record.day_line(c, line.replace("{job}", job_id[-8:]))
+            return Accepted(message_id, job_id, False, job.route)
+
+        self._needs.add(job.needs)
+        return await self.write(op)
+
+    async def notice(self, channel: str, session: str, external_id: str, text: str) -> str | None:
+        return await self.write(lambda c: record.notice(c, channel, session, external_id, text))
+
+    async def history(self, job: Job) -> list[Turn]:
+        return await self.read(lambda c: record.history(c, job))
+
+    # --- the queue -----------------------------------------------------------------
+
+    async def enqueue(self, job: NewJob) -> tuple[str, bool]:
+        def op(c: apsw.Connection) -> tuple[str, bool]:
+            if job.idem_key is not None:
+                known = jobs.by_idem_key(c, job.idem_key)
+                if known is not None:
+                    return known, False
+            return jobs.insert(c, job), True
+
+        self._needs.add(job.needs)
+        return await self.write(op)
+
+    async def claim(
+        self,
+        *,
+        request_id: str,
+        node_id: str,
+        boot: str,
+        lanes: Sequence[str],
+        labels: Sequence[str],
+        lease_ms: int,
+    ) -> Granted | None:
+        needs = self._satisfied(labels)
+        return await self.write(
+            lambda c: jobs.claim(c, request_id, node_id, boot, lanes, needs, lease_ms)
+        )
+
+    def _satisfied(self, labels: Sequence[str]) -> list[str]:
+        """The needs that a worker with these labels can meet.
+
+        ``@gateway`` marks work for the worker inside the gateway, which takes
+        nothing else.
+        """
+        have = set(labels)
+        if "@gateway" in have:
+            return ["@gateway"]
+        return [need for need in self._needs if not need or set(need.split(",")) <= have]
+
+    async def heartbeat(self, node_id: str, held: Sequence[Held], lease_ms: int) -> Beat:
+        return await self.write(lambda c: jobs.heartbeat(c, node_id, held, lease_ms))
+
+    def heartbeat_sync(self, node_id: str, held: Sequence[Held], lease_ms: int) -> Beat:
+        return self._writer.run_sync(lambda c: jobs.heartbeat(c, node_id, held, lease_ms))
+
+    async def journal(
+        self, job_id: str, epoch: int, node_id: str, steps: Sequence[Step], lines: Sequence[str]
+    ) -> bool:
+        def op(c: apsw.Connection) -> bool:
+            cancel = jobs.fence(c, job_id, epoch, node_id)
+            news = [jobs.journal(c, job_id, epoch, step) for step in steps]
+            for line, new in zip(lines, news, strict=True):
+                if new and line:
+                    record.day_line(c, line)
+            return cancel
+
+        return await self.write(op)
+
+    async def finish(self, node_id: str, report: Finish, rule: Rule) -> Ended:
+        return await self.write(lambda c: jobs.finish(c, node_id, report, rule))
+
+    async def reap(self, rule: CrashRule, *, limit: int = 100) -> list[Ended]:
+        due = await self.read(
+            lambda c: bool(jobs.expired(c, 1)) or bool(jobs.past_deadline(c, 1))
+        )  # a look first: an idle house must not write to its disk every second
+        return await self.write(lambda c: jobs.reap(c, rule, limit)) if due else []
+
+    async def release(self, node_id: str, boot: str, rule: CrashRule) -> list[Ended]:
+        return await self.write(lambda c: jobs.release(c, node_id, boot, rule))
+
+    async def extend_leases(self, lease_ms: int) -> int:
+        def op(c: apsw.Connection) -> int:
+            c.execute(
+                f"UPDATE job SET lease_until = max(lease_until, {jobs.NOW} + ?)"
+                " WHERE state = 'running'",
+                (lease_ms,),
+            )
+            return c.changes()
+
+        return await self.write(op)
+
+    async def cancel(self, job_id: str, rule: CrashRule) -> Ended:
+        return await self.write(lambda c: jobs.cancel(c, job_id, rule))
+
+    async def revive(self, job_id: str) -> Job:
+        return await self.write(lambda c: jobs.revive(c, job_id))
+
+    async def answer(self, job_id: str, answer: str) -> Job:
+        return await self.write(lambda c: jobs.answer(c, job_id, answer))
+
+    async def next_due_ms(self) -> int | None:
+        def look(c: apsw.Connection) -> int | None:
+            row = c.execute(
+                f"SELECT max(0, min(run_at) - {jobs.NOW}) FROM job"
+                " WHERE state = 'queued' AND blocked = 0"
+            ).fetchone()
+            return None if row[0] is None else int(row[0])
+
+        return await self.read(look)
+
+    async def leases(self) -> list[tuple[str, int, str]]:
+        return await self.read(
+            lambda c: c.execute(
+                "SELECT id, epoch, node_id FROM job WHERE state = 'running'"
+            ).fetchall()
+        )
+
+    async def job(self, job_id: str) -> Job:
+        """Raises ``NotFound``."""
+        return await self.read(lambda c: jobs.get(c, job_id))
+
+    # --- the outbox ----------------------------------------------------------------
+
+    async def take(self, channel: str, limit: int = 20) -> list[Delivery]:
+        return await self.write(lambda c: record.take(c, channel, limit))
+
+    async def delivered(self, delivery_id: int, note: str = "") -> None:
+        await self.write(lambda c: record.mark(c, delivery_id, "sent", note))
+
+    async def undelivered(self, delivery_id: int, *, delay_ms: int, note: str) -> None:
+        await self.write(lambda c: record.mark(c, delivery_id, "pending", note, delay_ms))
+
+    async def ambiguous(self, delivery_id: int, note: str) -> None:
+        await self.write(lambda c: record.mark(c, delivery_id, "ambiguous", note))
+
+    async def recover_outbox(self, channel: str, *, dedupes: bool) -> int:
+        return await self.write(lambda c: record.recover(c, channel, dedupes))
+
+    async def fetched(self, job_id: str) -> None:
+        await self.write(lambda c: record.fetched(c, job_id))
+
+    # --- the ledger ----------------------------------------------------------------
+
+    async def reserve(self, call: Call, *, limit_micro: int, lane_limit_micro: int) -> bool:
+        return await self.write(lambda c: ledger.reserve(c, call, limit_micro, lane_limit_micro))
+
+    async def book(
+        self, call_id: str, usage: Usage, *, status: int, first_ms: float, total_ms: float
+    ) -> None:
+        await self.write(lambda c: ledger.book(c, call_id, usage, status, first_ms, total_ms))
+
+    async def record_call(self, call: Call) -> None:
+        await self.write(lambda c: ledger.record(c, call))
+
+    async def close_open_calls(self) -> int:
+        return await self.write(ledger.close_open)
+
+    # --- nodes, facts, the daily log -----------------------------------------------
+
+    async def add_node(self, name: str, key_hash: str) -> str:
+        return await self.write(lambda c: nodes.add(c, name, key_hash))
+
+    async def node_by_key(self, key_hash: str) -> NodeRow | None:
+        return await self.read(lambda c: nodes.by_key(c, key_hash))
+
+    async def nodes(self) -> list[NodeRow]:
+        return await self.read(nodes.every)
+
+    async def revoke_node(self, name: str) -> bool:
+        return await self.write(lambda c: nodes.revoke(c, name))
+
+    async def saw_node(
+        self,
+        node_id: str,
+        *,
+        boot: str | None = None,
+        labels: Sequence[str] | None = None,
+        version: str | None = None,
+        facts: dict[str, Any] | None = None,
+    ) -> None:
+        kept = None if labels is None else list(labels)
+        await self.write(lambda c: nodes.saw(c, node_id, boot, kept, version, facts))
+
+    async def fact(self, name: str) -> str | None:
+        return await self.read(lambda c: nodes.fact(c, name))
+
+    async def set_fact(self, name: str, value: str | None) -> None:
+        await self.write(lambda c: nodes.set_fact(c, name, value))
+
+    async def day_lines(self, limit: int = 500) -> list[tuple[int, int, str]]:
+        return await self.read(lambda c: record.day_lines(c, limit))
+
+    async def day_lines_written(self, upto: int) -> None:
+        await self.write(lambda c: c.execute("DELETE FROM dayline WHERE id <= ?", (upto,)).get)
+
+    async def add_day_line(self, text: str) -> None:
+        await self.write(lambda c: record.day_line(c, text))
+
+    # --- looks ---------------------------------------------------------------------
+
+    async def view_jobs(self, **filters: Any) -> View:
+        return await self.read(lambda c: views.jobs(c, **filters))
+
+    async def view_why(self, ident: str) -> View:
+        return await self.read(lambda c: views.why(c, ident))
+
+    async def view_counts(self) -> View:
+        return await self.read(views.counts)
+
+    async def view_messages(self, session: str, after: int, limit: int) -> View:
+        return await self.read(lambda c: views.messages(c, session, after, limit))
+
+    async def view_waiting(self) -> View:
+        return await self.read(views.waiting_for_a_node)

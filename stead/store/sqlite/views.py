@@ -1,0 +1,259 @@
+"""Read-only looks at the database, in the shapes that the API, the pages and the commands show."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import apsw
+
+from stead.core.errors import BadRequest, NotFound
+from stead.core.states import JobState
+from stead.core.storage import View
+from stead.store.sqlite import ledger
+
+_NOW = "CAST(unixepoch('subsec') * 1000 AS INTEGER)"
+
+_JOB_FIELDS = (
+    "id", "state", "lane", "kind", "needs", "session", "route", "created_at", "run_at",
+    "started_at", "ended_at", "epoch", "tries", "crashes", "node", "error", "waiting_for",
+    "cancel_req", "waited_ms", "worked_ms", "text", "message_id", "max_tries", "max_crashes",
+)  # fmt: skip
+
+_JOB_SELECT = f"""
+SELECT j.id, j.state, j.lane, j.kind, j.needs, j.session, j.route, j.created_at, j.run_at,
+       j.started_at, j.ended_at, j.epoch, j.tries, j.crashes, coalesce(n.name, j.node_id), j.error,
+       j.waiting_for, j.cancel_req,
+       CASE WHEN j.started_at > 0 THEN j.started_at - j.created_at
+            WHEN j.state = 'queued' THEN {_NOW} - j.created_at ELSE 0 END,
+       CASE WHEN j.started_at = 0 THEN 0 WHEN j.ended_at > 0 THEN j.ended_at - j.started_at
+            ELSE {_NOW} - j.started_at END,
+       substr(coalesce(m.text, ''), 1, 200), j.message_id, j.max_tries, j.max_crashes
+FROM job j LEFT JOIN node n ON n.id = j.node_id LEFT JOIN message m ON m.id = j.message_id
+"""
+
+
+def _rows(cursor: apsw.Cursor, fields: tuple[str, ...]) -> list[View]:
+    return [dict(zip(fields, row, strict=True)) for row in cursor]
+
+
+def jobs(
+    c: apsw.Connection,
+    *,
+    state: str = "",
+    lane: str = "",
+    session: str = "",
+    limit: int = 20,
+    before: str = "",
+) -> View:
+    """The newest jobs first; ``before`` is the id of the last one seen."""
+    if state and state not in set(JobState):
+        raise BadRequest(f"There is no job state {state!r}; there are {', '.join(JobState)}.")
+    where, args = [], []
+    for column, value in (("j.state", state), ("j.lane", lane), ("j.session", session)):
+        if value:
+            where.append(f"{column} = ?")
+            args.append(value)
+    if before:
+        where.append("j.id < ?")
+        args.append(before)
+    condition = f"WHERE {' AND '.join(where)}" if where else ""
+    found = _rows(
+        c.execute(f"{_JOB_SELECT} {condition} ORDER BY j.id DESC LIMIT ?", (*args, limit + 1)),
+        _JOB_FIELDS,
+    )
+    return {"jobs": found[:limit], "more": len(found) > limit}
+
+
+def find(c: apsw.Connection, ident: str) -> str:
+    """The job that an id, or a piece of at least 6 characters of one, of a job or message means."""
+    row = c.execute(
+        "SELECT id FROM job WHERE id = ?1 UNION SELECT job_id FROM message WHERE id = ?1"
+        " AND job_id IS NOT NULL",
+        (ident,),
+    ).fetchone()
+    if row:
+        return str(row[0])
+    if len(ident) < 6:
+        raise NotFound(what=f"job or message {ident!r} (at least 6 characters of an id are needed)")
+    text = ident.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    found = c.execute(
+        "SELECT id FROM job WHERE id LIKE ?1 ESCAPE '\\' OR id LIKE ?2 ESCAPE '\\'"
+        " UNION SELECT job_id FROM message WHERE job_id IS NOT NULL"
+        " AND (id LIKE ?1 ESCAPE '\\' OR id LIKE ?2 ESCAPE '\\') LIMIT 5",
+        (f"{text}%", f"%{text}"),
+    ).fetchall()
+    if not found:
+        raise NotFound(what=f"job or message {ident!r}")
+    if len(found) > 1:
+        names = ", ".join(row[0] for row in found)
+        raise BadRequest(f"{ident!r} could mean several jobs: {names}. Give more of the id.")
+    return str(found[0][0])
+
+
+_MESSAGE_FIELDS = (
+    "seq", "id", "channel", "external_id", "session", "role", "text", "at", "job_id",
+)  # fmt: skip
+_MESSAGE_SELECT = (
+    "SELECT seq, id, channel, external_id, session, role, text, at, job_id FROM message"
+)
+
+
+def why(c: apsw.Connection, ident: str) -> View:
+    """The whole story of a message: route, attempts, steps, calls, reply, delivery, cost."""
+    job_id = find(c, ident)
+    job = _rows(c.execute(f"{_JOB_SELECT} WHERE j.id = ?", (job_id,)), _JOB_FIELDS)[0]
+    messages = _rows(
+        c.execute(f"{_MESSAGE_SELECT} WHERE job_id = ? ORDER BY seq", (job_id,)), _MESSAGE_FIELDS
+    )
+    attempts = _rows(
+        c.execute(
+            "SELECT a.epoch, coalesce(n.name, a.node_id), a.started_at, a.ended_at, a.outcome,"
+            " a.error, a.worked_ms FROM attempt a LEFT JOIN node n ON n.id = a.node_id"
+            " WHERE a.job_id = ? ORDER BY a.epoch",
+            (job_id,),
+        ),
+        ("epoch", "node", "started_at", "ended_at", "outcome", "error", "worked_ms"),
+    )
+    calls = _rows(
+        c.execute(
+            "SELECT id, at, model, backend, caller, state, status, prompt_tokens, cached_tokens,"
+            " completion_tokens, cost_micro, reserved_micro, first_ms, total_ms, reason"
+            " FROM call WHERE job_id = ? ORDER BY id",
+            (job_id,),
+        ),
+        (
+            "id", "at", "model", "backend", "caller", "state", "status", "prompt_tokens",
+            "cached_tokens", "completion_tokens", "cost_micro", "reserved_micro", "first_ms",
+            "total_ms", "reason",
+        ),
+    )  # fmt: skip
+    delivery = _rows(
+        c.execute(
+            "SELECT message_id, channel, state, tries, delivered_at, note FROM outbox"
+            " WHERE job_id = ? ORDER BY id",
+            (job_id,),
+        ),
+        ("message_id", "channel", "state", "tries", "delivered_at", "note"),
+    )
+    owner = [m for m in messages if m["role"] == "owner"]
+    replies = [m for m in messages if m["role"] != "owner"]
+    return {
+        "message": owner[0] if owner else None,
+        "job": job,
+        "route": _route(job),
+        "attempts": attempts,
+        "steps": _steps(c, job_id, attempts),
+        "calls": calls,
+        "reply": replies[-1] if replies else None,
+        "delivery": delivery,
+        "cost": {
+            "calls": len(calls),
+            "prompt_tokens": sum(call["prompt_tokens"] for call in calls),
+            "cached_tokens": sum(call["cached_tokens"] for call in calls),
+            "completion_tokens": sum(call["completion_tokens"] for call in calls),
+            "cost_micro": sum(call["cost_micro"] for call in calls),
+        },
+        "times": {
+            "received_at": owner[0]["at"] if owner else job["created_at"],
+            "queued_at": job["created_at"],
+            "started_at": job["started_at"],
+            "ended_at": job["ended_at"],
+            "waited_ms": job["waited_ms"],
+            "worked_ms": job["worked_ms"],
+        },
+    }
+
+
+def _route(job: View) -> View:
+    """Where it went and by which rule, from the words stored with the job (``to: rule``)."""
+    to, _, rule = str(job["route"]).partition(": ")
+    return {"to": to, "rule": rule, "needs": job["needs"], "lane": job["lane"]}
+
+
+def _steps(c: apsw.Connection, job_id: str, attempts: list[View]) -> list[View]:
+    fields = (
+        "seq", "epoch", "name", "state", "rule", "input", "output", "prompt_tokens",
+        "cached_tokens", "completion_tokens", "cost_micro", "started_at", "ended_at", "note",
+        "input_hash",
+    )  # fmt: skip
+    found = _rows(
+        c.execute(
+            "SELECT seq, epoch, name, state, rule, input, output, prompt_tokens, cached_tokens,"
+            " completion_tokens, cost_micro, started_at, ended_at, note, input_hash"
+            " FROM step WHERE job_id = ? ORDER BY seq, epoch",
+            (job_id,),
+        ),
+        fields,
+    )
+    last = max((attempt["epoch"] for attempt in attempts), default=0)
+    for step in found:
+        step["replayed"] = step["state"] == "done" and step["epoch"] < last
+    return found
+
+
+def messages(c: apsw.Connection, session: str, after: int, limit: int) -> View:
+    """A conversation's messages after a sequence number; with ``after`` < 0, the newest."""
+    if after < 0:
+        found = _rows(
+            c.execute(
+                f"{_MESSAGE_SELECT} WHERE session = ? ORDER BY seq DESC LIMIT ?", (session, limit)
+            ),
+            _MESSAGE_FIELDS,
+        )
+        return {"messages": found[::-1]}
+    return {
+        "messages": _rows(
+            c.execute(
+                f"{_MESSAGE_SELECT} WHERE session = ? AND seq > ? ORDER BY seq LIMIT ?",
+                (session, after, limit),
+            ),
+            _MESSAGE_FIELDS,
+        )
+    }
+
+
+def counts(c: apsw.Connection) -> View:
+    """What `status` shows of the queue, the outbox and today's calls."""
+    by_state: dict[str, int] = {}
+    for state in (JobState.QUEUED, JobState.RUNNING, JobState.WAITING, JobState.DEAD):
+        stuck = " AND state IN ('waiting', 'dead')" * (state in ("waiting", "dead"))
+        by_state[state] = c.execute(
+            f"SELECT count(*) FROM job WHERE state = '{state}'{stuck}"
+        ).get
+    oldest = c.execute(
+        f"SELECT {_NOW} - min(created_at) FROM job WHERE state = 'queued'"
+    ).get
+    today = c.execute(
+        "SELECT count(*), coalesce(sum(prompt_tokens + completion_tokens), 0),"
+        " coalesce(sum(cost_micro), 0) FROM call"
+        " WHERE at >= CAST(unixepoch('now', 'start of day') AS INTEGER) * 1000"
+    ).fetchone()
+    outbox = dict(
+        c.execute(
+            "SELECT state, count(*) FROM outbox WHERE state IN ('pending', 'sending', 'ambiguous')"
+            " GROUP BY state"
+        ).fetchall()
+    )
+    running: dict[str, Any] = dict(
+        c.execute(
+            "SELECT node_id, count(*) FROM job WHERE state = 'running' GROUP BY node_id"
+        ).fetchall()
+    )
+    return {
+        "queue": {**by_state, "oldest_ms": oldest or 0},
+        "today": {"calls": today[0], "tokens": today[1], "cost_micro": today[2]},
+        "spent": ledger.spent_today(c),
+        "outbox": outbox,
+        "running_by_node": running,
+    }
+
+
+def waiting_for_a_node(c: apsw.Connection) -> View:
+    """How many jobs no worker takes, and since when the oldest waits."""
+    row = c.execute(
+        f"SELECT count(*), min(created_at), {_NOW} FROM job WHERE state = 'queued'"
+        " AND needs <> '@gateway'"
+    ).fetchone()
+    return {"count": row[0], "since": row[1] or 0, "now": row[2]}
+
+

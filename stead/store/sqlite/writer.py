@@ -1,0 +1,205 @@
+"""One writer thread, many callers, one commit for all who wait.
+
+SQLite has one writer at a time. Here it is one thread that takes every waiting
+operation into one transaction and commits once (one fsync), so the cost of a
+durable write is shared by all who asked at the same moment.
+
+An operation is a function of the connection. It may be run twice (when another
+operation of its batch fails), so it must not do anything but SQL.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+import apsw
+
+from stead.core.errors import SteadError, StoreUnusable
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Op = Callable[[apsw.Connection], T]
+
+_MAX_BATCH = 512
+
+
+class _Waiting:
+    """One operation and whoever waits for it: a coroutine or a thread."""
+
+    __slots__ = ("error", "future", "loop", "op", "result")
+
+    def __init__(
+        self,
+        op: Op[Any],
+        loop: asyncio.AbstractEventLoop | None,
+        future: asyncio.Future[Any] | Future[Any],
+    ) -> None:
+        self.op = op
+        self.loop = loop
+        self.future = future
+        self.result: Any = None
+        self.error: BaseException | None = None
+
+
+def _deliver(batch: list[_Waiting]) -> None:
+    for item in batch:
+        if item.future.done():  # its caller was cancelled; the write stands all the same
+            continue
+        if item.error is not None:
+            item.future.set_exception(item.error)
+        else:
+            item.future.set_result(item.result)
+
+
+class Writer:
+    """Runs operations in batches, each batch in one durable transaction."""
+
+    def __init__(self, connection: apsw.Connection, path: str) -> None:
+        self._connection = connection
+        self._path = path
+        self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
+        self._thread.start()
+
+    async def run(self, op: Op[T]) -> T:
+        """Run ``op`` in the next batch; return its result once it is committed.
+
+        Raises what ``op`` raised (its writes are undone, others' are not), or
+        ``StoreUnusable`` when the disk is full, failing, or locked by another.
+        """
+        self._refuse_if_closed()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        self._queue.put(_Waiting(op, loop, future))
+        return await future
+
+    def run_sync(self, op: Op[T], timeout: float | None = 60.0) -> T:
+        """The same for a thread that has no event loop."""
+        self._refuse_if_closed()
+        future: Future[T] = Future()
+        self._queue.put(_Waiting(op, None, future))
+        return future.result(timeout)
+
+    def close(self) -> None:
+        """Finish what was asked, then end the thread and close the connection."""
+        if not self._closed:
+            self._closed = True
+            self._queue.put(None)
+            self._thread.join()
+            self._connection.close()
+
+    def _refuse_if_closed(self) -> None:
+        if self._closed:
+            raise StoreUnusable(path=self._path, why="stead is shutting down")
+
+    def _run(self) -> None:
+        take = self._queue.get
+        take_now = self._queue.get_nowait
+        last = False
+        while not last:
+            item = take()
+            batch: list[_Waiting] = []
+            while True:
+                if item is None:
+                    last = True
+                    break
+                batch.append(item)
+                if len(batch) >= _MAX_BATCH:
+                    break
+                try:
+                    item = take_now()
+                except queue.Empty:
+                    break
+            if batch:
+                self._commit(batch)
+                self._hand_back(batch)
+
+    def _commit(self, batch: list[_Waiting]) -> None:
+        try:
+            if not self._together(batch):
+                self._one_by_one(batch)
+        except apsw.Error as error:
+            self._rollback()
+            failed = self._words(error)
+            log.error("a batch of %d writes was undone: %s", len(batch), failed)
+            for item in batch:
+                item.error = failed
+
+    def _together(self, batch: list[_Waiting]) -> bool:
+        """The common case: all operations succeed. False if one failed; nothing is written then."""
+        execute = self._connection.execute
+        execute("BEGIN IMMEDIATE")
+        try:
+            for item in batch:
+                item.result = item.op(self._connection)
+        except Exception as error:
+            self._rollback()
+            if len(batch) == 1:
+                batch[0].error = self._words(error) if isinstance(error, apsw.Error) else error
+                return True
+            return False
+        execute("COMMIT")
+        return True
+
+    def _one_by_one(self, batch: list[_Waiting]) -> None:
+        """Each operation in its own savepoint, so that the failing ones fail alone."""
+        execute = self._connection.execute
+        execute("BEGIN IMMEDIATE")
+        for item in batch:
+            execute("SAVEPOINT one")
+            try:
+                item.result = item.op(self._connection)
+            except Exception as error:
+                if self._connection.in_transaction:
+                    execute("ROLLBACK TO one")
+                else:  # SQLite gave up the whole transaction (disk full, I/O error)
+                    raise
+                item.error = self._words(error) if isinstance(error, apsw.Error) else error
+            execute("RELEASE one")
+        execute("COMMIT")
+
+    def _rollback(self) -> None:
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+
+    def _hand_back(self, batch: list[_Waiting]) -> None:
+        by_loop: dict[asyncio.AbstractEventLoop | None, list[_Waiting]] = {}
+        for item in batch:
+            by_loop.setdefault(item.loop, []).append(item)
+        for loop, items in by_loop.items():
+            if loop is None:
+                _deliver(items)
+            else:
+                try:
+                    loop.call_soon_threadsafe(_deliver, items)
+                except RuntimeError:  # the loop was closed meanwhile; the writes stand
+                    log.warning("%d results came after their event loop had ended", len(items))
+
+    def _words(self, error: BaseException) -> SteadError:
+        return StoreUnusable(path=self._path, why=why(error))
+
+
+def why(error: BaseException) -> str:
+    """A database error in words, with what to do."""
+    if isinstance(error, apsw.FullError):
+        return "the disk is full; nothing was lost, free some space and it goes on by itself"
+    if isinstance(error, apsw.BusyError | apsw.LockedError):
+        return "another program holds it locked; close that program (an open sqlite3 shell?)"
+    if isinstance(error, apsw.CorruptError | apsw.NotADBError):
+        return (
+            "the file is damaged or is no database; move it away and put back a copy "
+            "from backups/ (the newest one is the last in the list)"
+        )
+    if isinstance(error, apsw.ReadOnlyError | apsw.CantOpenError | apsw.PermissionsError):
+        return "it cannot be written; check that the home directory is yours and not read-only"
+    if isinstance(error, apsw.IOError):
+        return f"the disk reports an error ({error}); check the disk before anything else"
+    return f"{type(error).__name__}: {error}"
