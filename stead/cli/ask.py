@@ -1,0 +1,117 @@
+"""`stead ask`: one question, one answer."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+
+import click
+
+from stead.cli import show
+from stead.cli.api import Api
+from stead.cli.common import (
+    FAILED,
+    INTERRUPTED,
+    Cli,
+    aside,
+    json_option,
+    on_terminal,
+    print_json,
+)
+from stead.cli.follow import End, Sent, follow, send
+from stead.core.errors import SteadError
+
+
+@click.command()
+@click.argument("words", nargs=-1)
+@click.option(
+    "--stream/--no-stream",
+    default=None,
+    help="Print the answer as it comes (the default on a terminal), or whole at its end.",
+)
+@click.option("--session", default="", help="The conversation (default: main).")
+@click.option("--light", "mark", flag_value="light", help="Answer in the gateway.")
+@click.option("--heavy", "mark", flag_value="heavy", help="Send it to a node.")
+@json_option
+@click.pass_obj
+def ask(
+    obj: Cli,
+    words: tuple[str, ...],
+    stream: bool | None,
+    session: str,
+    mark: str | None,
+    as_json: bool,
+) -> int:
+    """Ask something and print the answer.
+
+    What is piped in is added below WORDS; `-` or no words at all reads only the pipe.
+    Exit code 1: the job ended without an answer.
+    """
+    text = question(" ".join(words))
+    api = obj.api()
+    sent = send(api, text, session=session, mark=mark or "", channel="cli")
+    streaming = (on_terminal(sys.stdout) if stream is None else stream) and not as_json
+    try:
+        heard = follow(api, sent.job_id)
+        end = show.live(heard) if streaming else show.quiet(heard)
+    except KeyboardInterrupt:
+        cancel(api, sent.job_id)
+        return INTERRUPTED
+    if as_json:
+        print_json(_as_data(sent, end))
+        return 0 if end.state == "done" else FAILED
+    if not streaming and end.text:
+        click.echo(end.text)
+    answered = show.verdict(end)
+    aside(end.footer())
+    return 0 if answered else FAILED
+
+
+def question(words: str) -> str:
+    """The text to send, from the words given and what is piped in."""
+    piped = ""
+    if words == "-" or not words or _has_pipe():
+        if not words and on_terminal(sys.stdin):
+            raise click.UsageError('Nothing to ask. Say: stead ask "..."')
+        piped = sys.stdin.buffer.read().decode("utf-8", "replace").strip("\n")
+    parts = [part for part in ("" if words == "-" else words, piped) if part.strip()]
+    if not parts:
+        raise click.UsageError("Nothing to ask: the text is empty.")
+    return "\n\n".join(parts)
+
+
+def cancel(api: Api, job_id: str) -> None:
+    """Ask the gateway to stop a job; say so, and never fail."""
+    click.echo(err=True)
+    try:
+        api.post(f"/api/v1/jobs/{job_id}/cancel")
+    except SteadError as error:
+        click.echo(f"The job could not be cancelled: {error.message}", err=True)
+    else:
+        aside("cancelled")
+
+
+def _has_pipe() -> bool:
+    """Whether stdin is a pipe or a file that somebody meant for us (not a terminal, not
+    /dev/null, not the closed stdin of a service)."""
+    try:
+        mode = os.fstat(sys.stdin.fileno()).st_mode
+    except (OSError, ValueError, AttributeError):
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISREG(mode)
+
+
+def _as_data(sent: Sent, end: End) -> dict[str, object]:
+    return {
+        "state": end.state,
+        "text": end.text,
+        "error": end.error or None,
+        "waiting_for": end.waiting_for or None,
+        "message_id": sent.message_id,
+        "job_id": sent.job_id,
+        "route": sent.route,
+        "waited_ms": end.waited_ms,
+        "worked_ms": end.worked_ms,
+        "usage": end.usage,
+    }

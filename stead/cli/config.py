@@ -1,0 +1,87 @@
+"""`stead config`: check, show and change the settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import click
+import msgspec
+
+from stead.cli.common import Cli, json_option, print_json, table
+from stead.config import DEFAULT, as_toml, edit, load, prepare_home, value_of
+
+
+@click.group()
+def config() -> None:
+    """Check, show or change the settings in stead.toml."""
+
+
+@config.command()
+@json_option
+@click.pass_obj
+def check(obj: Cli, as_json: bool) -> None:
+    """Check stead.toml and the environment. Exit code 1: something is wrong."""
+    loaded = load(obj.home)
+    file = obj.home / "stead.toml"
+    if as_json:
+        print_json({"ok": True, "path": str(file)})
+    elif file.exists():
+        click.echo(f"{file} is valid.")
+    else:
+        click.echo(f"There is no {file}; the defaults hold.")
+    key = loaded.settings.gateway.key_file
+    if key and not loaded.owner_key_file.exists():
+        click.echo(f"But gateway.key_file, {loaded.owner_key_file}, is not there.", err=True)
+
+
+@config.command()
+@click.option("--changed", is_flag=True, help="Only what is not the default.")
+@json_option
+@click.pass_obj
+def show(obj: Cli, changed: bool, as_json: bool) -> None:
+    """Show every setting with where its value came from."""
+    loaded = obj.loaded
+    rows = [
+        {"path": path, "value": value, "origin": loaded.origin(path)}
+        for path, value in leaves(msgspec.to_builtins(loaded.settings))
+    ]
+    if changed:
+        rows = [row for row in rows if row["origin"] != DEFAULT]
+    if as_json:
+        print_json(rows)
+    else:
+        cells = [[str(row["path"]), as_toml(row["value"]), str(row["origin"])] for row in rows]
+        click.echo(table(("SETTING", "VALUE", "FROM"), cells))
+
+
+@config.command("set")
+@click.argument("path")
+@click.argument("value")
+@click.pass_obj
+def set_(obj: Cli, path: str, value: str) -> None:
+    """Set PATH (such as node.slots or backend[0].url) to VALUE in stead.toml.
+
+    Lists are given with commas. Comments in the file are kept.
+    """
+    prepare_home(obj.home)
+    edit(obj.home, path, value_of(path, value))
+    click.echo(f"{path} = {as_toml(value_of(path, value))}. It holds from the next start on.")
+
+
+@config.command()
+@click.pass_obj
+def path(obj: Cli) -> None:
+    """Print where stead.toml is."""
+    click.echo(obj.home / "stead.toml")
+
+
+def leaves(value: object, at: str = "") -> Iterator[tuple[str, object]]:
+    """Every value below ``value`` by its path (``backend[0].models[1].name``)."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from leaves(item, f"{at}.{key}" if at else key)
+    elif isinstance(value, list) and value and isinstance(value[0], dict):
+        for index, item in enumerate(value):
+            yield from leaves(item, f"{at}[{index}]")
+    else:
+        yield at, value

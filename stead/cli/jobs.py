@@ -1,0 +1,129 @@
+"""`stead jobs`: what is to be done, is being done and was done."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from stead.cli.api import Api
+from stead.cli.common import (
+    AWAY,
+    Cli,
+    json_option,
+    one_line,
+    print_json,
+    short,
+    span,
+    style,
+    table,
+)
+from stead.cli.http import quote
+from stead.core.errors import GatewayAway
+from stead.core.states import JobState, Lane
+
+_COLOURS = {"done": "green", "dead": "red", "waiting": "yellow", "running": "cyan"}
+
+
+@click.group(invoke_without_command=True)
+@click.option("--state", type=click.Choice(list(JobState)), help="Only in this state.")
+@click.option("--lane", type=click.Choice(list(Lane)), help="Only in this lane.")
+@click.option("--session", help="Only of this conversation.")
+@click.option("-n", "--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
+@click.option("--before", metavar="ID", help="Older than this job.")
+@json_option
+@click.pass_context
+def jobs(ctx: click.Context, /, as_json: bool, **filters: Any) -> int:
+    """List jobs, the newest first; cancel, retry or answer one."""
+    if ctx.invoked_subcommand:
+        return 0
+    obj: Cli = ctx.obj
+    filters = {key: value for key, value in filters.items() if value}
+    try:
+        data = obj.api().get("/api/v1/jobs", **filters)
+        code = 0
+    except GatewayAway as error:
+        from stead.app import offline  # late: only a gateway that is down needs it
+
+        click.echo(f"{error.message}. From the home directory:", err=True)
+        data = offline.jobs(obj.home, **filters)
+        code = AWAY
+    if as_json:
+        print_json(data)
+        return code
+    rows = data["jobs"]
+    if not rows:
+        click.echo("No jobs." if not filters.keys() - {"limit"} else "No such jobs.")
+        return code
+    head = ("ID", "STATE", "LANE", "WAITED", "WORKED", "NODE", "TEXT")
+    click.echo(table(head, [_row(job) for job in rows]))
+    if data.get("more"):
+        click.echo(f"More: stead jobs --before {rows[-1]['id']}")
+    return code
+
+
+@jobs.command()
+@click.argument("job_id", metavar="ID")
+@json_option
+@click.pass_obj
+def cancel(obj: Cli, job_id: str, as_json: bool) -> None:
+    """Stop a job, or take it out of the queue."""
+    _act(obj.api(), job_id, "cancel", None, as_json)
+
+
+@jobs.command()
+@click.argument("job_id", metavar="ID")
+@json_option
+@click.pass_obj
+def retry(obj: Cli, job_id: str, as_json: bool) -> None:
+    """Queue a dead job again."""
+    _act(obj.api(), job_id, "retry", None, as_json)
+
+
+@jobs.command()
+@click.argument("job_id", metavar="ID")
+@click.argument("answer")
+@json_option
+@click.pass_obj
+def answer(obj: Cli, job_id: str, answer: str, as_json: bool) -> None:
+    """Answer a job that waits for you.
+
+    Where a step may or may not have happened: `repeat` does it again, `done` takes
+    it as happened, `fail` ends the job.
+    """
+    _act(obj.api(), job_id, "answer", {"answer": answer}, as_json)
+
+
+def full_id(api: Api, job_id: str) -> str:
+    """The whole id of a job, from the piece of it that lists show."""
+    if len(job_id) == 36:
+        return job_id
+    return str(api.get(f"/api/v1/why/{quote(job_id)}")["job"]["id"])
+
+
+def _act(api: Api, job_id: str, verb: str, body: object, as_json: bool) -> None:
+    whole = full_id(api, job_id)
+    reply = api.post(f"/api/v1/jobs/{whole}/{verb}", body)
+    if as_json:
+        print_json(reply)
+        return
+    state = reply.get("state") or (reply.get("job") or {}).get("state")
+    click.echo(f"{short(whole)} is {state} now." if state else f"{short(whole)}: {verb} done.")
+
+
+def _row(job: dict[str, Any]) -> list[str]:
+    state = str(job.get("state"))
+    return [
+        short(str(job.get("id"))),
+        state,
+        str(job.get("lane") or ""),
+        span(job["waited_ms"]) if job.get("waited_ms") is not None else "",
+        span(job["worked_ms"]) if job.get("started_at") else "",
+        str(job.get("node") or ""),
+        one_line(str(job.get("error") or job.get("waiting_for") or job.get("text") or "")),
+    ]
+
+
+def state_words(state: str) -> str:
+    """A job's state, coloured."""
+    return style(state, fg=_COLOURS.get(state))

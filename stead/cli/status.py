@@ -1,0 +1,92 @@
+"""`stead status`: what works and what does not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from stead.cli.common import AWAY, Cli, json_option, print_json, span, style, usd
+from stead.core.errors import GatewayAway
+
+
+@click.command()
+@json_option
+@click.pass_obj
+def status(obj: Cli, as_json: bool) -> int:
+    """Say what works and what does not. Exit code 3: the gateway is not reachable."""
+    try:
+        data = obj.api().get("/api/v1/status")
+        code, away = 0, ""
+    except GatewayAway as error:
+        from stead.app import offline  # late: only a gateway that is down needs it
+
+        data = offline.status(obj.home)
+        code, away = AWAY, error.message
+    if as_json:
+        print_json({**data, "gateway_error": away} if away else data)
+        return code
+    if away:
+        click.echo(style(away, fg="red"))
+        click.echo("This is what the home directory says:")
+    click.echo("\n".join(words(data)))
+    return code
+
+
+def words(data: dict[str, Any]) -> list[str]:
+    """The status in lines; whatever a gateway leaves out is left out here too."""
+    lines = [f"stead {data['version']}"] if data.get("version") else []
+    lines += [f"  {label:<8} {data[key]}" for label, key in _PLACES if data.get(key)]
+    for sentence in data.get("works") or []:
+        lines.append(style("  ok       ", fg="green") + str(sentence))
+    for sentence in data.get("not_yet") or []:
+        lines.append(style("  not yet  ", fg="yellow") + str(sentence))
+    lines += _model(data.get("model") or {})
+    lines += [_node(node) for node in data.get("nodes") or []]
+    lines += _queue(data.get("queue") or {})
+    lines += _today(data.get("today") or {})
+    waiting = (data.get("outbox") or {}).get("waiting") or 0
+    if waiting:
+        lines.append(f"  replies  {waiting} still to be delivered")
+    return lines
+
+
+_PLACES = (("address", "url"), ("home", "home"), ("since", "since"))
+
+
+def _model(model: dict[str, Any]) -> list[str]:
+    text = model.get("words") or model.get("phase") or ""
+    return [f"  model    {text}"] if text else []
+
+
+def _node(node: dict[str, Any]) -> str:
+    alive = bool(node.get("alive"))
+    text = style("  node     ", fg="green" if alive else "yellow") + str(node.get("name"))
+    text += " is here" if alive else " is away"
+    if not alive and node.get("last_seen"):
+        text += f", last seen {node['last_seen']}"
+    running = node.get("running") or 0
+    count = len(running) if isinstance(running, list) else running
+    if count:
+        text += f", working on {count} job{'s' if count != 1 else ''}"
+    if node.get("labels"):
+        text += f" ({', '.join(node['labels'])})"
+    return text
+
+
+def _queue(queue: dict[str, Any]) -> list[str]:
+    parts = [f"{queue[k]} {k}" for k in ("queued", "running", "waiting", "dead") if queue.get(k)]
+    text = ", ".join(parts) or "nothing to do"
+    if queue.get("queued") and queue.get("oldest_ms"):
+        text += f"; the oldest has waited {span(queue['oldest_ms'])}"
+    if queue.get("dead"):
+        text += "; see `stead jobs --state dead`"
+    return [f"  jobs     {text}"] if queue else []
+
+
+def _today(today: dict[str, Any]) -> list[str]:
+    if not today:
+        return []
+    calls, tokens = today.get("calls") or 0, today.get("tokens") or 0
+    cost = usd(today.get("cost_micro") or 0)
+    return [f"  today    {calls} model calls, {tokens} tokens, {cost}"]

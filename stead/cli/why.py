@@ -1,0 +1,218 @@
+"""`stead why`: the whole story of a message."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from stead.cli.common import (
+    AWAY,
+    Cli,
+    json_option,
+    one_line,
+    print_json,
+    short,
+    span,
+    style,
+    usd,
+)
+from stead.cli.http import quote
+from stead.cli.jobs import state_words
+from stead.core.errors import GatewayAway
+
+
+@click.command()
+@click.argument("ident", metavar="ID")
+@json_option
+@click.pass_obj
+def why(obj: Cli, ident: str, as_json: bool) -> int:
+    """Tell the whole story of a message or job.
+
+    ID is its id, or a piece of at least 6 characters from its beginning or end.
+    """
+    try:
+        story = obj.api().get(f"/api/v1/why/{quote(ident)}")
+        code = 0
+    except GatewayAway as error:
+        from stead.app import offline  # late: only a gateway that is down needs it
+
+        click.echo(f"{error.message}. From the home directory:", err=True)
+        story = offline.why(obj.home, ident)
+        code = AWAY
+    if as_json:
+        print_json(story)
+    else:
+        click.echo("\n".join(words(story)))
+    return code
+
+
+def words(story: dict[str, Any]) -> Iterator[str]:
+    """The story line by line: message, route, attempts, steps, calls, end, delivery, cost."""
+    job, times = story.get("job") or {}, story.get("times") or {}
+    yield from _message(story.get("message"))
+    yield from _route(story.get("route") or {}, job)
+    yield from _job(job, times)
+    attempts = story.get("attempts") or []
+    if attempts:
+        yield _title("Attempts")
+    for attempt in attempts:
+        yield _attempt(attempt)
+    steps = story.get("steps") or []
+    if steps:
+        yield _title("Steps")
+    for step in steps:
+        yield from _step(step)
+    calls = story.get("calls") or []
+    if calls:
+        yield _title("Model calls")
+    for call in calls:
+        yield _call(call)
+    yield from _reply(story.get("reply"), story.get("delivery") or [])
+    yield from _cost(story.get("cost") or {})
+
+
+def _title(text: str) -> str:
+    return style(text, bold=True)
+
+
+def _clock(ms: int | None) -> str:
+    """Local time, with milliseconds: ``2026-11-21 10:15:02.417``."""
+    if not ms:
+        return "-"
+    whole = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(ms / 1000))
+    return f"{whole}.{ms % 1000:03d}"
+
+
+def _message(message: dict[str, Any] | None) -> Iterator[str]:
+    if not message:
+        return
+    yield _title("Message") + f" {message.get('id')}"
+    yield f"  {_clock(message.get('at'))}  {message.get('role')} on {message.get('channel')}"
+    yield f"  conversation {message.get('session')}, external id {message.get('external_id')}"
+    yield f"  “{one_line(str(message.get('text')), 300)}”"
+
+
+def _route(route: dict[str, Any], job: dict[str, Any]) -> Iterator[str]:
+    yield _title("Route")
+    to = {"light": "answered in the gateway (light)", "node": "sent to a node"}
+    text = f"  {to.get(str(route.get('to')), route.get('to') or '?')}"
+    text += f" by the rule “{route.get('rule') or '?'}”"
+    lane = route.get("lane") or job.get("lane")
+    yield text + (f", lane {lane}" if lane else "")
+    needs = str(route.get("needs") or "")
+    if needs and needs != "@gateway":
+        yield f"  needs a node with: {needs}"
+
+
+def _job(job: dict[str, Any], times: dict[str, Any]) -> Iterator[str]:
+    yield _title("Job") + f" {job.get('id')}: {state_words(str(job.get('state')))}"
+    if job.get("cancel_req"):
+        yield "  the owner asked to cancel it"
+    if job.get("error"):
+        yield f"  error: {job['error']}"
+    if job.get("waiting_for"):
+        yield f"  waits for: {job['waiting_for']}"
+        yield f"  answer with: stead jobs answer {short(str(job.get('id')))} repeat|done|fail"
+    for label, key in (
+        ("received", "received_at"),
+        ("queued", "queued_at"),
+        ("started", "started_at"),
+        ("ended", "ended_at"),
+    ):
+        if times.get(key):
+            yield f"  {label:<9} {_clock(times[key])}"
+    if times.get("waited_ms") is not None:
+        yield f"  waited {span(times['waited_ms'])}, worked {span(times.get('worked_ms') or 0)}"
+    tries, crashes = job.get("tries") or 0, job.get("crashes") or 0
+    if tries or crashes:
+        yield (
+            f"  failures reported: {tries} of {job.get('max_tries', '?')}, "
+            f"workers lost: {crashes} of {job.get('max_crashes', '?')}"
+        )
+
+
+def _attempt(attempt: dict[str, Any]) -> str:
+    outcome = attempt.get("outcome") or "under way"
+    text = f"  {attempt.get('epoch')}. claimed by {attempt.get('node')} at "
+    text += f"{_clock(attempt.get('started_at'))}: {outcome}"
+    if attempt.get("ended_at") and attempt.get("started_at"):
+        text += f" after {span(attempt['ended_at'] - attempt['started_at'])}"
+    return text + (f" ({attempt['error']})" if attempt.get("error") else "")
+
+
+def _step(step: dict[str, Any]) -> Iterator[str]:
+    state = str(step.get("state"))
+    text = f"  {step.get('seq')}. {step.get('name')}: {_STEP_WORDS.get(state, state)}"
+    text += f" (attempt {step.get('epoch')}"
+    if step.get("ended_at") and step.get("started_at"):
+        text += f", {span(step['ended_at'] - step['started_at'])}"
+    text += ")"
+    tokens = (step.get("prompt_tokens") or 0) + (step.get("completion_tokens") or 0)
+    if tokens:
+        text += f", {tokens} tokens, {usd(step.get('cost_micro'))}"
+    yield text
+    if state == "unknown":
+        yield f"     its rule says: {_RULE_WORDS.get(str(step.get('rule')), step.get('rule'))}"
+    if step.get("replayed"):
+        yield "     replayed by the later attempts from the journal; not run and not paid again"
+    if step.get("note"):
+        yield f"     {step['note']}"
+    if step.get("input"):
+        yield f"     in:  {one_line(str(step['input']), 160)}"
+    if step.get("output"):
+        yield f"     out: {one_line(str(step['output']), 160)}"
+
+
+_STEP_WORDS = {
+    "intent": "begun, its outcome is not known yet",
+    "done": "done",
+    "failed": "failed",
+    "unknown": "its worker was lost while it ran; whether it happened is not known",
+}
+_RULE_WORDS = {
+    "repeat": "repeat it, as doing it twice does no harm",
+    "ask": "ask the owner",
+    "fail": "end the job",
+}
+
+
+def _call(call: dict[str, Any]) -> str:
+    text = f"  {call.get('model')} at {call.get('backend')}: {call.get('prompt_tokens')} tokens in"
+    if call.get("cached_tokens"):
+        text += f" ({call['cached_tokens']} from cache)"
+    text += f", {call.get('completion_tokens')} out, {usd(call.get('cost_micro'))}"
+    if call.get("total_ms"):
+        text += f", first after {span(call.get('first_ms'))}, whole {span(call['total_ms'])}"
+    if call.get("state") != "settled":
+        text += f", {call.get('state')}"
+        if call.get("reserved_micro"):
+            text += f" (reserved {usd(call['reserved_micro'])})"
+    if call.get("status") not in (None, 0, 200):
+        text += f", answered {call['status']}"
+    return text + (f" [{call['reason']}]" if call.get("reason") else "")
+
+
+def _reply(reply: dict[str, Any] | None, delivery: list[dict[str, Any]]) -> Iterator[str]:
+    if reply:
+        yield _title("Reply") + f" {reply.get('id')} at {_clock(reply.get('at'))}"
+        yield f"  “{one_line(str(reply.get('text')), 300)}”"
+    for row in delivery:
+        text = f"  delivery by {row.get('channel')}: {row.get('state')}"
+        if row.get("delivered_at"):
+            text += f" at {_clock(row['delivered_at'])}"
+        if (row.get("tries") or 0) > 1:
+            text += f", tried {row['tries']} times"
+        yield text + (f" ({row['note']})" if row.get("note") else "")
+
+
+def _cost(cost: dict[str, Any]) -> Iterator[str]:
+    if not cost:
+        return
+    calls = cost.get("calls") or 0
+    text = f" {usd(cost.get('cost_micro'))} in {calls} model call{'s' if calls != 1 else ''}: "
+    text += f"{cost.get('prompt_tokens') or 0} tokens in"
+    text += f" ({cost['cached_tokens']} from cache)" if cost.get("cached_tokens") else ""
+    yield _title("Cost") + f"{text}, {cost.get('completion_tokens') or 0} out"
