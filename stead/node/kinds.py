@@ -1,0 +1,63 @@
+"""The kinds of jobs a worker can run. A new kind is one function and one line in ``KINDS``."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from stead.agent.loop import Result, Task, Toolbox, run
+from stead.core.errors import BadRequest
+from stead.core.ports import Emit, Journal, ModelClient
+from stead.core.wire import ClaimedJob
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A claimed job with all that its handler needs."""
+
+    job: ClaimedJob
+    model_for: Callable[[ClaimedJob], ModelClient]
+    toolbox: Toolbox
+    journal: Journal
+    emit: Emit
+
+
+Handler = Callable[[Work], Awaitable[Result]]
+
+
+async def chat(work: Work) -> Result:
+    """The agent. Payload: text, instructions, role, overrides, answers."""
+    job = work.job
+    task = Task(
+        id=job.id,
+        session=job.session or "",
+        text=_text(job, "text"),
+        instructions=_text(job, "instructions"),
+        history=job.history,
+        profile=job.profile,
+        limits=job.limits,
+        started_ago_ms=job.age_ms,
+        overrides=job.payload.get("overrides") or {},
+    )
+    role = _text(job, "role") or "main"
+    model = work.model_for(job)
+    return await run(task, model, work.toolbox, work.journal, work.emit, role)
+
+
+async def noop(work: Work) -> Result:
+    """Ends at once with its own text: for benchmarks and checks of the whole way."""
+    return Result(outcome="done", text=_text(work.job, "text"))
+
+
+KINDS: Mapping[str, Handler] = {
+    "chat": chat,
+    "noop": noop,
+}
+
+
+def _text(job: ClaimedJob, name: str) -> str:
+    value: Any = job.payload.get(name, "")
+    if not isinstance(value, str):
+        raise BadRequest(why=f"payload.{name} of job {job.id} is not text")
+    return value

@@ -1,0 +1,103 @@
+"""The node as a process of its own: what starts in which order, and stops in reverse."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from stead.agent.loop import Toolbox, toolbox
+from stead.core.errors import SteadError
+from stead.core.files import write_atomic
+from stead.core.keys import read_key
+from stead.inference.client import HttpModelClient
+from stead.node.link import HttpLink
+from stead.node.presence import Presence
+from stead.node.runner import GRACE_S, Runner
+from stead.node.spool import Spool
+
+try:
+    import uvloop
+except ImportError:  # not on every platform; asyncio's own loop does the same, slower
+    uvloop = None  # type: ignore[assignment]
+
+log = logging.getLogger("stead.node")
+
+
+@dataclass(frozen=True, slots=True)
+class NodeOptions:
+    """What a node is told at its start."""
+
+    gateway: str
+    """URL of the gateway."""
+    key_file: Path
+    """File with this node's key."""
+    labels: tuple[str, ...] = ()
+    slots: int = 3
+    chat_slots: int = 1
+    grace_s: float = GRACE_S
+    version: str = ""
+
+
+def run_node(home: Path, options: NodeOptions) -> int:
+    """Run a node in ``home`` until SIGTERM or SIGINT; return its exit code.
+
+    0: stopped cleanly. 1: it could not start; one sentence in the log says why.
+    """
+    try:
+        key = read_key(options.key_file)
+        spool = Spool(home / "spool")
+    except SteadError as error:
+        log.error("%s", error.message)
+        return 1
+    pid_file = home / "run" / "node.pid"
+    try:
+        pid_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_atomic(pid_file, b"%d\n" % os.getpid())
+        return _runner_of_loop()(_serve(home, options, key, spool))
+    except OSError as error:
+        log.error("the node cannot run in %s: %s", home, error)
+        return 1
+    finally:
+        spool.close()
+        with contextlib.suppress(OSError):
+            pid_file.unlink()
+
+
+async def _serve(home: Path, options: NodeOptions, key: str, spool: Spool) -> int:
+    link = HttpLink(options.gateway, key)
+    tools: Toolbox = toolbox(home / "workspace")
+    runner = Runner(
+        link,
+        lambda job: HttpModelClient(link.client, job.key),
+        tools,
+        spool,
+        slots=options.slots,
+        chat_slots=options.chat_slots,
+        labels=options.labels,
+        grace_s=options.grace_s,
+        presence=Presence(options.gateway),
+        version=options.version,
+    )
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, runner.stop)
+    log.info("node started, for the gateway at %s", options.gateway)
+    try:
+        await runner.run()
+    except SteadError as error:
+        log.error("%s", error.message)
+        return 1
+    finally:
+        await link.aclose()
+    log.info("node stopped")
+    return 0
+
+
+def _runner_of_loop() -> Callable[..., int]:
+    return uvloop.run if uvloop is not None else asyncio.run
