@@ -28,7 +28,9 @@ class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sha256: str
 
 
-class LocalSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="local", tag_field="kind"):
+class LocalSpec(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="local", tag_field="kind"
+):
     """A copy already on this machine."""
 
 
