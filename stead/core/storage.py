@@ -289,6 +289,11 @@ class ViewStore(Protocol):
 
     async def view_messages(self, session: str, after: int, limit: int) -> View: ...
 
+    async def view_waiting(self) -> View:
+        """The jobs that wait for a node: ``count``, ``since`` (ms), ``jobs``, and the
+        ``channel`` and ``session`` of the oldest message among them."""
+        ...
+
 
 class Store(
     RecordStore,

@@ -249,11 +249,19 @@ def counts(c: apsw.Connection) -> View:
 
 
 def waiting_for_a_node(c: apsw.Connection) -> View:
-    """How many jobs no worker takes, and since when the oldest waits."""
+    """How many jobs wait for a node, since when the oldest does, and where it came from."""
     row = c.execute(
-        f"SELECT count(*), min(created_at), {_NOW} FROM job WHERE state = 'queued'"
-        " AND needs <> '@gateway'"
+        "SELECT count(*), min(created_at) FROM job WHERE state = 'queued' AND needs <> '@gateway'"
     ).fetchone()
-    return {"count": row[0], "since": row[1] or 0, "now": row[2]}
-
-
+    jobs_waiting = c.execute(
+        "SELECT j.id, m.channel, m.session FROM job j LEFT JOIN message m ON m.id = j.message_id"
+        " WHERE j.state = 'queued' AND j.needs <> '@gateway' ORDER BY j.created_at LIMIT 200"
+    ).fetchall()
+    first = next((entry for entry in jobs_waiting if entry[1]), (None, "", ""))
+    return {
+        "count": row[0],
+        "since": row[1] or 0,
+        "channel": first[1],
+        "session": first[2],
+        "jobs": [entry[0] for entry in jobs_waiting],
+    }

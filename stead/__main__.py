@@ -1,0 +1,6 @@
+"""``python -m stead``: the same as the command ``stead``."""
+
+from stead.cli.main import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,367 @@
+"""The gateway process: every part made once, started in order, stopped in reverse."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+import secrets
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+import uvloop
+
+from stead import __version__
+from stead.agent.loop import toolbox
+from stead.app.node import local_url
+from stead.config import Loaded, Settings, parse_listen
+from stead.core import logs
+from stead.core.errors import HomeUnusable, OpenDoor, PortTaken, SteadError
+from stead.core.keys import ensure_key, read_key
+from stead.core.nouns import Limits
+from stead.core.ports import Caller
+from stead.flow.away import Away
+from stead.flow.flow import Flow, Tries
+from stead.flow.live import Live
+from stead.flow.router import Router, Rule
+from stead.gateway import node_routes
+from stead.gateway.app import build
+from stead.gateway.auth import Keys, hash_key
+from stead.gateway.node_service import LocalLink, NodeService
+from stead.gateway.openai_routes import OpenAI
+from stead.gateway.owner_routes import Owner
+from stead.gateway.presence import Presence
+from stead.gateway.status import Status
+from stead.gateway.talk import Talk
+from stead.inference import modelstate
+from stead.inference.backends import Backend, BackendModel, Backends
+from stead.inference.client import DoorModelClient
+from stead.inference.door import Door
+from stead.ledger.purse import Budget, StorePurse
+from stead.memory.daily import DailyLog
+from stead.node.runner import Runner
+from stead.queue.policy import Policy
+from stead.queue.queue import Queue
+from stead.store.sqlite import SqliteStore
+
+log = logging.getLogger("stead.gateway")
+
+_MICRO = 1_000_000
+_LOOPBACK = ("127.", "::1", "localhost")
+
+
+def run_gateway(home: Path, loaded: Loaded) -> int:
+    """Run the gateway until SIGTERM or SIGINT; returns the exit code.
+
+    What keeps it from starting is one sentence on stderr and code 1.
+    """
+    settings = loaded.settings
+    logs.setup(
+        home / "logs", "gateway", settings.log.level, settings.log.max_mb, settings.log.keep,
+        to_stderr=False,
+    )  # fmt: skip
+    try:
+        with alone(home), bound(settings) as sock:
+            store = SqliteStore(home / "state.db", home / "backups")
+            try:
+                uvloop.run(Gateway(home, settings, store).serve(sock))
+            finally:
+                store.close()
+    except SteadError as error:
+        log.error("%s", error.message)
+        print(error.message, file=sys.stderr)
+        return 1
+    return 0
+
+
+@contextlib.contextmanager
+def alone(home: Path) -> Iterator[None]:
+    """One gateway a home. Raises ``HomeUnusable`` naming the one that runs."""
+    path = home / "run" / "gateway.pid"
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            other = os.read(fd, 32).decode("ascii", "replace").strip() or "unknown"
+            raise HomeUnusable(
+                f"A gateway (process {other}) already runs in {home}. Stop it first, or give this"
+                " one another home with --home."
+            ) from error
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(fd)
+
+
+@contextlib.contextmanager
+def bound(settings: Settings) -> Iterator[socket.socket]:
+    """The listening socket. Raises ``OpenDoor`` and ``PortTaken`` before anything else runs."""
+    host, port = parse_listen(settings.listen)
+    if not host.startswith(_LOOPBACK) and not settings.gateway.key_file:
+        raise OpenDoor(address=settings.listen)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind((host, port))
+            sock.listen(1024)
+        except OSError as error:
+            if error.errno in (98, 48):  # EADDRINUSE on Linux and macOS
+                raise PortTaken(address=settings.listen) from error
+            raise PortTaken(
+                f"Cannot listen on {settings.listen}: {error.strerror}. Set another `listen`."
+            ) from error
+        yield sock
+
+
+class Gateway:
+    """The composition root of the gateway."""
+
+    def __init__(self, home: Path, settings: Settings, store: SqliteStore) -> None:
+        self._home = home
+        self._settings = settings
+        self._store = store
+        self._stopping = asyncio.Event()
+        self._why_not_ready = "starting"
+
+    async def serve(self, sock: socket.socket) -> None:
+        """Start everything in order, serve, and stop in reverse."""
+        settings, store = self._settings, self._store
+        owner_key = self._owner_key()
+        secret = await self._secret()
+        await self._own_node()
+        queue = Queue(store, _policy(settings))
+        live = Live()
+        daily = DailyLog(self._home / "memory", store)
+        router = Router(_rules(settings))
+        tries = Tries(settings.queue.max_tries, settings.queue.max_crashes)
+        flow = Flow(store, queue, router, live, daily, tries)
+        presence = Presence(settings.node.away_after_s)
+        purse = StorePurse(store, _budget(settings))
+        door = Door(_backends(self._home, settings), purse, wait_s=settings.model.wait_s)
+        keys = Keys(owner_key, secret, store, queue.holds)
+        service = NodeService(
+            store, queue, flow, presence, job_key=keys.job_key, profile=door.profile,
+            limits=_limits(settings), version=__version__,
+        )  # fmt: skip
+        status = Status(
+            store, queue, presence, model=self._model_words, home=str(self._home),
+            url=local_url(settings.listen), version=__version__,
+        )  # fmt: skip
+        talk = Talk(store, live)
+        away = Away(
+            store, live, any_alive=presence.any_alive, settled=presence.settled, told=daily.nudge
+        )
+        flow.on_accept(away.nudge)
+        most = int(settings.gateway.max_body_mb * 1_000_000)
+        app = build(
+            [
+                *node_routes.routes(service, keys, most),
+                *OpenAI(
+                    flow, talk, door, keys, max_body=most, wait_s=settings.gateway.answer_wait_s
+                ).routes(),
+                *Owner(store, flow, talk, keys, presence, status, max_body=most).routes(),
+            ],
+            lambda: self._why_not_ready,
+        )
+        cut = await store.close_open_calls()
+        if cut:
+            log.warning("%d model calls were cut off by the last stop", cut)
+        await queue.start()
+        light = Runner(
+            LocalLink(service),
+            lambda job: DoorModelClient(door, Caller("job", job.id, job.lane)),
+            toolbox(self._home / "workspace"),
+            slots=max(1, settings.gateway.light_slots),
+            chat_slots=0,
+            labels=("@gateway",),
+            version=__version__,
+        )
+        tasks = [
+            asyncio.create_task(daily.run(), name="daily log"),
+            asyncio.create_task(queue.run_rescue(flow.crash_rule), name="rescue"),
+            asyncio.create_task(away.run(), name="away"),
+            asyncio.create_task(light.run(), name="light worker"),
+        ]
+        self._watch(tasks, status)
+        server = _Server(app)
+        try:
+            await self._until_stopped(server, sock)
+        finally:
+            service.stopping = True
+            light.stop()
+            await server.end()
+            await asyncio.wait((tasks[3],), timeout=6.0)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await purse.aclose()
+            with contextlib.suppress(Exception):  # the lines wait in the database
+                await daily.write_pending()
+
+    async def _until_stopped(self, server: _Server, sock: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        for name in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(name, self._stopping.set)
+        serving = asyncio.create_task(server.run(sock))
+        self._why_not_ready = ""
+        log.info("listening on %s", self._settings.listen)
+        stopping = asyncio.create_task(self._stopping.wait())
+        await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if serving.done():
+            serving.result()
+
+    def _watch(self, tasks: list[asyncio.Task[None]], status: Status) -> None:
+        """A part that ends while the rest goes on shows up in `status` (invariant 12)."""
+
+        def ended(task: asyncio.Task[None]) -> None:
+            if not self._stopping.is_set() and not task.cancelled():
+                error = task.exception()
+                status.complaints[task.get_name()] = f"the {task.get_name()} has ended: {error}"
+                log.error("the %s has ended", task.get_name(), exc_info=error)
+
+        for task in tasks:
+            task.add_done_callback(ended)
+
+    # --- what is needed first ------------------------------------------------------------
+
+    def _owner_key(self) -> str:
+        named = self._settings.gateway.key_file
+        if named:
+            return read_key(self._home / named)
+        return ensure_key(self._home / "secrets" / "owner.key", "owner")
+
+    async def _secret(self) -> bytes:
+        """The secret that job keys are made with; it lives as long as the database."""
+        known = await self._store.fact("job_secret")
+        if known is None:
+            known = secrets.token_hex(32)
+            await self._store.set_fact("job_secret", known)
+        return bytes.fromhex(known)
+
+    async def _own_node(self) -> None:
+        """The node on this machine has its key from a file here, so it needs no invitation."""
+        if self._settings.node.gateway:
+            return
+        hashed = hash_key(ensure_key(self._home / "secrets" / "node.key", "node"))
+        if await self._store.node_by_key(hashed) is None:
+            name = self._settings.node.name or socket.gethostname() or "node"
+            known = {node.name for node in await self._store.nodes() if not node.revoked}
+            if name in known:  # a new key for the same machine replaces the old one
+                await self._store.revoke_node(name)
+            await self._store.add_node(name, hashed)
+
+    def _model_words(self) -> dict[str, Any]:
+        state = modelstate.read(self._home)
+        remote = [backend.name for backend in self._settings.backend]
+        if state.phase == "off" and remote:
+            return {"ready": True, "phase": "off", "words": f"models by {', '.join(remote)}"}
+        return {
+            "ready": state.phase == "ready",
+            "phase": state.phase,
+            "name": state.model,
+            "done": state.done,
+            "total": state.total,
+            "words": modelstate.words(state),
+        }
+
+
+class _Server:
+    """uvicorn on a socket of ours, without its own handling of signals."""
+
+    def __init__(self, app: Any) -> None:
+        config = uvicorn.Config(
+            app,
+            http="httptools",
+            loop="none",
+            lifespan="off",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            date_header=False,
+            timeout_keep_alive=75,
+            timeout_graceful_shutdown=3,
+        )
+        self._server = uvicorn.Server(config)
+        self._serving: asyncio.Future[None] | None = None
+
+    async def run(self, sock: socket.socket) -> None:
+        with contextlib.ExitStack() as stack:
+            # uvicorn would take the signals for itself; here the gateway decides what stops when.
+            self._server.capture_signals = lambda: stack  # type: ignore[method-assign,assignment]
+            self._serving = asyncio.ensure_future(self._server.serve(sockets=[sock]))
+            await self._serving
+
+    async def end(self) -> None:
+        """Stop taking requests, let those under way end for a moment, then cut them."""
+        self._server.should_exit = True
+        if self._serving is not None:
+            await asyncio.wait((self._serving,), timeout=6.0)
+
+
+# --- settings become what the rooms understand ------------------------------------------------
+
+
+def _policy(settings: Settings) -> Policy:
+    queue = settings.queue
+    return Policy(
+        lease_ms=int(queue.lease_s * 1000),
+        backoff_ms=int(queue.backoff_s * 1000),
+        backoff_max_ms=int(queue.backoff_max_s * 1000),
+    )
+
+
+def _budget(settings: Settings) -> Budget:
+    budget = settings.budget
+    return Budget(int(budget.daily_usd * _MICRO), int(budget.chat_reserve_usd * _MICRO))
+
+
+def _limits(settings: Settings) -> Limits:
+    limits = settings.limits
+    return Limits(
+        steps=limits.steps,
+        tokens=limits.tokens,
+        cost_micro=int(limits.usd * _MICRO),
+        wall_s=limits.wall_s,
+        answer_tokens=limits.answer_tokens,
+    )
+
+
+def _rules(settings: Settings) -> list[Rule]:
+    return [
+        Rule(
+            name=rule.name, to=rule.to, mark=rule.mark, match=rule.match, unless=rule.unless,
+            max_chars=rule.max_chars, channel=rule.channel, lane=rule.lane,
+            needs=tuple(rule.needs),
+        )
+        for rule in settings.route
+    ]  # fmt: skip
+
+
+def _backends(home: Path, settings: Settings) -> Backends:
+    table = []
+    for backend in settings.backend:
+        models = tuple(
+            BackendModel(
+                name=model.name, alias=model.alias, tools=model.tools, prompt=model.prompt,
+                context=model.context, usd_per_mtok_in=model.usd_per_mtok_in,
+                usd_per_mtok_cached=model.usd_per_mtok_cached,
+                usd_per_mtok_out=model.usd_per_mtok_out,
+            )
+            for model in backend.models
+        )  # fmt: skip
+        path = home / backend.key_file if backend.key_file else None
+        key = (lambda path=path: path.read_text("utf-8")) if path is not None else ""
+        table.append(Backend(backend.name, backend.url, key, models, backend.timeout_s))
+    roles = {"main": settings.model.main, "light": settings.model.light}
+    return Backends(table, roles=roles, home=home if settings.model.local != "off" else None)

@@ -1,0 +1,39 @@
+"""The node process: settings become the node's options."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from stead import __version__
+from stead.config import Loaded, parse_listen
+from stead.core import logs
+from stead.node.main import NodeOptions, run_node
+
+
+def run(home: Path, loaded: Loaded) -> int:
+    """Run a node till it is told to stop; returns its exit code."""
+    settings = loaded.settings
+    node = settings.node
+    logs.setup(
+        home / "logs", "node", settings.log.level, settings.log.max_mb, settings.log.keep,
+        to_stderr=sys.stderr.isatty(),
+    )  # fmt: skip
+    key_file = home / (node.key_file or "secrets/node.key")
+    options = NodeOptions(
+        gateway=node.gateway or local_url(settings.listen),
+        key_file=key_file,
+        labels=tuple(node.labels),
+        slots=node.slots,
+        chat_slots=node.chat_slots,
+        version=__version__,
+    )
+    return run_node(home, options)
+
+
+def local_url(listen: str) -> str:
+    """The URL by which programs on this machine reach a gateway that listens there."""
+    host, port = parse_listen(listen)
+    if host in ("0.0.0.0", "::", ""):
+        host = "127.0.0.1"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -1,0 +1,257 @@
+"""`stead up`: starts the gateway, the node and the local model, and keeps them running.
+
+A small process of its own, so that any of the three may be killed and comes
+back: the gateway takes no node or model down with it, and the other way round.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import http.client
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from stead import __version__
+from stead.app.node import local_url
+from stead.config import Loaded
+from stead.core import logs
+from stead.core.errors import SteadError
+from stead.core.keys import ensure_key
+
+log = logging.getLogger("stead.supervisor")
+
+_TICK_S = 0.05
+_GRACE_S = 8.0
+_BACKOFF_MAX_S = 30.0
+#: A part that ran this long starts again at once when it falls.
+_STEADY_S = 30.0
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass
+class _Part:
+    """One child process and what is needed to start it again."""
+
+    name: str
+    command: list[str]
+    process: subprocess.Popen[bytes] | None = None
+    started: float = 0.0
+    falls: int = 0
+    next_start: float = 0.0
+    given_up: bool = False
+
+    def start(self) -> None:
+        """A process group of its own, so that Ctrl-C reaches the supervisor alone."""
+        self.started = time.monotonic()
+        self.process = subprocess.Popen(
+            self.command,
+            stdin=subprocess.DEVNULL,
+            process_group=0,
+            preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+        )
+        log.info("%s started", self.name, extra={"fields": {"pid": self.process.pid}})
+
+    def fell(self, code: int) -> None:
+        """Plan its next start: at once after a long run, later after each short one."""
+        ran = time.monotonic() - self.started
+        self.falls = 1 if ran > _STEADY_S else self.falls + 1
+        wait = 0.0 if self.falls <= 1 else min(_BACKOFF_MAX_S, 0.5 * 2 ** (self.falls - 2))
+        self.next_start = time.monotonic() + wait
+        self.process = None
+        how = f"by signal {-code}" if code < 0 else f"with code {code}"
+        log.warning("%s ended %s after %.1f s; it starts again in %.1f s", self.name, how, ran, wait)
+
+
+def _die_with_parent() -> None:
+    """In the child (Linux): be told to stop when the supervisor is gone, however it went."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+class _Stop(Exception):
+    """Ctrl-C or SIGTERM."""
+
+
+def supervise(home: Path, loaded: Loaded) -> int:
+    """Run everything until Ctrl-C or SIGTERM; 0 if it ended cleanly, 1 if it could not start."""
+    settings = loaded.settings
+    logs.setup(
+        home / "logs", "supervisor", settings.log.level, settings.log.max_mb, settings.log.keep,
+        to_stderr=False,
+    )  # fmt: skip
+    ensure_key(home / "secrets" / "node.key", "node")
+    parts = _parts(home, loaded)
+    stopped = False
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        nonlocal stopped
+        if not stopped:
+            stopped = True
+            raise _Stop
+
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGHUP, stop)
+    code = 0
+    try:
+        code = _run(home, loaded, parts)
+    except _Stop:
+        _say("\nstopping...")
+    finally:
+        stopped = True
+        _stop_all(parts)
+    if code == 0:
+        _say("stopped; nothing is lost.")
+    return code
+
+
+def _parts(home: Path, loaded: Loaded) -> list[_Part]:
+    settings = loaded.settings
+    base = [sys.executable, "-m", "stead", "--home", str(home)]
+    options = ["--listen", settings.listen] + (["--offline"] if settings.offline else [])
+    parts = [_Part("gateway", [*base, "gateway", *options])]
+    parts.append(_Part("node", [*base, "node", "run", *options]))
+    if settings.model.local != "off":
+        offline = ["--offline"] if settings.offline else []
+        parts.append(_Part("model", [*base, "model", "serve", *offline]))
+    return parts
+
+
+def _run(home: Path, loaded: Loaded, parts: list[_Part]) -> int:
+    url = local_url(loaded.settings.listen)
+    gateway = parts[0]
+    gateway.start()
+    code = _until_ready(gateway, url)
+    if code is not None:
+        return code
+    for part in parts[1:]:
+        part.start()
+    _until(lambda: _node_here(home, url), 3.0)
+    _greet(home, url)
+    while True:
+        time.sleep(_TICK_S)
+        now = time.monotonic()
+        for part in parts:
+            if part.given_up:
+                continue
+            if part.process is not None:
+                ended = part.process.poll()
+                if ended is None:
+                    continue
+                if part.name == "model" and ended in (0, 2):
+                    part.given_up = True  # it said itself that there is nothing to serve
+                    continue
+                part.fell(ended)
+                _say(f"{part.name} fell and is started again (`stead logs` says more)")
+            elif now >= part.next_start:
+                part.start()
+
+
+def _until_ready(gateway: _Part, url: str) -> int | None:
+    """None once the gateway answers; its exit code if it could not start (it said why itself)."""
+    while True:
+        assert gateway.process is not None
+        ended = gateway.process.poll()
+        if ended is not None:
+            gateway.process = None
+            return ended or 1
+        if _ask(url, "/readyz") is not None:
+            return None
+        time.sleep(_TICK_S)
+
+
+def _until(holds: Callable[[], bool], most_s: float) -> None:
+    until = time.monotonic() + most_s
+    while time.monotonic() < until and not holds():
+        time.sleep(_TICK_S)
+
+
+def _ask(url: str, path: str, key: str = "") -> dict[str, Any] | None:
+    """A GET on this machine; None when there is no good answer."""
+    host, _, port = url.removeprefix("http://").rpartition(":")
+    connection = http.client.HTTPConnection(host.strip("[]"), int(port), timeout=2.0)
+    try:
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        connection.request("GET", path, headers=headers)
+        answer = connection.getresponse()
+        data = json.loads(answer.read())
+        return data if answer.status == 200 and isinstance(data, dict) else None
+    except (OSError, ValueError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
+
+
+def _status(home: Path, url: str) -> dict[str, Any] | None:
+    try:
+        return _ask(url, "/api/v1/status", ensure_key(home / "secrets" / "owner.key", "owner"))
+    except SteadError:
+        return None  # an owner's key elsewhere: the greeting is shorter then
+
+
+def _node_here(home: Path, url: str) -> bool:
+    status = _status(home, url)
+    return status is not None and any(node["alive"] for node in status["nodes"])
+
+
+def _greet(home: Path, url: str) -> None:
+    """One screen of plain words: where it is, what works, what does not yet."""
+    status = _status(home, url) or {"works": ["gateway"], "not_yet": []}
+    lines = [
+        f"stead {__version__} is up.",
+        "",
+        f"  address   {url}",
+        f"  home      {home}",
+        f"  key       {home / 'secrets' / 'owner.key'}  (`stead key` prints it)",
+        "",
+        "works:",
+        *(f"  + {words}" for words in status["works"]),
+    ]
+    if status["not_yet"]:
+        lines += ["not yet:", *(f"  - {words}" for words in status["not_yet"])]
+    lines += [
+        "",
+        "try:",
+        '  stead ask "how much disk space is free here?"',
+        "  stead status",
+        "",
+        "Ctrl-C stops everything.",
+    ]
+    _say("\n".join(lines))
+
+
+def _say(text: str) -> None:
+    with contextlib.suppress(OSError):  # a closed terminal must not end the supervisor
+        print(text, flush=True)
+
+
+def _stop_all(parts: list[_Part]) -> None:
+    """In the reverse of the starting order; what does not go in time is killed."""
+    for part in reversed(parts):
+        if part.process is not None and part.process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                part.process.send_signal(signal.SIGTERM)
+            if part.name == "node":  # it hands its jobs back while the gateway is still there
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    part.process.wait(_GRACE_S)
+    until = time.monotonic() + _GRACE_S
+    for part in reversed(parts):
+        if part.process is None:
+            continue
+        try:
+            part.process.wait(max(0.1, until - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            log.warning("%s did not stop in time and is killed", part.name)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(part.process.pid, signal.SIGKILL)
+            part.process.wait()

@@ -1,0 +1,88 @@
+"""No node: the owner is told once an outage, with what is waiting and since when."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from stead.core.storage import Store
+from stead.flow import words
+from stead.flow.live import Live
+
+log = logging.getLogger(__name__)
+
+_FACT = "outage"
+
+
+class Away:
+    """Watches whether queued work has a node to go to."""
+
+    def __init__(
+        self,
+        store: Store,
+        live: Live,
+        *,
+        any_alive: Callable[[], bool],
+        settled: Callable[[], bool],
+        told: Callable[[], None],
+        every_s: float = 1.0,
+    ) -> None:
+        self._store = store
+        self._live = live
+        self._any_alive = any_alive
+        self._settled = settled
+        self._told = told
+        self._every_s = every_s
+        self._look = asyncio.Event()
+        self._noted: set[str] = set()
+        self._outage: str | None = None
+
+    def nudge(self) -> None:
+        """Something was queued for a node."""
+        self._look.set()
+
+    async def run(self) -> None:
+        """Look after each message for a node, and now and then."""
+        self._outage = await self._store.fact(_FACT)
+        while True:
+            try:
+                await asyncio.wait_for(self._look.wait(), timeout=self._every_s)
+            except TimeoutError:
+                pass
+            self._look.clear()
+            try:
+                await self.look()
+            except Exception:  # the edge of a service: it looks again in a moment
+                log.exception("could not look whether nodes are away")
+                await asyncio.sleep(self._every_s)
+
+    async def look(self) -> None:
+        """One look: begin or end an outage, and tell those who wait."""
+        if self._any_alive():
+            if self._outage is not None:
+                await self._store.set_fact(_FACT, None)
+                await self._store.add_day_line("a node is back; what waited is being worked off")
+                self._outage = None
+                self._noted.clear()
+            return
+        if not self._settled():
+            return
+        waiting = await self._store.view_waiting()
+        if not waiting["count"]:
+            return
+        nodes = [node for node in await self._store.nodes() if not node.revoked]
+        last = max((node.last_seen for node in nodes), default=0)
+        text = words.no_node(waiting["count"], waiting["since"], last)
+        if self._outage is None:
+            outage = str(waiting["since"])
+            await self._store.set_fact(_FACT, outage)
+            self._outage = outage
+            await self._store.notice(
+                waiting["channel"] or "cli", waiting["session"] or "main", f"away:{outage}", text
+            )
+            self._told()
+        for job_id in waiting["jobs"]:
+            if job_id not in self._noted:  # each asker sees once why nothing happens
+                self._noted.add(job_id)
+                self._live.note(job_id, text)

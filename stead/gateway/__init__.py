@@ -1,0 +1,1 @@
+"""The HTTP door: the owner's API, the OpenAI-compatible API, the node protocol."""

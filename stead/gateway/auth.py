@@ -1,0 +1,94 @@
+"""Who is at the door: the owner, a node, or a job with its short-lived key."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Callable
+
+from starlette.types import Scope
+
+from stead.core.errors import Forbidden, WrongKey
+from stead.core.keys import PREFIX
+from stead.core.ports import Caller
+from stead.core.storage import NodeRow, NodeStore
+
+
+def hash_key(key: str) -> str:
+    """How a key is stored. Keys carry 256 random bits, so one SHA-256 is enough."""
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+def bearer(scope: Scope) -> str:
+    """The key of a request: ``Authorization: Bearer`` or ``x-api-key``; empty if it has none."""
+    for name, value in scope["headers"]:
+        if name == b"authorization":
+            kind, _, key = value.decode("latin-1").partition(" ")
+            return str(key.strip()) if kind.lower() == "bearer" else ""
+        if name == b"x-api-key":
+            return str(value.decode("latin-1").strip())
+    return ""
+
+
+class Keys:
+    """Checks keys in constant time. A wrong key learns nothing but that it is wrong."""
+
+    def __init__(
+        self,
+        owner_key: str,
+        secret: bytes,
+        nodes: NodeStore,
+        lives: Callable[[str, int], bool],
+    ) -> None:
+        self._owner = hash_key(owner_key)
+        self._secret = secret
+        self._nodes = nodes
+        self._lives = lives
+        self._known: dict[str, NodeRow] = {}
+
+    def owner(self, scope: Scope) -> None:
+        """Raises ``WrongKey`` unless the owner's key was shown."""
+        key = bearer(scope)
+        if not key:
+            raise WrongKey(
+                "A key is needed: send `Authorization: Bearer KEY`. `stead key` prints yours."
+            )
+        if not hmac.compare_digest(hash_key(key), self._owner):
+            raise WrongKey
+
+    async def node(self, scope: Scope) -> NodeRow:
+        """The node whose key was shown; raises ``WrongKey``."""
+        hashed = hash_key(bearer(scope))
+        known = self._known.get(hashed)
+        if known is None:
+            known = await self._nodes.node_by_key(hashed)
+            if known is None:
+                raise WrongKey("That node key is not known here, or was revoked.")
+            self._known[hashed] = known
+        return known
+
+    def forget_nodes(self) -> None:
+        """After a node was added or revoked, look again."""
+        self._known.clear()
+
+    def job_key(self, job_id: str, epoch: int, lane: str) -> str:
+        """A key that opens the model door while this epoch of the job lives."""
+        body = f"{job_id}_{epoch}_{lane}"
+        return f"{PREFIX['job']}{body}_{self._mac(body)}"
+
+    def caller(self, scope: Scope) -> Caller:
+        """Who asks the model door. Raises ``WrongKey`` or, for a job that is over, ``Forbidden``."""
+        key = bearer(scope)
+        if not key.startswith(PREFIX["job"]):
+            self.owner(scope)
+            return Caller("owner")
+        body, _, mac = key[len(PREFIX["job"]) :].rpartition("_")
+        if not hmac.compare_digest(self._mac(body), mac):
+            raise WrongKey
+        job_id, epoch, lane = body.split("_")
+        if not self._lives(job_id, int(epoch)):
+            raise Forbidden(why="the job it belongs to is over, or has another owner by now")
+        return Caller("job", job_id, lane)
+
+    def _mac(self, body: str) -> str:
+        return hmac.new(self._secret, body.encode(), hashlib.sha256).hexdigest()[:40]

@@ -1,0 +1,170 @@
+"""The node protocol's five calls, whoever carries them: HTTP, or the worker in this process."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from stead.core.errors import SteadError
+from stead.core.nouns import Limits, ModelProfile
+from stead.core.storage import Granted, NodeRow, Store
+from stead.core.wire import (
+    Claim,
+    ClaimedJob,
+    ClaimReply,
+    Events,
+    EventsReply,
+    Finish,
+    FinishReply,
+    Heartbeat,
+    HeartbeatReply,
+    Hello,
+    HelloReply,
+)
+from stead.flow.flow import Flow
+from stead.gateway.presence import Presence
+from stead.queue.queue import Queue
+
+log = logging.getLogger(__name__)
+
+#: A claim is held open no longer than this, whatever the node asks for (seconds).
+_LONGEST_WAIT_S = 60.0
+
+
+class NodeService:
+    """What a gateway does for its workers."""
+
+    def __init__(
+        self,
+        store: Store,
+        queue: Queue,
+        flow: Flow,
+        presence: Presence,
+        *,
+        job_key: Callable[[str, int, str], str],
+        profile: Callable[[str], ModelProfile],
+        limits: Limits,
+        version: str,
+    ) -> None:
+        self._store = store
+        self._queue = queue
+        self._flow = flow
+        self._presence = presence
+        self._job_key = job_key
+        self._profile = profile
+        self._limits = limits
+        self._version = version
+        self.stopping = False
+
+    async def hello(self, node: NodeRow, body: Hello) -> HelloReply:
+        """A node has started: what its earlier process held is free at once."""
+        await self._store.saw_node(
+            node.id, boot=body.boot, labels=body.labels, version=body.version, facts=body.facts
+        )
+        self._presence.heard(node.id)
+        await self._queue.restarted(node.id, body.boot, self._flow.crash_rule)
+        log.info("node %s is here (stead %s)", node.name, body.version)
+        return HelloReply(node.id, node.name, self._queue.policy.lease_ms, self._version)
+
+    async def claim(self, node: NodeRow, body: Claim) -> ClaimReply:
+        """The next job for this node, or none after ``wait_s``."""
+        wait_s = 0.0 if self.stopping else min(max(body.wait_s, 0.0), _LONGEST_WAIT_S)
+        with self._presence.claiming(node.id):
+            granted = await self._queue.claim(
+                request_id=body.request_id,
+                node_id=node.id,
+                boot=body.boot,
+                lanes=body.lanes,
+                labels=[label for label in body.labels if not label.startswith("@")]
+                if node.id != IN_PROCESS.id
+                else body.labels,
+                wait_s=wait_s,
+            )
+        return ClaimReply(await self._claimed(granted) if granted is not None else None)
+
+    async def _claimed(self, granted: Granted) -> ClaimedJob:
+        job = granted.job
+        lease = self._queue.policy.lease_ms
+        role = str(job.payload.get("role", "main"))
+        return ClaimedJob(
+            id=job.id,
+            epoch=job.epoch,
+            kind=job.kind,
+            lane=job.lane,
+            payload=job.payload,
+            lease_ms=lease,
+            key=self._job_key(job.id, job.epoch, job.lane),
+            session=job.session,
+            history=await self._store.history(job) if job.message_id else [],
+            steps=granted.steps,
+            profile=self._profile_of(role) if job.kind == "chat" else ModelProfile(name=""),
+            limits=_limits(self._limits, job.payload.get("overrides") or {}),
+            tries=job.tries,
+            crashes=job.crashes,
+            # Both are times of the database's clock: the lease was set from its "now".
+            age_ms=max(0, job.lease_until - lease - job.started_at),
+        )
+
+    def _profile_of(self, role: str) -> ModelProfile:
+        """With no model set up the job is given out all the same: its call then says what to do."""
+        try:
+            return self._profile(role)
+        except SteadError:
+            return ModelProfile(name=role)
+
+    async def heartbeat(self, node: NodeRow, body: Heartbeat) -> HeartbeatReply:
+        self._presence.heard(node.id)
+        cancel, lost = await self._queue.heartbeat(node.id, body.jobs)
+        return HeartbeatReply(cancel, lost, self._queue.policy.lease_ms)
+
+    def heartbeat_sync(self, node: NodeRow, body: Heartbeat) -> HeartbeatReply:
+        """From the heartbeat thread of the worker in this process."""
+        cancel, lost = self._queue.heartbeat_sync(node.id, body.jobs)
+        return HeartbeatReply(cancel, lost, self._queue.policy.lease_ms)
+
+    async def events(self, node: NodeRow, body: Events) -> EventsReply:
+        self._presence.heard(node.id)
+        return EventsReply(cancel=await self._flow.events(node.id, body))
+
+    async def finish(self, node: NodeRow, body: Finish) -> FinishReply:
+        self._presence.heard(node.id)
+        ended = await self._flow.settle(node.id, body)
+        return FinishReply(ended.state)
+
+
+#: The worker inside the gateway, as a node. It has no key, so nobody can be it over HTTP.
+IN_PROCESS = NodeRow(
+    id="@gateway", name="gateway", labels=("@gateway",), last_seen=0, boot="", revoked=False
+)
+
+
+class LocalLink:
+    """A :class:`~stead.core.ports.Link` for the worker in the gateway's own process."""
+
+    def __init__(self, service: NodeService) -> None:
+        self._service = service
+
+    async def hello(self, body: Hello) -> HelloReply:
+        return await self._service.hello(IN_PROCESS, body)
+
+    async def claim(self, body: Claim) -> ClaimReply:
+        return await self._service.claim(IN_PROCESS, body)
+
+    async def events(self, body: Events) -> EventsReply:
+        return await self._service.events(IN_PROCESS, body)
+
+    async def finish(self, body: Finish) -> FinishReply:
+        return await self._service.finish(IN_PROCESS, body)
+
+    def heartbeat(self, body: Heartbeat) -> HeartbeatReply:
+        return self._service.heartbeat_sync(IN_PROCESS, body)
+
+
+def _limits(limits: Limits, overrides: dict[str, Any]) -> Limits:
+    """A job may ask for less than the owner's limits, never for more."""
+    asked = overrides.get("max_tokens")
+    if isinstance(asked, int) and asked > 0:
+        return replace(limits, answer_tokens=min(limits.answer_tokens, asked))
+    return limits

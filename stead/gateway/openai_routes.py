@@ -1,0 +1,297 @@
+"""``/v1/chat/completions`` and ``/v1/models``, as the OpenAI API reference has them.
+
+``model="stead"`` is the agent: one conversation with all other ways in. A plain
+model name goes straight to the backend, bytes untouched.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from stead.core.errors import BadRequest, SteadError
+from stead.core.ids import uuid7
+from stead.core.nouns import Inbound
+from stead.flow.flow import Flow
+from stead.flow.live import Seen
+from stead.gateway.auth import Keys
+from stead.gateway.http import Endpoint, Json, comment, decode, read_body, sse, stream, until_gone
+from stead.gateway.talk import End, Talk
+from stead.inference.door import Door
+
+#: The agent's own name among the models.
+AGENT = "stead"
+
+
+class _Head(msgspec.Struct):
+    """The part of a request that is looked at; the rest passes through."""
+
+    model: str
+    messages: list[dict[str, Any]]
+    stream: bool | None = None
+    stream_options: dict[str, Any] | None = None
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+    temperature: float | None = None
+    n: int | None = None
+    tools: list[Any] | None = None
+    metadata: dict[str, Any] | None = None
+
+
+class _Timeout(SteadError):
+    """No answer within the time this request may wait; it is being worked on and will be in the
+    conversation. See `stead why {job_id}`."""
+
+    status = 504
+    kind = "timeout"
+    code = "answer_late"
+
+
+class OpenAI:
+    """The OpenAI-compatible API."""
+
+    def __init__(
+        self, flow: Flow, talk: Talk, door: Door, keys: Keys, *, max_body: int, wait_s: float
+    ) -> None:
+        self._flow = flow
+        self._talk = talk
+        self._door = door
+        self._keys = keys
+        self._max_body = max_body
+        self._wait_s = wait_s
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("/v1/chat/completions", Endpoint(self._chat), methods=["POST"]),
+            Route("/v1/models", Endpoint(self._models), methods=["GET"]),
+            Route("/v1/models/{name:path}", Endpoint(self._model), methods=["GET"]),
+        ]
+
+    # --- models ------------------------------------------------------------------------
+
+    def _all_models(self) -> list[dict[str, object]]:
+        agent = {"id": AGENT, "object": "model", "created": 0, "owned_by": "stead"}
+        return [agent, *self._door.models()]
+
+    async def _models(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._keys.caller(scope)
+        await Json({"object": "list", "data": self._all_models()})(scope, receive, send)
+
+    async def _model(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._keys.caller(scope)
+        name = scope["path_params"]["name"]
+        for model in self._all_models():
+            if model["id"] == name:
+                await Json(model)(scope, receive, send)
+                return
+        known = ", ".join(str(model["id"]) for model in self._all_models())
+        error = SteadError(f"There is no model named {name!r} here. There are: {known}.")
+        error.status, error.kind, error.code = 404, "invalid_request_error", "model_not_found"
+        raise error
+
+    # --- chat --------------------------------------------------------------------------
+
+    async def _chat(self, scope: Scope, receive: Receive, send: Send) -> None:
+        caller = self._keys.caller(scope)
+        body = await read_body(scope, receive, self._max_body)
+        head = decode(body, _Head)
+        if head.model == AGENT and caller.job_id is None:
+            await self._agent(head, body, scope, receive, send)
+            return
+        answer = await until_gone(receive, self._door.chat(body, caller))
+        if answer is None:
+            return
+        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers]
+        await stream(receive, send, answer.body, status=answer.status, headers=headers)
+
+    async def _agent(
+        self, head: _Head, body: bytes, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        accepted = await self._flow.accept(_inbound(head, body, scope))
+        began = int(time.time())
+        if head.stream:
+            usage = bool((head.stream_options or {}).get("include_usage"))
+            pieces = self._chunks(accepted.job_id, began, usage)
+            await stream(receive, send, pieces)
+            return
+        end = await until_gone(receive, self._wait(accepted.job_id))
+        if end is None:
+            return
+        if not end.answered and end.state != "waiting":
+            raise _job_failed(end)
+        await self._talk.read(end)
+        await Json(_completion(end, began))(scope, receive, send)
+
+    async def _wait(self, job_id: str) -> End:
+        try:
+            return await asyncio.wait_for(self._talk.end(job_id), self._wait_s)
+        except TimeoutError:
+            raise _Timeout(job_id=job_id[-8:]) from None
+
+    async def _chunks(self, job_id: str, began: int, with_usage: bool) -> AsyncIterator[bytes]:
+        """The answer as chat.completion.chunk events; what the agent does goes as comments."""
+        base = {
+            "id": f"chatcmpl-{job_id}", "object": "chat.completion.chunk", "created": began,
+            "model": AGENT,
+        }  # fmt: skip
+
+        def chunk(delta: dict[str, str], finish: str | None = None) -> bytes:
+            choice = {"index": 0, "delta": delta, "finish_reason": finish, "logprobs": None}
+            return sse({**base, "choices": [choice]})
+
+        yield chunk({"role": "assistant", "content": ""})
+        sent = ""
+        async for seen in self._talk.follow(job_id):
+            if seen is None:
+                yield comment("still working")
+            elif isinstance(seen, Seen):
+                text = _shown(seen, sent)
+                if text:
+                    sent += text
+                    yield chunk({"content": text})
+                elif seen.type != "token":
+                    yield comment(f"{seen.type}: {seen.text}")
+            else:
+                rest = _rest(seen, sent)
+                if rest is None:
+                    yield sse(_job_failed(seen).as_dict())
+                    return
+                if rest:
+                    yield chunk({"content": rest})
+                yield chunk({}, "stop")
+                if with_usage:
+                    yield sse({**base, "choices": [], "usage": _usage(seen)})
+                yield b"data: [DONE]\n\n"
+                await self._talk.read(seen)
+
+
+def _shown(seen: Seen, sent: str) -> str:
+    """The text of an event that belongs into the answer itself."""
+    if seen.type == "token":
+        return seen.text
+    if seen.type == "reset" and sent:
+        # What was sent cannot be taken back, so it is said that the answer begins again.
+        return f"\n\n[{seen.text}]\n\n"
+    return ""
+
+
+def _rest(end: End, sent: str) -> str | None:
+    """What is missing of the answer at its end; None when it failed."""
+    if not end.answered and end.state != "waiting":
+        return None
+    if not sent:
+        return end.text
+    if end.text.startswith(sent):
+        return end.text[len(sent) :]
+    return "" if sent.rstrip().endswith(end.text.rstrip()) else f"\n\n{end.text}"
+
+
+def _usage(end: End) -> dict[str, Any]:
+    used = end.usage
+    return {
+        "prompt_tokens": used["prompt_tokens"],
+        "completion_tokens": used["completion_tokens"],
+        "total_tokens": used["prompt_tokens"] + used["completion_tokens"],
+        "prompt_tokens_details": {"cached_tokens": used["cached_tokens"]},
+    }
+
+
+def _completion(end: End, began: int) -> dict[str, Any]:
+    return {
+        "id": f"chatcmpl-{end.job_id}",
+        "object": "chat.completion",
+        "created": began,
+        "model": AGENT,
+        "choices": [
+            {
+                "index": 0,
+                "message": {"role": "assistant", "content": end.text, "refusal": None},
+                "finish_reason": "stop",
+                "logprobs": None,
+            }
+        ],
+        "usage": _usage(end),
+        "stead": {
+            "job_id": end.job_id,
+            "waited_ms": end.waited_ms,
+            "worked_ms": end.worked_ms,
+            "cost_micro": end.usage["cost_micro"],
+        },
+    }
+
+
+def _job_failed(end: End) -> SteadError:
+    error = SteadError(end.error or f"The job {end.job_id} was {end.state}.")
+    error.status = 502
+    error.code = f"job_{end.state}"
+    return error
+
+
+def _inbound(head: _Head, body: bytes, scope: Scope) -> Inbound:
+    """The last owner message of the request, with the client's system text for this turn."""
+    if head.n not in (None, 1):
+        raise BadRequest("The agent gives one answer: n must be 1.", param="n")
+    if head.tools:
+        raise BadRequest(
+            "The agent has its own tools; send `tools` to a plain model name instead.",
+            param="tools",
+        )
+    texts = [_text(message, index) for index, message in enumerate(head.messages)]
+    roles = [str(message.get("role")) for message in head.messages]
+    if "user" not in roles:
+        raise BadRequest("There is no message with the role `user`.", param="messages")
+    last = len(roles) - 1 - roles[::-1].index("user")
+    if not texts[last].strip():
+        raise BadRequest("The message is empty.", param=f"messages[{last}].content")
+    system = "\n\n".join(
+        text for role, text in zip(roles, texts, strict=True) if role in ("system", "developer")
+    )
+    headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+    key = headers.get(b"idempotency-key", "")
+    extra = head.metadata or {}
+    most = head.max_completion_tokens or head.max_tokens
+    overrides = {"max_tokens": most, "temperature": head.temperature}
+    return Inbound(
+        channel="api",
+        external_id=f"idem:{key}" if key else f"auto:{uuid7()}",
+        text=texts[last],
+        session=str(extra.get("session") or "main")[:200],
+        mark=str(extra.get("mark") or ""),
+        instructions=system,
+        body_hash=hashlib.sha256(body).hexdigest(),
+        is_retry=headers.get(b"x-stainless-retry-count", "0") not in ("", "0"),
+        overrides={name: value for name, value in overrides.items() if value is not None},
+    )
+
+
+def _text(message: dict[str, Any], index: int) -> str:
+    """The text of a message: a string, or text parts."""
+    if not isinstance(message.get("role"), str):
+        raise BadRequest("A message needs a role.", param=f"messages[{index}].role")
+    content = message.get("content")
+    if isinstance(content, str):
+        return content
+    if content is None:
+        return ""
+    if not isinstance(content, list):
+        raise BadRequest(
+            f"content must be text or a list of parts, not {type(content).__name__}.",
+            param=f"messages[{index}].content",
+        )
+    texts = []
+    for place, part in enumerate(content):
+        where = f"messages[{index}].content[{place}]"
+        if not isinstance(part, dict) or part.get("type") not in ("text", "input_text"):
+            kind = part.get("type") if isinstance(part, dict) else type(part).__name__
+            raise BadRequest(f"The agent reads text only as yet, not {kind!r}.", param=where)
+        if not isinstance(part.get("text"), str):
+            raise BadRequest("A text part needs its text.", param=f"{where}.text")
+        texts.append(part["text"])
+    return "\n".join(texts)

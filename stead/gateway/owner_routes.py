@@ -1,0 +1,236 @@
+"""The owner's API: messages in, jobs and their stories out, nodes, status."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import asdict
+
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from stead.core.errors import BadRequest, NotFound
+from stead.core.ids import uuid7
+from stead.core.keys import new_key
+from stead.core.nouns import Inbound
+from stead.core.states import Lane
+from stead.core.storage import Store
+from stead.flow.flow import Flow
+from stead.flow.live import Seen
+from stead.gateway.auth import Keys, hash_key
+from stead.gateway.http import Endpoint, Json, comment, decode, read_body, sse, stream
+from stead.gateway.presence import Presence
+from stead.gateway.status import Status
+from stead.gateway.talk import Talk
+
+_NODE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+_ANSWERS = ("repeat", "done", "fail")
+
+
+class _NewMessage(msgspec.Struct):
+    text: str
+    session: str = "main"
+    mark: str = ""
+    external_id: str = ""
+    channel: str = "cli"
+    lane: Lane = Lane.CHAT
+
+
+class _NewNode(msgspec.Struct):
+    name: str
+
+
+class _Answer(msgspec.Struct):
+    answer: str
+
+
+class Owner:
+    """``/api/v1/...``, all with the owner's key."""
+
+    def __init__(
+        self,
+        store: Store,
+        flow: Flow,
+        talk: Talk,
+        keys: Keys,
+        presence: Presence,
+        status: Status,
+        *,
+        max_body: int,
+    ) -> None:
+        self._store = store
+        self._flow = flow
+        self._talk = talk
+        self._keys = keys
+        self._presence = presence
+        self._status = status
+        self._max_body = max_body
+
+    def routes(self) -> list[Route]:
+        def route(path: str, work: Callable[[Request], Awaitable[Response]], method: str) -> Route:
+            return Route(f"/api/v1{path}", Endpoint(self._checked(work)), methods=[method])
+
+        return [
+            route("/status", self._get_status, "GET"),
+            route("/messages", self._post_message, "POST"),
+            route("/messages", self._get_messages, "GET"),
+            Route("/api/v1/jobs/{id}/events", Endpoint(self._events), methods=["GET"]),
+            route("/jobs", self._get_jobs, "GET"),
+            route("/jobs/{id}/cancel", self._cancel, "POST"),
+            route("/jobs/{id}/retry", self._retry, "POST"),
+            route("/jobs/{id}/answer", self._answer, "POST"),
+            route("/why/{id}", self._why, "GET"),
+            route("/nodes", self._get_nodes, "GET"),
+            route("/nodes", self._post_node, "POST"),
+            route("/nodes/{name}", self._delete_node, "DELETE"),
+        ]
+
+    def _checked(
+        self, work: Callable[[Request], Awaitable[Response]]
+    ) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            self._keys.owner(scope)
+            response = await work(Request(scope, receive))
+            await response(scope, receive, send)
+
+        return app
+
+    async def _body(self, request: Request) -> bytes:
+        return await read_body(request.scope, request.receive, self._max_body)
+
+    async def _get_status(self, request: Request) -> Response:
+        return Json(await self._status.whole())
+
+    # --- messages ------------------------------------------------------------------------
+
+    async def _post_message(self, request: Request) -> Response:
+        body = decode(await self._body(request), _NewMessage)
+        if not body.text.strip():
+            raise BadRequest("The message is empty.", param="text")
+        if body.mark not in ("", "light", "heavy"):
+            raise BadRequest("mark must be light, heavy or empty.", param="mark")
+        accepted = await self._flow.accept(
+            Inbound(
+                channel=body.channel[:64] or "cli",
+                external_id=body.external_id or f"auto:{uuid7()}",
+                text=body.text,
+                session=body.session[:200] or "main",
+                mark=body.mark,
+                lane=body.lane,
+            )
+        )
+        to, _, rule = accepted.route.partition(": ")
+        return Json(
+            {
+                "message_id": accepted.message_id,
+                "job_id": accepted.job_id,
+                "duplicate": accepted.duplicate,
+                "route": {"to": to, "rule": rule},
+            },
+            status_code=202,
+        )
+
+    async def _get_messages(self, request: Request) -> Response:
+        query = request.query_params
+        return Json(
+            await self._store.view_messages(
+                query.get("session", "main"),
+                _number(query.get("after"), "after", -1),
+                min(500, _number(query.get("limit"), "limit", 50)),
+            )
+        )
+
+    # --- jobs ----------------------------------------------------------------------------
+
+    async def _get_jobs(self, request: Request) -> Response:
+        query = request.query_params
+        return Json(
+            await self._store.view_jobs(
+                state=query.get("state", ""),
+                lane=query.get("lane", ""),
+                session=query.get("session", ""),
+                before=query.get("before", ""),
+                limit=max(1, min(500, _number(query.get("limit"), "limit", 20))),
+            )
+        )
+
+    async def _why(self, request: Request) -> Response:
+        return Json(await self._store.view_why(request.path_params["id"]))
+
+    async def _job_id(self, request: Request) -> str:
+        story = await self._store.view_why(request.path_params["id"])
+        return str(story["job"]["id"])
+
+    async def _cancel(self, request: Request) -> Response:
+        ended = await self._flow.cancel(await self._job_id(request))
+        asked = ended.job.cancel_req and ended.state == "running"
+        return Json({"job_id": ended.job.id, "state": ended.state, "asked": asked})
+
+    async def _retry(self, request: Request) -> Response:
+        job = await self._flow.revive(await self._job_id(request))
+        return Json({"job_id": job.id, "state": job.state})
+
+    async def _answer(self, request: Request) -> Response:
+        answer = decode(await self._body(request), _Answer).answer
+        if answer not in _ANSWERS:
+            raise BadRequest(f"answer must be one of {', '.join(_ANSWERS)}.", param="answer")
+        job = await self._flow.answer(await self._job_id(request), answer)
+        return Json({"job_id": job.id, "state": job.state})
+
+    async def _events(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._keys.owner(scope)
+        request = Request(scope, receive)
+        job_id = await self._job_id(request)
+        after = _number(request.headers.get("last-event-id"), "Last-Event-ID", 0)
+        await stream(receive, send, self._followed(job_id, after))
+
+    async def _followed(self, job_id: str, after: int) -> AsyncIterator[bytes]:
+        async for seen in self._talk.follow(job_id, after):
+            if seen is None:
+                yield comment("still working")
+            elif isinstance(seen, Seen):
+                yield sse({"text": seen.text}, event=seen.type, ident=seen.id)
+            else:
+                yield sse(asdict(seen), event="end")
+                await self._talk.read(seen)
+
+    # --- nodes ---------------------------------------------------------------------------
+
+    async def _get_nodes(self, request: Request) -> Response:
+        return Json({"nodes": await self._status.nodes()})
+
+    async def _post_node(self, request: Request) -> Response:
+        name = decode(await self._body(request), _NewNode).name
+        if not _NODE_NAME.fullmatch(name):
+            raise BadRequest(
+                "A node's name has up to 63 letters, digits, dots, dashes.", param="name"
+            )
+        key = new_key("node")
+        node_id = await self._store.add_node(name, hash_key(key))
+        self._keys.forget_nodes()
+        return Json({"name": name, "key": key, "id": node_id}, status_code=201)
+
+    async def _delete_node(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        gone = [node for node in await self._store.nodes() if node.name == name]
+        if not await self._store.revoke_node(name):
+            raise NotFound(what=f"node {name!r}")
+        self._keys.forget_nodes()
+        for node in gone:
+            self._presence.gone(node.id)
+        return Json({"name": name, "revoked": True})
+
+
+def _number(text: str | None, name: str, default: int) -> int:
+    if text is None or text == "":
+        return default
+    try:
+        return int(text)
+    except ValueError:
+        raise BadRequest(f"{name} must be a whole number, not {text!r}.", param=name) from None
+
+

@@ -1,0 +1,56 @@
+"""Which nodes are there: from their open claims, heartbeats and reports, in memory."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class Presence:
+    """A node is there while it has a claim open, or was heard of within ``away_s`` seconds."""
+
+    def __init__(self, away_s: float) -> None:
+        self._away_s = away_s
+        self._heard: dict[str, float] = {}
+        self._open: dict[str, int] = {}
+        self._began = time.monotonic()
+
+    def heard(self, node_id: str) -> None:
+        self._heard[node_id] = time.monotonic()
+
+    @contextmanager
+    def claiming(self, node_id: str) -> Iterator[None]:
+        """While a node's claim is held open it is surely there."""
+        self._open[node_id] = self._open.get(node_id, 0) + 1
+        try:
+            yield
+        finally:
+            self._open[node_id] -= 1
+            self.heard(node_id)
+
+    def gone(self, node_id: str) -> None:
+        """Its key was revoked."""
+        self._heard.pop(node_id, None)
+
+    def alive(self, node_id: str) -> bool:
+        if self._open.get(node_id, 0) > 0:
+            return True
+        heard = self._heard.get(node_id)
+        return heard is not None and time.monotonic() - heard < self._away_s
+
+    def idle_s(self, node_id: str) -> float | None:
+        """Seconds since it was last heard of; 0 while a claim is open, None if never."""
+        if self._open.get(node_id, 0) > 0:
+            return 0.0
+        heard = self._heard.get(node_id)
+        return None if heard is None else time.monotonic() - heard
+
+    def any_alive(self) -> bool:
+        """Whether any node is there; the worker in the gateway itself is none."""
+        known = self._heard.keys() | self._open.keys()
+        return any(self.alive(node_id) for node_id in known if not node_id.startswith("@"))
+
+    def settled(self) -> bool:
+        """Whether nodes have had the time to come back after the gateway's own start."""
+        return time.monotonic() - self._began > min(self._away_s, 5.0)

@@ -1,0 +1,105 @@
+"""What works and what does not, in words (K1): the one look that is needed after a reboot."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from stead.core.storage import Store, View
+from stead.flow.words import clock, duration
+from stead.gateway.presence import Presence
+from stead.queue.queue import Queue
+
+
+class Status:
+    """Gathers the state of every part; a part that cannot be asked says so and hides no other."""
+
+    def __init__(
+        self,
+        store: Store,
+        queue: Queue,
+        presence: Presence,
+        *,
+        model: Callable[[], dict[str, Any]],
+        home: str,
+        url: str,
+        version: str,
+    ) -> None:
+        self._store = store
+        self._queue = queue
+        self._presence = presence
+        self._model = model
+        self._home = home
+        self._url = url
+        self._version = version
+        self._since = time.time()
+        self.complaints: dict[str, str] = {}
+        """What a part has to say against itself, by part."""
+
+    async def nodes(self) -> list[View]:
+        found = []
+        for node in await self._store.nodes():
+            idle = self._presence.idle_s(node.id)
+            found.append(
+                {
+                    "name": node.name,
+                    "alive": self._presence.alive(node.id) and not node.revoked,
+                    "last_seen": int((time.time() - idle) * 1000)
+                    if idle is not None
+                    else node.last_seen,
+                    "running": self._queue.running(node.id),
+                    "labels": list(node.labels),
+                    "revoked": node.revoked,
+                }
+            )
+        return found
+
+    async def whole(self) -> View:
+        """Everything `stead status` shows."""
+        counts = await self._store.view_counts()
+        nodes = [node for node in await self.nodes() if not node["revoked"]]
+        model = self._model()
+        works, not_yet = self._words(counts, nodes, model)
+        return {
+            "ok": not not_yet,
+            "version": self._version,
+            "home": self._home,
+            "url": self._url,
+            "since": int(self._since * 1000),
+            "works": works,
+            "not_yet": not_yet,
+            "model": model,
+            "nodes": nodes,
+            "queue": counts["queue"],
+            "today": counts["today"],
+            "outbox": counts["outbox"],
+        }
+
+    def _words(
+        self, counts: View, nodes: list[View], model: dict[str, Any]
+    ) -> tuple[list[str], list[str]]:
+        works = [f"gateway at {self._url}, up for {duration((time.time() - self._since) * 1000)}"]
+        not_yet = list(self.complaints.values())
+        for node in nodes:
+            if node["alive"]:
+                doing = f", working on {node['running']}" if node["running"] else ""
+                works.append(f"node {node['name']} is connected{doing}")
+            else:
+                seen = f"last seen {clock(node['last_seen'])}" if node["last_seen"] else "never seen"
+                not_yet.append(f"node {node['name']} is away ({seen})")
+        if not nodes:
+            not_yet.append("no node is known; add one with `stead node invite NAME`")
+        (works if model["ready"] else not_yet).append(model["words"])
+        queue = counts["queue"]
+        if queue["dead"]:
+            not_yet.append(f"{queue['dead']} jobs could not be done: `stead jobs --state dead`")
+        if queue["waiting"]:
+            not_yet.append(
+                f"{queue['waiting']} jobs wait for your answer: `stead jobs --state waiting`"
+            )
+        if counts["outbox"].get("ambiguous"):
+            not_yet.append(
+                f"{counts['outbox']['ambiguous']} replies may or may not have arrived"
+            )
+        return works, not_yet
