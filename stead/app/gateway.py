@@ -76,7 +76,7 @@ def run_gateway(home: Path, loaded: Loaded) -> int:
                 store.close()
     except SteadError as error:
         log.error("%s", error.message)
-        print(error.message, file=sys.stderr)
+        sys.stderr.write(error.message + "\n")
         return 1
     return 0
 
@@ -296,11 +296,10 @@ class _Server:
         self._serving: asyncio.Future[None] | None = None
 
     async def run(self, sock: socket.socket) -> None:
-        with contextlib.ExitStack() as stack:
-            # uvicorn would take the signals for itself; here the gateway decides what stops when.
-            self._server.capture_signals = lambda: stack  # type: ignore[method-assign,assignment]
-            self._serving = asyncio.ensure_future(self._server.serve(sockets=[sock]))
-            await self._serving
+        # uvicorn would take the signals for itself; here the gateway decides what stops when.
+        self._server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
+        self._serving = asyncio.ensure_future(self._server.serve(sockets=[sock]))
+        await self._serving
 
     async def end(self) -> None:
         """Stop taking requests, let those under way end for a moment, then cut them."""

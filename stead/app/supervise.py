@@ -70,7 +70,7 @@ class _Part:
         self.next_start = time.monotonic() + wait
         self.process = None
         how = f"by signal {-code}" if code < 0 else f"with code {code}"
-        log.warning("%s ended %s after %.1f s; it starts again in %.1f s", self.name, how, ran, wait)
+        log.warning("%s ended %s after %.1f s; again in %.1f s", self.name, how, ran, wait)
 
 
 def _die_with_parent() -> None:
@@ -232,7 +232,8 @@ def _greet(home: Path, url: str) -> None:
 
 def _say(text: str) -> None:
     with contextlib.suppress(OSError):  # a closed terminal must not end the supervisor
-        print(text, flush=True)
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
 
 
 def _stop_all(parts: list[_Part]) -> None:

@@ -215,6 +215,10 @@ class OutboxStore(Protocol):
         """The owner has read the reply of this job on the channel it came by."""
         ...
 
+    async def fetched_messages(self, message_ids: Sequence[str]) -> None:
+        """The owner has read these; those that waited to be fetched are delivered."""
+        ...
+
 
 class LedgerStore(Protocol):
     """Money and model calls (invariant 7)."""

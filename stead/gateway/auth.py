@@ -77,7 +77,7 @@ class Keys:
         return f"{PREFIX['job']}{body}_{self._mac(body)}"
 
     def caller(self, scope: Scope) -> Caller:
-        """Who asks the model door. Raises ``WrongKey`` or, for a job that is over, ``Forbidden``."""
+        """Who asks the model door. Raises ``WrongKey``; ``Forbidden`` for a job that is over."""
         key = bearer(scope)
         if not key.startswith(PREFIX["job"]):
             self.owner(scope)

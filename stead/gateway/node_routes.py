@@ -21,9 +21,7 @@ _encode = msgspec.json.Encoder().encode
 def routes(service: NodeService, keys: Keys, max_body: int) -> list[Route]:
     """``POST /node/v1/...``; see ``stead.core.wire`` for the bodies."""
 
-    def call(
-        name: str, type: type[Any], work: Callable[[NodeRow, Any], Awaitable[Any]]
-    ) -> Route:
+    def call(name: str, type: type[Any], work: Callable[[NodeRow, Any], Awaitable[Any]]) -> Route:
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
             node = await keys.node(scope)
             body = decode(await read_body(scope, receive, max_body), type)

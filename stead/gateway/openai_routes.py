@@ -108,7 +108,7 @@ class OpenAI:
         answer = await until_gone(receive, self._door.chat(body, caller))
         if answer is None:
             return
-        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers]
+        headers = [(k.encode("latin-1"), v.encode("latin-1")) for k, v in answer.headers]
         await stream(receive, send, answer.body, status=answer.status, headers=headers)
 
     async def _agent(

@@ -6,7 +6,6 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import asdict
 
-
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
@@ -136,13 +135,15 @@ class Owner:
 
     async def _get_messages(self, request: Request) -> Response:
         query = request.query_params
-        return Json(
-            await self._store.view_messages(
-                query.get("session", "main"),
-                _number(query.get("after"), "after", -1),
-                min(500, _number(query.get("limit"), "limit", 50)),
-            )
+        page = await self._store.view_messages(
+            query.get("session", "main"),
+            _number(query.get("after"), "after", -1),
+            max(1, min(500, _number(query.get("limit"), "limit", 50))),
         )
+        if query.get("read"):  # the owner sees them now: what waited to be fetched is delivered
+            shown = [message["id"] for message in page["messages"] if message["role"] != "owner"]
+            await self._store.fetched_messages(shown)
+        return Json(page)
 
     # --- jobs ----------------------------------------------------------------------------
 
@@ -232,5 +233,3 @@ def _number(text: str | None, name: str, default: int) -> int:
         return int(text)
     except ValueError:
         raise BadRequest(f"{name} must be a whole number, not {text!r}.", param=name) from None
-
-

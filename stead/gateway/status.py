@@ -86,7 +86,8 @@ class Status:
                 doing = f", working on {node['running']}" if node["running"] else ""
                 works.append(f"node {node['name']} is connected{doing}")
             else:
-                seen = f"last seen {clock(node['last_seen'])}" if node["last_seen"] else "never seen"
+                last = node["last_seen"]
+                seen = f"last seen {clock(last)}" if last else "never seen"
                 not_yet.append(f"node {node['name']} is away ({seen})")
         if not nodes:
             not_yet.append("no node is known; add one with `stead node invite NAME`")
@@ -99,7 +100,5 @@ class Status:
                 f"{queue['waiting']} jobs wait for your answer: `stead jobs --state waiting`"
             )
         if counts["outbox"].get("ambiguous"):
-            not_yet.append(
-                f"{counts['outbox']['ambiguous']} replies may or may not have arrived"
-            )
+            not_yet.append(f"{counts['outbox']['ambiguous']} replies may or may not have arrived")
         return works, not_yet

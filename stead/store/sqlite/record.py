@@ -198,6 +198,14 @@ def fetched(c: apsw.Connection, job_id: str) -> None:
     )
 
 
+def fetched_messages(c: apsw.Connection, message_ids: list[str]) -> None:
+    c.executemany(
+        f"UPDATE outbox SET state = 'sent', delivered_at = {_NOW}, note = 'read in the"
+        " conversation' WHERE message_id = ? AND state = 'pending'",
+        [(message_id,) for message_id in message_ids],
+    )
+
+
 # --- the daily log -----------------------------------------------------------
 
 

@@ -222,6 +222,11 @@ class SqliteStore:
     async def fetched(self, job_id: str) -> None:
         await self.write(lambda c: record.fetched(c, job_id))
 
+    async def fetched_messages(self, message_ids: Sequence[str]) -> None:
+        ids = list(message_ids)
+        if ids:
+            await self.write(lambda c: record.fetched_messages(c, ids))
+
     # --- the ledger ----------------------------------------------------------------
 
     async def reserve(self, call: Call, *, limit_micro: int, lane_limit_micro: int) -> bool:
