@@ -83,21 +83,21 @@ class Heart:
         return min([lease / 3 for lease in leases if lease > 0] + [LONGEST_S])
 
     def _wait(self, seconds: float) -> None:
+        # A job that comes meanwhile and has a shorter lease must not wait for the longer one.
         self._change.wait_for(lambda: self._stopped or self._interval() < seconds, seconds)
 
     def _run(self) -> None:
-        wait = 0.0
+        wait: float | None = None
         while True:
             with self._change:
-                if not self._held:
+                if wait is None:
                     self._change.wait_for(lambda: self._stopped or bool(self._held))
                     wait = self._interval()
-                # A job that comes meanwhile and has a shorter lease must not wait for the longer.
                 self._wait(wait)
                 if self._stopped:
                     return
                 jobs = list(self._held)
-            wait = self._once(jobs) if jobs else 0.0
+            wait = self._once(jobs) if jobs else None
 
     def _once(self, jobs: list[tuple[str, int]]) -> float:
         """One beat; how long to wait until the next."""

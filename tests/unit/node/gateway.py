@@ -80,11 +80,10 @@ class Gateway:
         self.faults: list[Fault] = []
         self.port = 0
         self._granted: dict[str, ClaimedJob] = {}
-        self._change = threading.Condition()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._server: asyncio.Server | None = None
-        self._open: set[asyncio.StreamWriter] = set()
+        self._open: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
 
     # --- what a test does -----------------------------------------------------
@@ -117,8 +116,7 @@ class Gateway:
         id = more.pop("id", "") or uuid7()
         payload = more.pop("payload", {"text": "x"})
         job = ClaimedJob(id, epoch, kind, lane, payload, self.lease_ms, key="sj_test", **more)
-        with self._change:
-            self.queue.append(job)
+        self.queue.append(job)
         self._loop.call_soon_threadsafe(self._wake.set)
         return id
 
@@ -127,17 +125,18 @@ class Gateway:
 
     def take_away(self, job_id: str) -> None:
         """The job gets another owner: raise its epoch."""
-        with self._change:
-            self.epochs[job_id] += 1
+        self.epochs[job_id] += 1
+
+    def wait(self, true: Callable[[], object], seconds: float = _WAIT_S) -> None:
+        """As :meth:`until`, for a test without an event loop."""
+        asyncio.run(self.until(true, seconds))
 
     async def until(self, true: Callable[[], object], seconds: float = _WAIT_S) -> None:
-        """Wait until the gateway has taken in something that makes ``true`` so."""
-        if not await asyncio.to_thread(self.until_now, true, seconds):
-            raise AssertionError("the gateway waited in vain")
-
-    def until_now(self, true: Callable[[], object], seconds: float = _WAIT_S) -> bool:
-        with self._change:
-            return bool(self._change.wait_for(true, seconds))
+        """Wait until ``true`` is so, at the gateway or at the node."""
+        end = time.monotonic() + seconds
+        while not true():
+            assert time.monotonic() < end, "waited in vain"
+            await asyncio.sleep(0.005)
 
     def finishes(self, job_id: str = "") -> list[Finish]:
         return [
@@ -181,7 +180,6 @@ class Gateway:
 
     async def _claim(self, claim: Claim) -> ClaimReply:
         self.record.claims.append(claim)
-        self._told()
         until = time.monotonic() + claim.wait_s
         while True:
             self._wake.clear()
@@ -226,19 +224,23 @@ class Gateway:
         if self._server is not None:
             self._server.close()
             self._server = None
-        for writer in list(self._open):
-            writer.transport.abort()
+        for task in list(self._open):
+            task.cancel()
+        if self._open:
+            await asyncio.wait(self._open)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._open.add(writer)
+        task = asyncio.current_task()
+        assert task is not None
+        self._open.add(task)
         try:
             while head := await reader.readuntil(b"\r\n\r\n"):
                 lines = head.decode().split("\r\n")
                 path = lines[0].split(" ")[1]
-                headers = dict(
-                    (name.lower(), value.strip())
+                headers = {
+                    name.lower(): value.strip()
                     for name, _, value in (line.partition(":") for line in lines[1:] if line)
-                )
+                }
                 body = await reader.readexactly(int(headers.get("content-length", 0)))
                 reply = await self._reply(path, body, headers)
                 if reply is None:
@@ -250,10 +252,10 @@ class Gateway:
                     b"content-length: %d\r\n\r\n%s" % (status, len(raw), raw)
                 )
                 await writer.drain()
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+            writer.transport.abort()
         finally:
-            self._open.discard(writer)
+            self._open.discard(task)
             writer.close()
 
     async def _reply(
@@ -274,8 +276,6 @@ class Gateway:
             raw = await self._once(path, body)
         except SteadError as error:
             return error.status, msgspec.json.encode(error.as_dict())
-        finally:
-            self._told()
         return None if fault is not None and fault.what == "drop" else (200, raw)
 
     async def _once(self, path: str, body: bytes) -> bytes:
@@ -298,7 +298,3 @@ class Gateway:
                 fault.times -= 1
                 return fault
         return None
-
-    def _told(self) -> None:
-        with self._change:
-            self._change.notify_all()
