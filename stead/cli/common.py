@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -130,3 +131,10 @@ def one_line(text: str, most: int = 60) -> str:
 def short(id_: str) -> str:
     """The end of an id: enough to name it (the beginning of a UUIDv7 is only its time)."""
     return id_[-8:]
+
+
+def when(at: object) -> str:
+    """A moment of the API (ms since the epoch, or words) as local time; empty for none."""
+    if isinstance(at, int | float):
+        return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at / 1000)) if at else ""
+    return str(at or "")

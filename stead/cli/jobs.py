@@ -25,9 +25,13 @@ from stead.core.states import JobState, Lane
 _COLOURS = {"done": "green", "dead": "red", "waiting": "yellow", "running": "cyan"}
 
 
+_STATES = click.Choice([state.value for state in JobState])
+_LANES = click.Choice([lane.value for lane in Lane])
+
+
 @click.group(invoke_without_command=True)
-@click.option("--state", type=click.Choice(list(JobState)), help="Only in this state.")
-@click.option("--lane", type=click.Choice(list(Lane)), help="Only in this lane.")
+@click.option("--state", type=_STATES, help="Only in this state.")
+@click.option("--lane", type=_LANES, help="Only in this lane.")
 @click.option("--session", help="Only of this conversation.")
 @click.option("-n", "--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
 @click.option("--before", metavar="ID", help="Older than this job.")

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import platform
 import sys
-import time
 from typing import Any
 
 import click
 
 from stead import __version__
 from stead.cli.api import Api
-from stead.cli.common import Cli, json_option, print_json, table
+from stead.cli.common import Cli, json_option, print_json, table, when
 from stead.cli.http import Target, quote
 from stead.cli.run import ready
 from stead.config import edit, prepare_home
@@ -127,12 +126,5 @@ def _row(item: dict[str, Any]) -> list[str]:
         "revoked" if item.get("revoked") else state,
         str(len(running) if isinstance(running, list) else running),
         ",".join(item.get("labels") or []),
-        seen(item.get("last_seen")),
+        when(item.get("last_seen")) or "never",
     ]
-
-
-def seen(at: object) -> str:
-    """A time as the API gives it (ms since the epoch, or words) in local time."""
-    if not isinstance(at, int | float):
-        return str(at or "never")
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at / 1000)) if at else "never"

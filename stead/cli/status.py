@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from stead.cli.common import AWAY, Cli, json_option, print_json, span, style, usd
+from stead.cli.common import AWAY, Cli, json_option, print_json, span, style, usd, when
 from stead.core.errors import GatewayAway
 
 
@@ -36,7 +36,7 @@ def status(obj: Cli, as_json: bool) -> int:
 def words(data: dict[str, Any]) -> list[str]:
     """The status in lines; whatever a gateway leaves out is left out here too."""
     lines = [f"stead {data['version']}"] if data.get("version") else []
-    lines += [f"  {label:<8} {data[key]}" for label, key in _PLACES if data.get(key)]
+    lines += [f"  {label:<8} {when(data[key])}" for label, key in _PLACES if data.get(key)]
     for sentence in data.get("works") or []:
         lines.append(style("  ok       ", fg="green") + str(sentence))
     for sentence in data.get("not_yet") or []:
@@ -45,9 +45,7 @@ def words(data: dict[str, Any]) -> list[str]:
     lines += [_node(node) for node in data.get("nodes") or []]
     lines += _queue(data.get("queue") or {})
     lines += _today(data.get("today") or {})
-    waiting = (data.get("outbox") or {}).get("waiting") or 0
-    if waiting:
-        lines.append(f"  replies  {waiting} still to be delivered")
+    lines += _outbox(data.get("outbox") or {})
     return lines
 
 
@@ -64,7 +62,7 @@ def _node(node: dict[str, Any]) -> str:
     text = style("  node     ", fg="green" if alive else "yellow") + str(node.get("name"))
     text += " is here" if alive else " is away"
     if not alive and node.get("last_seen"):
-        text += f", last seen {node['last_seen']}"
+        text += f", last seen {when(node['last_seen'])}"
     running = node.get("running") or 0
     count = len(running) if isinstance(running, list) else running
     if count:
@@ -90,3 +88,15 @@ def _today(today: dict[str, Any]) -> list[str]:
     calls, tokens = today.get("calls") or 0, today.get("tokens") or 0
     cost = usd(today.get("cost_micro") or 0)
     return [f"  today    {calls} model calls, {tokens} tokens, {cost}"]
+
+
+def _outbox(outbox: dict[str, Any]) -> list[str]:
+    parts = [f"{outbox[k]} {words}" for k, words in _DELIVERY.items() if outbox.get(k)]
+    return [f"  replies  {', '.join(parts)}"] if parts else []
+
+
+_DELIVERY = {
+    "pending": "still to be delivered",
+    "sending": "being sent",
+    "ambiguous": "that may or may not have arrived",
+}

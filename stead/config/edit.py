@@ -13,6 +13,8 @@ from stead.core.errors import ConfigError, HomeUnusable
 from stead.core.files import write_atomic
 from stead.core.home import prepare
 
+Value = str | int | float | bool | list[str]
+
 
 def prepare_home(home: Path) -> list[str]:
     """Make the home directory fit for use, with a commented stead.toml at the first start.
@@ -26,7 +28,7 @@ def prepare_home(home: Path) -> list[str]:
     return notes
 
 
-def edit(home: Path, path: str, value: object) -> None:
+def edit(home: Path, path: str, value: Value) -> None:
     """Set ``path`` (``node.slots``, ``backend[0].url``) in ``home``/stead.toml.
 
     The result is checked as a whole first; a faulty one raises ``ConfigError`` and
@@ -50,7 +52,7 @@ def edit(home: Path, path: str, value: object) -> None:
     _write(file, result)
 
 
-def value_of(path: str, words: str) -> object:
+def value_of(path: str, words: str) -> Value:
     """``words`` of the command line as the type that the setting at ``path`` has."""
     kinds = {setting.path: setting.kind for setting in describe()}
     kind = kinds.get(re.sub(r"\[\d+\]", "[]", path), "text")
@@ -72,7 +74,7 @@ def value_of(path: str, words: str) -> object:
 _BOOLS = frozenset({"true", "yes", "on", "1", "false", "no", "off", "0"})
 
 
-def _put(document: Any, path: str, value: object) -> None:
+def _put(document: Any, path: str, value: Value) -> None:
     import tomlkit  # late: see edit()
 
     parts = re.findall(r"([^.\[\]]+)(?:\[(\d+)\])?", path)

@@ -10,7 +10,7 @@ def lines_of(text: str) -> dict[str, int]:
     lines: dict[str, int] = {}
     counts: dict[str, int] = {}
     table, closing, depth = "", "", 0
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         start = not closing and not depth
         bare, closing = _without_strings(line, closing)
         if start and (head := re.match(r"\s*(\[\[?)\s*([^\[\]]+?)\s*\]", bare)):

@@ -1,0 +1,221 @@
+"""The commands that set up and talk: config, key, node, chat; and how the program ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from stead import __version__
+from stead.cli.main import COMMANDS, cli
+from stead.config import load
+from stead.core.keys import read_key
+from tests.unit.cli.conftest import Run
+from tests.unit.cli.gateway import JOB, KEY, Gateway
+
+
+def test_version(run: Run) -> None:
+    """The version is one line, or JSON."""
+    assert run("version").out == f"stead {__version__}\n"
+    assert json.loads(run("version", "--json").out)["stead"] == __version__
+
+
+def test_help_loads_no_command(home: Path) -> None:
+    """The help of the whole lists every command without loading one, nor the gateway's parts."""
+    program = (
+        "import sys; from stead.cli.main import main; main(['--help']);"
+        "print([m for m in sys.modules if m.startswith('stead.')])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=30
+    )
+    for name, (_, line) in COMMANDS.items():
+        assert name in done.stdout
+        assert line in done.stdout
+    assert "stead.cli.ask" not in done.stdout
+    for heavy in ("stead.app", "stead.gateway", "stead.inference", "stead.agent"):
+        assert f"'{heavy}" not in done.stdout
+
+
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name != "model"])
+def test_every_command_has_help(run: Run, name: str) -> None:
+    """Every command is there and explains itself."""
+    result = run(name, "--help")
+    assert result.code == 0
+    assert result.out.startswith(f"Usage: stead {name}")
+
+
+@pytest.mark.parametrize(
+    "args", [["nonsense"], ["jobs", "--state", "odd"], ["why"], ["ask", "--x"]]
+)
+def test_misuse(run: Run, args: list[str]) -> None:
+    """A command line that makes no sense is exit code 2, on stderr."""
+    result = run(*args)
+    assert (result.code, result.out) == (2, "")
+    assert "Usage: stead" in result.err
+
+
+def test_broken_pipe_is_quiet(home: Path) -> None:
+    """A reader that has seen enough (`stead where | head -1`) causes no noise."""
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [sys.executable, "-m", "stead.cli.main", "where"],
+        stdout=write, stderr=subprocess.PIPE, check=False, timeout=30,
+    )  # fmt: skip
+    os.close(write)
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
+def test_no_color(run: Run, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """NO_COLOR is heeded."""
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert cli is not None
+    assert "\x1b" not in run("where").out
+
+
+def test_home_option(run: Run, tmp_path: Path) -> None:
+    """--home goes before the environment."""
+    result = run("--home", str(tmp_path / "other"), "config", "path")
+    assert result.out == f"{tmp_path / 'other' / 'stead.toml'}\n"
+
+
+def test_config_check(run: Run, home: Path) -> None:
+    """A valid file is said to be; a faulty one names the key and its line, exit code 1."""
+    assert run("config", "check").code == 0
+    (home / "stead.toml").write_text("[node]\nslotz = 4\n")
+    result = run("config", "check")
+    assert result.code == 1
+    assert "node.slotz (line 2)" in result.err
+    assert "node.slots" in result.err
+
+
+def test_config_show(run: Run, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every value is shown with where it came from."""
+    monkeypatch.setenv("STEAD_OFFLINE", "1")
+    rows = {row["path"]: row for row in json.loads(run("config", "show", "--json").out)}
+    assert rows["listen"]["origin"] == "stead.toml line 1"
+    assert rows["offline"] == {
+        "path": "offline", "value": True, "origin": "environment STEAD_OFFLINE"
+    }  # fmt: skip
+    assert rows["node.slots"]["origin"] == "default"
+    changed = run("config", "show", "--changed").out
+    assert "listen" in changed
+    assert "node.slots" not in changed
+
+
+def test_config_set(run: Run, home: Path) -> None:
+    """A value is set in the type of its setting; a faulty one changes nothing."""
+    assert run("config", "set", "node.slots", "5").code == 0
+    assert run("config", "set", "node.labels", "gpu, big").code == 0
+    assert run("config", "set", "offline", "yes").code == 0
+    settings = load(home).settings
+    assert (settings.node.slots, settings.node.labels) == (5, ["gpu", "big"])
+    assert settings.offline
+    before = (home / "stead.toml").read_text()
+    result = run("config", "set", "node.slots", "many")
+    assert result.code == 1
+    assert "node.slots" in result.err
+    assert (home / "stead.toml").read_text() == before
+
+
+def test_key(run: Run, home: Path) -> None:
+    """The owner's key is printed for other programs; where there is none it says which file."""
+    assert run("key").out == KEY + "\n"
+    assert json.loads(run("key", "--json").out)["key"] == KEY
+    (home / "secrets" / "owner.key").unlink()
+    result = run("key")
+    assert result.code == 1
+    assert "owner.key" in result.err
+
+
+def test_key_new(run: Run, tmp_path: Path) -> None:
+    """A new key is readable by its owner only; a file that exists is left as it is."""
+    file = tmp_path / "mine.key"
+    assert run("key", "new", str(file)).code == 0
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    made = read_key(file)
+    assert made.startswith("so_")
+    result = run("key", "new", str(file))
+    assert result.code == 1
+    assert "exists already" in result.err
+    assert read_key(file) == made
+
+
+def test_invite(run: Run, gateway: Gateway) -> None:
+    """An invitation is the very command to type on the other machine."""
+    gateway.answers["/api/v1/nodes"] = {"name": "nas", "key": "sn_abc", "id": "1"}
+    result = run("node", "invite", "nas")
+    assert f"stead node join {gateway.url} sn_abc" in result.out
+    assert "listens on this machine only" in result.err
+    assert gateway.asked("POST", "/api/v1/nodes") == [{"name": "nas"}]
+
+
+def test_join(run: Run, gateway: Gateway, home: Path) -> None:
+    """Joining tries the key first, then keeps it (0600) and the gateway's URL."""
+    gateway.answers["/node/v1/hello"] = {"node_id": "1", "name": "nas", "lease_ms": 30000}
+    result = run("node", "join", gateway.url + "/", "-", stdin="sn_good\n")
+    assert result.code == 0, result.err
+    assert "the node nas" in result.out
+    loaded = load(home)
+    assert loaded.settings.node.gateway == gateway.url
+    assert read_key(loaded.node_key_file) == "sn_good"
+    assert stat.S_IMODE(loaded.node_key_file.stat().st_mode) == 0o600
+    assert gateway.asked("POST", "/node/v1/hello")[0]["boot"]
+
+
+@pytest.mark.parametrize(("key", "code"), [("sn_bad", 1), ("so_mine", 1)])
+def test_join_refused(run: Run, gateway: Gateway, home: Path, key: str, code: int) -> None:
+    """A key that does not open, or is of another kind, changes nothing here."""
+    before = (home / "stead.toml").read_text()
+    assert run("node", "join", gateway.url, key).code == code
+    assert (home / "stead.toml").read_text() == before
+    assert not (home / "secrets" / "node.key").exists()
+
+
+def test_nodes(run: Run, gateway: Gateway) -> None:
+    """Nodes are listed, and one is revoked by its name."""
+    gateway.answers["/api/v1/nodes"] = {
+        "nodes": [{"name": "nas", "alive": False, "running": 0, "labels": ["a"], "last_seen": 0}]
+    }
+    assert "nas   away" in run("node", "list").out
+    gateway.answers["/api/v1/nodes/nas"] = {"ok": True}
+    assert run("node", "revoke", "nas").code == 0
+    assert gateway.asked("DELETE", "/api/v1/nodes/nas") == [None]
+
+
+def test_chat(run: Run, gateway: Gateway) -> None:
+    """A conversation shows what came meanwhile, sends with the chosen mark, and ends at the end."""
+    old = [
+        {"seq": 1, "role": "owner", "text": "earlier", "job_id": "j0"},
+        {"seq": 2, "role": "assistant", "text": "answered", "job_id": "j0"},
+        {"seq": 3, "role": "notice", "text": "no node is here", "job_id": None},
+    ]
+    gateway.events = [
+        ("token", {"text": "Hel"}),
+        ("end", {"state": "done", "text": "Hello", "job_id": JOB}),
+    ]
+    gateway.answers[f"/api/v1/jobs/{JOB}/cancel"] = {"state": "done"}
+    gateway.chat = old
+    result = run("chat", stdin="/light\nhi\n\n/odd\n/cancel\n/new\nhi\n/quit\nnever sent\n")
+    assert result.code == 0
+    assert "answered" in result.out
+    assert "[no node is here]" in result.out
+    assert result.out.count("Hello\n") == 2
+    assert "There is no /odd." in result.out
+    first, second = gateway.asked("POST", "/api/v1/messages")
+    assert (first["mark"], first["session"]) == ("light", "main")
+    assert second["session"].startswith("chat-")
+    assert gateway.asked("POST", f"/api/v1/jobs/{JOB}/cancel") == [{}]
+    asked = gateway.asked("GET", "/api/v1/messages")
+    assert [query["after"] for query in asked[:3]] == ["-1", "3", "3"]
+
+
+def test_chat_without_a_gateway(run: Run) -> None:
+    """No gateway: exit code 3."""
+    assert run("chat", stdin="hi\n").code == 3
