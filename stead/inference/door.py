@@ -1,0 +1,167 @@
+"""The model door: every model call of every caller goes through here (invariant 7).
+
+A request is read once and passed on raw, its answer is passed back raw. Around
+that: the backend is chosen, money is set aside before and booked after, a
+model that is still loading is waited for, and a caller that leaves takes the
+call at the backend with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+
+from stead.core.errors import BackendFailed, ModelNotReady, SteadError
+from stead.core.nouns import ModelProfile
+from stead.core.ports import Caller, Purse
+from stead.core.states import Failure
+from stead.inference import faults, modelstate
+from stead.inference.backends import Backend, Backends, LocalModel
+from stead.inference.call import DoorAnswer, ModelCall, Upstream
+from stead.inference.request import ChatRequest
+from stead.net.http import Client
+
+__all__ = ["Door", "DoorAnswer"]
+
+#: How often a model that is not ready is looked at.
+_LOOK_S = 0.1
+#: How often the words may change, and after how long an empty comment shows that we live.
+_WORDS_S = 1.0
+_ALIVE_S = 15.0
+#: How often a local model that says it is ready, but refuses, is tried again.
+_KNOCKS = 20
+_STREAM = [
+    ("content-type", "text/event-stream"),
+    ("cache-control", "no-cache"),
+    ("x-accel-buffering", "no"),
+]
+
+
+class Door:
+    """``wait_s``: how long a call waits for a local model that is not ready yet."""
+
+    def __init__(self, backends: Backends, purse: Purse, *, wait_s: float) -> None:
+        self._backends = backends
+        self._purse = purse
+        self._wait_s = wait_s
+        self._clients: dict[str, tuple[str, Client]] = {}
+
+    async def chat(self, body: bytes, caller: Caller) -> DoorAnswer:
+        """Answer ``POST /v1/chat/completions``.
+
+        Raises a :class:`~stead.core.errors.SteadError` before the first byte.
+        The answer must be iterated to its end or closed with ``aclose()``: that
+        cuts the call at the backend and books what it used.
+        """
+        request = ChatRequest.parse(body)
+        target = self._backends.find(request.model)
+        call = ModelCall(request, target, caller, self._purse)
+        if target.backend is not None:
+            return await call.begin(self._upstream(target.backend))
+        local = self._backends.local
+        assert local is not None
+        if request.stream and local.state().phase != "ready":
+            return DoorAnswer(200, _STREAM, self._late(call, local))
+        async with aclosing(self._arrive(call, local)) as arriving:
+            async for item in arriving:
+                if isinstance(item, DoorAnswer):
+                    return item
+                if request.stream:  # it was said to be ready and is not: tell the client
+                    return DoorAnswer(200, _STREAM, self._late(call, local))
+        raise AssertionError("unreachable: _arrive yields an answer or raises")
+
+    def models(self) -> list[dict[str, object]]:
+        """The entries of ``/v1/models``."""
+        return self._backends.entries()
+
+    def profile(self, role_or_name: str) -> ModelProfile:
+        """How to talk to the model that plays a role (``main``, ``light``) or has a name."""
+        return self._backends.profile(role_or_name)
+
+    async def aclose(self) -> None:
+        """Close the idle connections to all backends."""
+        for _, client in self._clients.values():
+            await client.aclose()
+        self._clients.clear()
+
+    def _upstream(self, backend: Backend) -> Upstream:
+        kept = self._clients.get(backend.name)
+        if kept is None or kept[0] != backend.url:
+            try:
+                kept = (backend.url, Client(backend.url, connect_timeout=10.0))
+            except ValueError as error:
+                raise BackendFailed(backend=backend.name, why=str(error)) from None
+            self._clients[backend.name] = kept
+        return Upstream(backend, kept[1])
+
+    # --- the local model, which may not be there yet ---
+
+    async def _late(self, call: ModelCall, local: LocalModel) -> AsyncGenerator[bytes, None]:
+        """The body of a streamed answer that begins with waiting."""
+        answer: DoorAnswer | None = None
+        try:
+            async for item in self._arrive(call, local):
+                if isinstance(item, DoorAnswer):
+                    answer = item
+                else:
+                    yield item
+            assert answer is not None
+            if answer.status == 200:
+                async for piece in answer.body:
+                    yield piece
+            else:
+                body = b"".join([piece async for piece in answer.body])
+                yield faults.event(faults.refusal(answer.status, body))
+        except SteadError as error:
+            yield faults.event(error)
+        finally:
+            if answer is not None:
+                await answer.aclose()
+
+    async def _arrive(
+        self, call: ModelCall, local: LocalModel
+    ) -> AsyncGenerator[bytes | DoorAnswer, None]:
+        """Comments while the model is not ready, and then the answer."""
+        until = time.monotonic() + self._wait_s
+        knocks = 0
+        while True:
+            async for note in self._until_ready(local, until):
+                yield note
+            if not call.target.model.name:  # it was not known when the call came
+                call.target = self._backends.find(call.request.model)
+            try:
+                answer = await call.begin(self._upstream(local.backend(local.state())))
+            except BackendFailed as error:
+                # Its process may have died a moment ago; nothing was sent, so ask again.
+                knocks += 1
+                if call.sent or error.failure is not Failure.NETWORK or knocks > _KNOCKS:
+                    await call.give_up(error)
+                    raise
+                local.forget()
+                await asyncio.sleep(_LOOK_S * 2)
+                continue
+            yield answer
+            return
+
+    async def _until_ready(self, local: LocalModel, until: float) -> AsyncIterator[bytes]:
+        """Return when the local model is ready; say meanwhile what it is doing."""
+        said, said_at = "", 0.0
+        while (state := local.state()).phase != "ready":
+            words = modelstate.words(state)
+            if state.phase in ("failed", "missing", "off"):
+                raise ModelNotReady(why=words)
+            now = time.monotonic()
+            if now >= until:
+                raise ModelNotReady(
+                    why=f"{words}, and {self._wait_s:g} s of waiting are over (model.wait_s)"
+                )
+            if words != said and now - said_at >= _WORDS_S:
+                said, said_at = words, now
+                verb = "waiting for" if state.phase in ("fetching", "loading") else "waiting:"
+                yield f": stead {verb} {words}\n\n".encode()
+            elif now - said_at >= _ALIVE_S:
+                said_at = now
+                yield b":\n\n"
+            await asyncio.sleep(_LOOK_S)
