@@ -85,7 +85,7 @@ class Talk:
 
     def _new(self, limit: int) -> list[dict[str, Any]]:
         found = self._api.get(
-            "/api/v1/messages", session=self._session, after=self._seen, limit=limit
+            "/api/v1/messages", session=self._session, after=self._seen, limit=limit, read=1
         )["messages"]
         for message in found:
             self._seen = max(self._seen, int(message["seq"]))

@@ -98,21 +98,16 @@ def answer(obj: Cli, job_id: str, answer: str, as_json: bool) -> None:
     _act(obj.api(), job_id, "answer", {"answer": answer}, as_json)
 
 
-def full_id(api: Api, job_id: str) -> str:
-    """The whole id of a job, from the piece of it that lists show."""
-    if len(job_id) == 36:
-        return job_id
-    return str(api.get(f"/api/v1/why/{quote(job_id)}")["job"]["id"])
-
-
 def _act(api: Api, job_id: str, verb: str, body: object, as_json: bool) -> None:
-    whole = full_id(api, job_id)
-    reply = api.post(f"/api/v1/jobs/{whole}/{verb}", body)
+    reply = api.post(f"/api/v1/jobs/{quote(job_id)}/{verb}", body)
     if as_json:
         print_json(reply)
         return
-    state = reply.get("state") or (reply.get("job") or {}).get("state")
-    click.echo(f"{short(whole)} is {state} now." if state else f"{short(whole)}: {verb} done.")
+    name = short(str(reply.get("job_id") or job_id))
+    if reply.get("asked"):
+        click.echo(f"{name} was asked to stop.")
+    else:
+        click.echo(f"{name} is {reply.get('state')} now.")
 
 
 def _row(job: dict[str, Any]) -> list[str]:

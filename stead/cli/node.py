@@ -12,7 +12,7 @@ from stead import __version__
 from stead.cli.api import Api
 from stead.cli.common import Cli, json_option, print_json, table, when
 from stead.cli.http import Target, quote
-from stead.cli.run import ready
+from stead.cli.run import ready, start_options
 from stead.config import edit, prepare_home
 from stead.core.errors import BadRequest, HomeUnusable
 from stead.core.files import write_atomic
@@ -26,11 +26,14 @@ def node() -> None:
 
 
 @node.command()
-@click.option("--offline", is_flag=True, help="Never touch the network beyond the gateway.")
+@start_options
 @click.pass_obj
-def run(obj: Cli, offline: bool) -> int:
-    """Run a node alone, in the foreground."""
-    loaded = ready(obj, offline=offline)
+def run(obj: Cli, listen: str | None, offline: bool) -> int:
+    """Run a node alone, in the foreground.
+
+    With --listen it works for the gateway of this machine that listens there.
+    """
+    loaded = ready(obj, listen, offline)
     from stead.app import run as app  # late: everything there is, and only a start needs it
 
     return app.node(obj.home, loaded)

@@ -16,7 +16,7 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 def start_options(command: _F) -> _F:
     """``--listen`` and ``--offline``, for this start only."""
     command = click.option("--offline", is_flag=True, help="Never touch the network.")(command)
-    return click.option("--listen", metavar="HOST:PORT", help="Listen there.")(command)
+    return click.option("--listen", metavar="HOST:PORT", help="The gateway's address.")(command)
 
 
 def ready(obj: Cli, listen: str | None = None, offline: bool = False) -> Loaded:

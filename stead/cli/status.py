@@ -34,15 +34,16 @@ def status(obj: Cli, as_json: bool) -> int:
 
 
 def words(data: dict[str, Any]) -> list[str]:
-    """The status in lines; whatever a gateway leaves out is left out here too."""
+    """The status in lines; what the gateway's own sentences say is not said twice."""
     lines = [f"stead {data['version']}"] if data.get("version") else []
     lines += [f"  {label:<8} {when(data[key])}" for label, key in _PLACES if data.get(key)]
     for sentence in data.get("works") or []:
         lines.append(style("  ok       ", fg="green") + str(sentence))
     for sentence in data.get("not_yet") or []:
         lines.append(style("  not yet  ", fg="yellow") + str(sentence))
-    lines += _model(data.get("model") or {})
-    lines += [_node(node) for node in data.get("nodes") or []]
+    said = " ".join(map(str, [*(data.get("works") or []), *(data.get("not_yet") or [])]))
+    lines += _model(data.get("model") or {}, said)
+    lines += [_node(node) for node in data.get("nodes") or [] if str(node.get("name")) not in said]
     lines += _queue(data.get("queue") or {})
     lines += _today(data.get("today") or {})
     lines += _outbox(data.get("outbox") or {})
@@ -52,9 +53,9 @@ def words(data: dict[str, Any]) -> list[str]:
 _PLACES = (("address", "url"), ("home", "home"), ("since", "since"))
 
 
-def _model(model: dict[str, Any]) -> list[str]:
-    text = model.get("words") or model.get("phase") or ""
-    return [f"  model    {text}"] if text else []
+def _model(model: dict[str, Any], said: str) -> list[str]:
+    text = str(model.get("words") or model.get("phase") or "")
+    return [f"  model    {text.removeprefix('model ')}"] if text and text not in said else []
 
 
 def _node(node: dict[str, Any]) -> str:

@@ -121,6 +121,16 @@ def test_status(run: Run, gateway: Gateway) -> None:
         assert words in result.out
 
 
+def test_status_says_nothing_twice(run: Run, gateway: Gateway) -> None:
+    """What the gateway's own sentences say of the model and the nodes is not said again."""
+    model = {"phase": "ready", "words": "model qwen is ready"}
+    works = ["model qwen is ready", "node box is connected"]
+    nodes = [{"name": "box", "alive": True}]
+    gateway.answers["/api/v1/status"] = {"works": works, "model": model, "nodes": nodes}
+    out = run("status").out
+    assert out.count("qwen") == out.count("box") == 1
+
+
 def test_status_of_a_bare_gateway(run: Run, gateway: Gateway) -> None:
     """What a gateway leaves out is left out, and breaks nothing."""
     gateway.answers["/api/v1/status"] = {"ok": True}
@@ -174,23 +184,29 @@ def test_jobs_when_down(run: Run, offline: types.ModuleType) -> None:
 
 
 @pytest.mark.parametrize(
-    ("args", "path", "body"),
+    ("args", "verb", "body"),
     [
-        (("cancel", JOB), "cancel", {}),
-        (("retry", JOB), "retry", {}),
-        (("answer", JOB, "done"), "answer", {"answer": "done"}),
         (("cancel", "000000a1"), "cancel", {}),
+        (("retry", "000000a1"), "retry", {}),
+        (("answer", "000000a1", "done"), "answer", {"answer": "done"}),
     ],
 )
 def test_act_on_a_job(
-    run: Run, gateway: Gateway, args: tuple[str, ...], path: str, body: object
+    run: Run, gateway: Gateway, args: tuple[str, ...], verb: str, body: object
 ) -> None:
-    """A job is cancelled, retried or answered by its id or the piece of it that lists show."""
-    gateway.answers["/api/v1/why/000000a1"] = STORY
-    gateway.answers[f"/api/v1/jobs/{JOB}/{path}"] = {"state": "queued"}
+    """A job is cancelled, retried or answered by the piece of its id that lists show."""
+    path = f"/api/v1/jobs/000000a1/{verb}"
+    gateway.answers[path] = {"job_id": JOB, "state": "queued"}
     result = run("jobs", *args)
     assert (result.code, result.out) == (0, "000000a1 is queued now.\n")
-    assert gateway.asked("POST", f"/api/v1/jobs/{JOB}/{path}") == [body]
+    assert gateway.asked("POST", path) == [body]
+
+
+def test_cancel_of_a_running_job(run: Run, gateway: Gateway) -> None:
+    """A running job is only asked to stop, and that is what is said."""
+    answer = {"job_id": JOB, "state": "running", "asked": True}
+    gateway.answers[f"/api/v1/jobs/{JOB}/cancel"] = answer
+    assert run("jobs", "cancel", JOB).out == "000000a1 was asked to stop.\n"
 
 
 def test_refused_act(run: Run, gateway: Gateway) -> None:
