@@ -36,12 +36,15 @@ def status(obj: Cli, as_json: bool) -> int:
 def words(data: dict[str, Any]) -> list[str]:
     """The status in lines; what the gateway's own sentences say is not said twice."""
     lines = [f"stead {data['version']}"] if data.get("version") else []
-    lines += [f"  {label:<8} {when(data[key])}" for label, key in _PLACES if data.get(key)]
+    said = " ".join(map(str, [*(data.get("works") or []), *(data.get("not_yet") or [])]))
+    for label, key in _PLACES:
+        text = when(data.get(key))
+        if text and text not in said:
+            lines.append(f"  {label:<8} {text}")
     for sentence in data.get("works") or []:
         lines.append(style("  ok       ", fg="green") + str(sentence))
     for sentence in data.get("not_yet") or []:
         lines.append(style("  not yet  ", fg="yellow") + str(sentence))
-    said = " ".join(map(str, [*(data.get("works") or []), *(data.get("not_yet") or [])]))
     lines += _model(data.get("model") or {}, said)
     lines += [_node(node) for node in data.get("nodes") or [] if str(node.get("name")) not in said]
     lines += _queue(data.get("queue") or {})
