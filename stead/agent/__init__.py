@@ -1,0 +1,1 @@
+"""The agent: a short loop, ways of choosing tools, and the tools themselves. No database."""

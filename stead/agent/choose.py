@@ -1,0 +1,264 @@
+"""Ways in which a model chooses between answering and calling a tool.
+
+==========  ===================================================================
+``native``  the API's own tool calls; results as role ``tool``
+``schema``  an answer constrained by a JSON Schema, ``{"reply": "text"}`` or
+            ``{"tool": "name", "args": {}}``; results as a plain user message
+``none``    plain text, no tools
+==========  ===================================================================
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from stead.agent import prompt
+from stead.agent.prompt import Message
+from stead.agent.reply import ReplyReader, sound
+from stead.agent.tools.base import Toolbox
+from stead.core.nouns import ModelProfile, Turn
+from stead.core.ports import ToolCall
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of one model call."""
+
+    text: str = ""
+    calls: tuple[ToolCall, ...] = ()
+    finish: str = "stop"
+    fault: str = ""
+    """Why nothing can be done with it, in words; empty: it is fine."""
+
+    def as_output(self) -> dict[str, Any]:
+        """As it stands in the journal."""
+        calls = [{"id": c.id, "name": c.name, "arguments": c.arguments} for c in self.calls]
+        output = {"text": self.text, "calls": calls, "finish": self.finish}
+        return {**output, "fault": self.fault} if self.fault else output
+
+    @classmethod
+    def of(cls, output: dict[str, Any]) -> Answer:
+        """The answer that the journal holds."""
+        calls = tuple(ToolCall(**call) for call in output.get("calls", ()))
+        fault = output.get("fault", "")
+        return cls(output.get("text", ""), calls, output.get("finish", "stop"), fault)
+
+
+class Reader(Protocol):
+    """Reads one streamed answer."""
+
+    def feed(self, piece: str) -> str:
+        """Take a piece; return what the owner may be shown of it."""
+        ...
+
+    def end(self, calls: tuple[ToolCall, ...], finish: str, *, final: bool) -> Answer:
+        """The whole answer; ``final``: no tools were offered, so none are taken."""
+        ...
+
+
+class Way(Protocol):
+    """One way of choosing tools."""
+
+    temperature: float | None
+
+    def opening(self, turns: Sequence[Turn]) -> list[Message]:
+        """The messages at the start, for alternating turns that end with the owner's."""
+        ...
+
+    def tools(self, *, final: bool) -> list[dict[str, Any]]: ...
+
+    def schema(self, *, final: bool) -> dict[str, Any] | None: ...
+
+    def reader(self) -> Reader: ...
+
+    def said(self, answer: Answer) -> Message:
+        """The model's own turn that asked for tools."""
+        ...
+
+    def told(self, call: ToolCall, result: str) -> Message:
+        """The turn that hands a tool's result back."""
+        ...
+
+
+class _PlainReader:
+    def __init__(self) -> None:
+        self._text: list[str] = []
+
+    def feed(self, piece: str) -> str:
+        self._text.append(sound(piece))
+        return self._text[-1]
+
+    def end(self, calls: tuple[ToolCall, ...], finish: str, *, final: bool) -> Answer:
+        text = "".join(self._text)
+        taken = () if final else tuple(_whole(call, n) for n, call in enumerate(calls, 1))
+        fault = "" if text.strip() or taken else "the answer was empty"
+        return Answer(text, taken, finish, fault)
+
+
+class Plain:
+    """No tools, plain text."""
+
+    temperature: float | None = None
+
+    def __init__(self, system: str) -> None:
+        self._system = system
+
+    def opening(self, turns: Sequence[Turn]) -> list[Message]:
+        head = {"role": "system", "content": self._system}
+        return [head, *({"role": turn.role, "content": turn.text} for turn in turns)]
+
+    def tools(self, *, final: bool) -> list[dict[str, Any]]:
+        return []
+
+    def schema(self, *, final: bool) -> dict[str, Any] | None:
+        return None
+
+    def reader(self) -> Reader:
+        return _PlainReader()
+
+    def said(self, answer: Answer) -> Message:
+        return prompt.assistant(answer.text)
+
+    def told(self, call: ToolCall, result: str) -> Message:
+        return prompt.user(prompt.told(call.name, result))
+
+
+class Native(Plain):
+    """The API's own tool calls."""
+
+    def __init__(self, system: str, tools: Toolbox) -> None:
+        super().__init__(system)
+        self._tools = [
+            {
+                "type": "function",
+                "function": {
+                    "name": tool.name,
+                    "description": tool.about,
+                    "parameters": tool.schema(),
+                },
+            }
+            for tool in tools
+        ]
+
+    def tools(self, *, final: bool) -> list[dict[str, Any]]:
+        return [] if final else self._tools
+
+    def said(self, answer: Answer) -> Message:
+        calls = [
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": _name(call.name), "arguments": _valid(call.arguments)},
+            }
+            for call in answer.calls
+        ]
+        return {"role": "assistant", "content": answer.text or None, "tool_calls": calls}
+
+    def told(self, call: ToolCall, result: str) -> Message:
+        return {"role": "tool", "tool_call_id": call.id, "content": result}
+
+
+class Schema(Plain):
+    """Constrained JSON, for small local models."""
+
+    temperature: float | None = 0.0
+
+    def __init__(self, system: str, tools: Toolbox) -> None:
+        super().__init__(system)
+        self._examples = prompt.examples(tools)
+        self._reply = _object({"reply": {"type": "string"}})
+        self._either = {
+            "oneOf": [
+                self._reply,
+                *(
+                    _object({"tool": {"const": tool.name}, "args": tool.schema(described=False)})
+                    for tool in tools
+                ),
+            ]
+        }
+
+    def opening(self, turns: Sequence[Turn]) -> list[Message]:
+        shown = [
+            {"role": turn.role, "content": turn.text}
+            if turn.role == "user"
+            else prompt.assistant(prompt.dumps({"reply": turn.text}))
+            for turn in turns
+        ]
+        return [{"role": "system", "content": self._system}, *self._examples, *shown]
+
+    def schema(self, *, final: bool) -> dict[str, Any] | None:
+        return self._reply if final else self._either
+
+    def reader(self) -> Reader:
+        return _SchemaReader()
+
+    def said(self, answer: Answer) -> Message:
+        call = answer.calls[0]
+        return prompt.assistant(f'{{"tool": {prompt.dumps(call.name)}, "args": {call.arguments}}}')
+
+
+class _SchemaReader:
+    def __init__(self) -> None:
+        self._reply = ReplyReader()
+
+    def feed(self, piece: str) -> str:
+        return self._reply.feed(piece)
+
+    def end(self, calls: tuple[ToolCall, ...], finish: str, *, final: bool) -> Answer:
+        if self._reply.text:  # also of an answer that was cut off
+            return Answer(self._reply.text, (), finish)
+        try:
+            said = json.loads(self._reply.raw)
+        except ValueError:
+            said = None
+        match said:
+            case {"reply": str(text)} if text.strip():
+                return Answer(sound(text), (), finish)
+            case {"tool": str(name)} if not final:
+                arguments = prompt.dumps(said.get("args", {}))
+                return Answer("", (ToolCall("", name, sound(arguments)),), finish)
+        short = sound(self._reply.raw[:80])
+        why = "it was cut off" if finish == "length" else "it has not the shape asked for"
+        return Answer("", (), finish, f"the answer cannot be used ({why}): {short!r}")
+
+
+def choose(profile: ModelProfile, role: str, tools: Toolbox) -> Way:
+    """The way of this profile; the role ``light`` has no tools."""
+    system = prompt.system(profile, role, tools)
+    if role == "light" or profile.tools == "none":
+        return Plain(system)
+    return Native(system, tools) if profile.tools == "native" else Schema(system, tools)
+
+
+def _whole(call: ToolCall, number: int) -> ToolCall:
+    """The call with an id, which some backends leave out, and with text that can be stored."""
+    return ToolCall(call.id or f"call_{number}", sound(call.name), sound(call.arguments))
+
+
+def _name(name: str) -> str:
+    """A name that a backend takes back; models invent others."""
+    return re.sub(r"[^A-Za-z0-9_-]", "_", name)[:64] or "unnamed"
+
+
+def _valid(arguments: str) -> str:
+    """Arguments that a backend takes back: some refuse a request that has no JSON there.
+
+    What was really said is quoted in the error that the model is handed.
+    """
+    try:
+        return arguments if isinstance(json.loads(arguments), dict) else "{}"
+    except ValueError:
+        return "{}"
+
+
+def _object(properties: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }

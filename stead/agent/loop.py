@@ -1,0 +1,282 @@
+"""The agent loop: ask the model, run the tools it chose, until it answers.
+
+Limits are checked before each call, every step is journalled, and a job that
+died is resumed from its journal (see :mod:`stead.agent.steps` for the rules).
+What is emitted as ``token`` in one attempt is, joined, the text of the result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from stead.agent import prompt
+from stead.agent.choose import Answer, Way, choose
+from stead.agent.limits import Meter
+from stead.agent.steps import Made, MustAsk, Output, Plan, Steps
+from stead.agent.tools import toolbox
+from stead.agent.tools.base import Toolbox, ToolError
+from stead.core.errors import BackendFailed, SteadError
+from stead.core.nouns import Limits, ModelProfile, Turn, Usage
+from stead.core.ports import Emit, Journal, ModelChunk, ModelClient, ModelRequest, ToolCall
+from stead.core.states import Effects, Failure
+
+__all__ = ["BadAnswer", "Result", "Task", "Toolbox", "run", "toolbox"]
+
+
+OUT_OF_STEPS = "not run: the step limit of this job is reached; answer with what you have"
+
+
+class BadAnswer(SteadError):
+    """The model {model} twice gave an answer that cannot be used: {why}.
+    Ask another way, or set how it chooses tools (`tools`) for it in stead.toml."""
+
+    status = 502
+    code = "bad_answer"
+    failure = Failure.SCHEMA
+
+
+@dataclass(slots=True)
+class Task:
+    """One message to answer, with all that is needed for it."""
+
+    id: str
+    session: str
+    text: str
+    instructions: str = ""
+    """The owner's own instructions for this turn."""
+    history: list[Turn] = field(default_factory=list)
+    profile: ModelProfile = field(default_factory=lambda: ModelProfile(name="main"))
+    limits: Limits = field(default_factory=Limits)
+    started_ago_ms: int = 0
+    """How long ago the first attempt began."""
+    overrides: dict[str, Any] = field(default_factory=dict)
+    """``max_tokens`` and ``temperature`` for this job alone."""
+    answers: dict[int, str] = field(default_factory=dict)
+    """What the owner said about steps whose outcome is unknown:
+    seq -> ``repeat``, ``done`` or ``fail``."""
+
+
+@dataclass(slots=True)
+class Result:
+    """The end of an attempt: ``done`` with the text, or ``waiting`` with a question."""
+
+    outcome: str
+    text: str = ""
+    usage: Usage = field(default_factory=Usage)
+    waiting_for: str = ""
+
+
+async def run(
+    task: Task,
+    model: ModelClient,
+    tools: Toolbox,
+    journal: Journal,
+    emit: Emit,
+    role: str = "main",
+) -> Result:
+    """Answer one message. Raises a ``SteadError`` when the job failed.
+
+    A model call that fails (network, timeout, unavailable, rate limit...) is
+    settled as failed and raised: the queue tries again, and the next attempt
+    makes that call again. A tool that fails tells the model so.
+    """
+    job = _Job(task, model, tools, journal, emit, role)
+    try:
+        await job.work()
+    except MustAsk as question:
+        return Result("waiting", usage=job.meter.usage, waiting_for=str(question))
+    return Result("done", "".join(job.shown), job.meter.usage)
+
+
+class _Job:
+    def __init__(
+        self,
+        task: Task,
+        model: ModelClient,
+        tools: Toolbox,
+        journal: Journal,
+        emit: Emit,
+        role: str,
+    ) -> None:
+        self.task, self.model, self.tools, self.emit, self.role = task, model, tools, emit, role
+        self.meter = Meter(task.limits, task.started_ago_ms)
+        answers = {int(seq): said for seq, said in task.answers.items()}  # JSON has text keys
+        self.steps = Steps(journal, self.meter, emit, answers)
+        self.way: Way = choose(task.profile, role, tools)
+        self.shown: list[str] = []
+        self._gap = False
+        turns = prompt.window(task.history, prompt.budget(task.profile))
+        self.talk = self.way.opening(prompt.conversation(turns, task.text, task.instructions))
+        self.results: list[int] = []
+        self.guard = _Guard()
+
+    async def work(self) -> None:
+        """The loop."""
+        faulty = False
+        while True:
+            answer = await self._ask(again=faulty)
+            if answer.fault:
+                faulty = True
+                continue
+            faulty = False
+            if not answer.calls:
+                return
+            self.talk.append(self.way.said(answer))
+            for call in answer.calls:
+                result = await self._use(call)
+                self.results.append(len(self.talk))
+                self.talk.append(self.way.told(call, result))
+
+    async def _ask(self, *, again: bool) -> Answer:
+        """One model call. ``again``: its last answer was of no use, so it gets no tools now."""
+        final = again or self.guard.tired or self.meter.last_answer
+        request = self._request(final)
+        plan = Plan(f"model:{self.role}", asdict(request), str(self.talk[-1]["content"]))
+
+        async def call() -> Made:
+            return await self._stream(request, final=final, again=again)
+
+        output, replayed = await self.steps.take(plan, call)
+        answer = Answer.of(output)
+        if replayed:
+            self._say(answer.text)
+        self._gap = bool(self.shown)
+        if answer.finish == "length" and not answer.calls and not answer.fault:
+            self.emit("note", f"The answer was cut off at {request.max_tokens} tokens.")
+        return answer
+
+    def _request(self, final: bool) -> ModelRequest:
+        most = self.meter.answer_tokens(self.task.overrides.get("max_tokens"))
+        temperature = self.task.overrides.get("temperature", self.way.temperature)
+        room = self.task.profile.context - min(most, self.task.profile.context // 2)
+        return ModelRequest(
+            model=self.task.profile.name,
+            messages=prompt.shrink(self.talk, self.results, room),
+            tools=self.way.tools(final=final),
+            schema=self.way.schema(final=final),
+            max_tokens=most,
+            temperature=temperature,
+        )
+
+    async def _stream(self, request: ModelRequest, *, final: bool, again: bool) -> Made:
+        reader = self.way.reader()
+        said: list[str] = []
+        finish = ""
+        calls: tuple[ToolCall, ...] = ()
+        usage = Usage()
+        stream = self.model.stream(request)
+        try:
+            async for chunk in stream:
+                usage = chunk.usage or usage
+                finish = chunk.finish or finish
+                calls += chunk.calls
+                if chunk.note:
+                    self.emit("note", chunk.note)
+                if chunk.text:
+                    said.append(reader.feed(chunk.text))
+                    self._say(said[-1])
+        except SteadError as problem:
+            return Made(usage=usage, problem=problem)
+        finally:
+            await _close(stream)
+        if not finish:  # never passed off as whole
+            broken = BackendFailed(backend=request.model, why="the answer broke off")
+            return Made(usage=usage, problem=broken)
+        answer = reader.end(calls, finish, final=final)
+        if answer.fault and again:
+            return Made(usage=usage, problem=BadAnswer(model=request.model, why=answer.fault))
+        self._say(answer.text[len("".join(said)) :])
+        return Made(answer.as_output(), usage)
+
+    async def _use(self, call: ToolCall) -> str:
+        """One tool call; its result or its error as text for the model.
+
+        A call that is refused is a step too, so that the numbers never depend on why.
+        """
+        plan = Plan(
+            name=f"tool:{call.name[:64]}",
+            input={"tool": call.name, "args": call.arguments},
+            shown=call.arguments,
+            intent=False,
+            counts=False,
+        )
+        known = self.guard.known(call)
+        try:
+            tool, args = self.tools.read(call.name, call.arguments)
+        except ToolError as problem:
+            return await self._refuse(
+                plan, call, {"result": known} if known else {"error": str(problem)}
+            )
+        plan = replace(plan, rule=tool.on_unknown)
+        if known:
+            return await self._refuse(plan, call, {"result": known})
+        if not self.meter.room_for_tool:
+            return await self._refuse(plan, call, {"error": OUT_OF_STEPS})
+
+        async def run_it() -> Made:
+            done = await self.tools.call(tool, args, prompt.result_chars(self.task.profile))
+            return Made({"result" if done.ok else "error": done.text})
+
+        effects = tool.effects is not Effects.NONE
+        output, _ = await self.steps.take(replace(plan, intent=effects, counts=True), run_it)
+        return self._tell(call, output)
+
+    async def _refuse(self, plan: Plan, call: ToolCall, output: Output) -> str:
+        async def say_no() -> Made:
+            return Made(output)
+
+        told, _ = await self.steps.take(plan, say_no)
+        return self._tell(call, told)
+
+    def _tell(self, call: ToolCall, output: Output) -> str:
+        text = str(output["result"]) if "result" in output else f"error: {output['error']}"
+        self.guard.note(call, text)
+        first = text.strip().split("\n", 1)[0]
+        self.emit("tool", f"{call.name[:64]}: {first[:140]}")
+        return text
+
+    def _say(self, text: str) -> None:
+        """Show the owner more of the answer; two answers of one job are set apart."""
+        if not text:
+            return
+        if self._gap:
+            text = f"\n\n{text}"
+            self._gap = False
+        self.shown.append(text)
+        self.emit("token", text)
+
+
+class _Guard:
+    """Notices a model that asks for the same thing again and again."""
+
+    def __init__(self) -> None:
+        self._last = ("", "")
+        self._text = ""
+        self._times = 0
+
+    @property
+    def tired(self) -> bool:
+        """The same call was made a third time in a row: answer without tools now."""
+        return self._times >= 3
+
+    def known(self, call: ToolCall) -> str:
+        """Words for the model when this call's result is already before it."""
+        if (call.name, call.arguments) != self._last:
+            return ""
+        return f"You already have this result:\n{self._text}"
+
+    def note(self, call: ToolCall, text: str) -> None:
+        """Take note of what a call gave."""
+        if (call.name, call.arguments) == self._last:
+            self._times += 1
+        else:
+            self._last, self._text, self._times = (call.name, call.arguments), text, 1
+
+
+async def _close(stream: AsyncIterator[ModelChunk]) -> None:
+    """Cut the model off at once when nobody listens any more (a cancelled job)."""
+    close = getattr(stream, "aclose", None)
+    if close is not None:
+        await close()

@@ -1,0 +1,27 @@
+"""The registry of tools: one file each, one line here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from stead.agent.tools.base import Context, Tool, Toolbox
+from stead.agent.tools.clock import CLOCK
+from stead.agent.tools.host_facts import HOST_FACTS
+from stead.agent.tools.list_files import LIST_FILES
+from stead.agent.tools.read_file import READ_FILE
+from stead.agent.tools.search_files import SEARCH_FILES
+
+#: The order is part of every prompt: add at the end.
+TOOLS: tuple[Tool[Any], ...] = (
+    HOST_FACTS,
+    CLOCK,
+    LIST_FILES,
+    READ_FILE,
+    SEARCH_FILES,
+)
+
+
+def toolbox(workspace: Path) -> Toolbox:
+    """All tools, working in ``workspace``."""
+    return Toolbox(TOOLS, Context(workspace=workspace))

@@ -1,0 +1,171 @@
+"""What a tool is. To add one: copy a file of this folder and add a line to ``__init__.py``."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from stead.core.states import Effects, OnUnknown
+
+
+class Args(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Base of a tool's arguments: one definition gives the schema and the validation."""
+
+
+A = TypeVar("A", bound=Args)
+
+
+class ToolError(Exception):
+    """A tool could not do it. The text goes to the model, so it says what to do instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Where a tool works, and how long and how much it may."""
+
+    workspace: Path
+    until: float = float("inf")
+    """``time.monotonic()`` at which the call is given up; long loops look at it."""
+    limit: int = 6000
+    """Characters of output that will be handed on; the rest is cut."""
+
+    @property
+    def late(self) -> bool:
+        return time.monotonic() >= self.until
+
+
+@dataclass(frozen=True, slots=True)
+class Tool(Generic[A]):
+    """One tool. ``run`` returns text or raises :class:`ToolError`."""
+
+    name: str
+    about: str
+    """One or two sentences for a model with native tool calls."""
+    short: str
+    """A few words for the short prompt of a small model."""
+    args: type[A]
+    run: Callable[[A, Context], Awaitable[str]]
+    example: str = "{}"
+    """Arguments as JSON, shown to small models."""
+    effects: Effects = Effects.NONE
+    on_unknown: OnUnknown = OnUnknown.REPEAT
+    """What to do when a worker died between the call and its outcome (invariant 3)."""
+    time_limit_s: float = 20.0
+    output_limit: int = 6000
+    """Characters."""
+
+    def schema(self, *, described: bool = True) -> dict[str, Any]:
+        """JSON Schema of the arguments, flat (no references)."""
+        return args_schema(self.args, described=described)
+
+
+def blocking(function: Callable[[A, Context], str]) -> Callable[[A, Context], Awaitable[str]]:
+    """Make a tool's ``run`` of an ordinary function: the one crossing from async to sync here."""
+
+    async def run(args: A, context: Context) -> str:
+        return await asyncio.to_thread(function, args, context)
+
+    return run
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a tool call gave: its result, or an error for the model to learn from."""
+
+    text: str
+    ok: bool = True
+
+
+class Toolbox:
+    """The tools an agent may use, and where they work."""
+
+    def __init__(self, tools: Iterable[Tool[Any]], context: Context) -> None:
+        self._tools = {tool.name: tool for tool in tools}
+        self._context = context
+
+    def __iter__(self) -> Iterator[Tool[Any]]:
+        return iter(self._tools.values())
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._tools
+
+    def read(self, name: str, arguments: str) -> tuple[Tool[Any], Args]:
+        """The tool and its arguments out of what a model asked for.
+
+        Raises ``ToolError`` with words that let the model correct itself.
+        """
+        tool = self._tools.get(name)
+        if tool is None:
+            raise ToolError(f"there is no tool {name[:60]!r}; there are: {', '.join(self._tools)}")
+        try:
+            args = msgspec.json.decode(arguments or "{}", type=tool.args, strict=False)
+        except (msgspec.DecodeError, UnicodeEncodeError) as problem:
+            expected = msgspec.json.encode(tool.schema(described=False)).decode()
+            raise ToolError(
+                f"wrong arguments {arguments[:200]!r}: {problem}. Expected: {expected}"
+            ) from problem
+        return tool, args
+
+    async def call(self, tool: Tool[A], args: A, most: int) -> Outcome:
+        """Run a tool within its limits; ``most``: characters the model can take.
+
+        Never raises for what a tool does: whatever went wrong becomes text.
+        """
+        limit = max(200, min(tool.output_limit, most))
+        until = time.monotonic() + tool.time_limit_s
+        context = replace(self._context, until=until, limit=limit)
+        try:
+            async with asyncio.timeout(tool.time_limit_s) as timer:
+                text = await tool.run(args, context)
+        except ToolError as problem:
+            return Outcome(cut(str(problem), limit), ok=False)
+        except OSError as problem:
+            if timer.expired():
+                unsure = (
+                    "" if tool.effects is Effects.NONE else "; it may still have had its effect"
+                )
+                return Outcome(f"gave up after {tool.time_limit_s:g} s{unsure}", ok=False)
+            return Outcome(problem.strerror or type(problem).__name__, ok=False)
+        except Exception as problem:  # noqa: BLE001 - edge of a tool: its bug must not end the job
+            words = f"the tool broke: {type(problem).__name__}: {problem}"
+            return Outcome(cut(words, limit), ok=False)
+        return Outcome(cut(text, limit))
+
+
+def cut(text: str, limit: int) -> str:
+    """The text, or its beginning with a note on how much is missing."""
+    if len(text) <= limit:
+        return text
+    return f"{text[:limit]}\n[cut: {len(text) - limit} of {len(text)} characters left out]"
+
+
+def args_schema(args: type[Args], *, described: bool) -> dict[str, Any]:
+    """JSON Schema of a Struct without references, titles and defaults."""
+    (top,), parts = msgspec.json.schema_components([args], ref_template="{name}")
+    dropped = {"title", "default"} if described else {"title", "default", "description"}
+
+    def flat(node: Any) -> Any:
+        if isinstance(node, list):
+            return [flat(item) for item in node]
+        if not isinstance(node, dict):
+            return node
+        if "$ref" in node:
+            return flat(parts[node["$ref"]])
+        kept = {key: value for key, value in node.items() if key not in dropped}
+        properties = kept.pop("properties", None)
+        made = {key: flat(value) for key, value in kept.items()}
+        if properties is not None:  # its keys are names of arguments, never dropped
+            made["properties"] = {key: flat(value) for key, value in properties.items()}
+        return made
+
+    schema: dict[str, Any] = flat(top)
+    if described:
+        return schema
+    schema.pop("description", None)
+    return schema
