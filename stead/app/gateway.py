@@ -199,6 +199,8 @@ class Gateway:
         finally:
             service.stopping = True
             light.stop()
+            queue.close()
+            live.close()
             await server.end()
             await asyncio.wait((tasks[3],), timeout=6.0)
             for task in tasks:

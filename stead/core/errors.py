@@ -208,7 +208,7 @@ class GatewayAway(SteadError):
 
     status = 503
     code = "gateway_away"
-    failure = Failure.NETWORK
+    failure = Failure.AWAY
 
 
 class StoreUnusable(SteadError):

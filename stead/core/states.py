@@ -94,6 +94,9 @@ class Failure(StrEnum):
     LIMIT = "limit"
     BUDGET = "budget"
     UNKNOWN_OUTCOME = "unknown_outcome"
+    AWAY = "away"
+    """Gateway or worker stopped in mid-work. Not the job's doing, so it costs no try; the
+    wall-time limit of the job bounds how often that may happen."""
 
     @property
     def permanent(self) -> bool:

@@ -58,6 +58,8 @@ class Ruling:
     waiting_for: str = ""
     line: str = ""
     """For the daily log."""
+    counts: bool = True
+    """Whether a reported failure uses up one of the job's tries."""
 
 
 Rule = Callable[[Job, Finish], Ruling]

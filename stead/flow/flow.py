@@ -176,4 +176,6 @@ def _ruling(job: Job, verdict: Verdict) -> Ruling:
     if state is JobState.WAITING:
         ask = f"{why} Answer with `stead jobs answer {job.id[-8:]} repeat|done|fail`."
         return Ruling(state, reply=ask, role="notice", waiting_for=why, line=line)
-    return Ruling(state, delay_ms=verdict.delay_ms, error=why, line=line)
+    return Ruling(
+        state, delay_ms=verdict.delay_ms, error=why, line=line, counts=verdict.counts
+    )

@@ -52,6 +52,7 @@ class Live:
 
     def __init__(self) -> None:
         self._feeds: OrderedDict[str, _Feed] = OrderedDict()
+        self._closed = False
 
     def _feed(self, job_id: str) -> _Feed:
         feed = self._feeds.get(job_id)
@@ -89,6 +90,12 @@ class Live:
         for job in over[: max(0, len(over) - _KEEP_ENDED)]:
             del self._feeds[job]
 
+    def close(self) -> None:
+        """The gateway stops: every watcher is let go, and finds the rest in the record later."""
+        self._closed = True
+        for feed in self._feeds.values():
+            feed.news.set()
+
     def again(self, job_id: str) -> None:
         """A job that waited or was dead goes on."""
         self._feed(job_id).ended = False
@@ -106,7 +113,7 @@ class Live:
                 yield seen
             if fresh:
                 continue
-            if feed.ended:
+            if feed.ended or self._closed:
                 return
             try:
                 await asyncio.wait_for(feed.news.wait(), timeout=beat_s)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from stead.core.states import ENDED, JobState
+from stead.core.errors import SteadError
+from stead.core.states import ENDED, Failure, JobState
 from stead.core.storage import Store, View
 from stead.flow.live import Live, Seen
 
@@ -31,6 +32,14 @@ class End:
         return self.state == JobState.DONE
 
 
+class Stopping(SteadError):
+    """stead is being stopped. The message is kept and will be answered when it is back."""
+
+    status = 503
+    code = "stopping"
+    failure = Failure.AWAY
+
+
 class Talk:
     """Follows jobs for whoever waits for their answers."""
 
@@ -50,6 +59,8 @@ class Talk:
             async for seen in self._live.watch(job_id, after, beat_s):
                 yield seen
             story = await self._store.view_why(job_id)
+            if story["job"]["state"] not in _OVER:
+                raise Stopping
         yield _end(story)
 
     async def end(self, job_id: str) -> End:

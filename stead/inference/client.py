@@ -19,7 +19,7 @@ from stead.core.states import Failure
 from stead.inference import faults
 from stead.inference.door import Door, DoorAnswer
 from stead.inference.tail import UsageJson
-from stead.net.http import Client, ConnectFailed, HttpFailed
+from stead.net.http import Client, HttpFailed, TimedOut
 from stead.net.sse import Comment, EventTooLarge, Parser
 
 PATH = "/v1/chat/completions"
@@ -99,14 +99,20 @@ class HttpModelClient:
             streamed = await self._client.stream(
                 "POST", PATH, body=body, headers=self._headers, timeout=self._silence_s
             )
-        except ConnectFailed as error:
-            raise GatewayAway(url=self._client.server, why=str(error)) from None
-        except HttpFailed as error:
+        except TimedOut as error:
             raise faults.unreachable(_DOOR, error) from None
+        except HttpFailed as error:
+            raise GatewayAway(url=self._client.server, why=str(error)) from None
         async with streamed:
             kind = streamed.headers.get("content-type", "")
-            async for chunk in _read(streamed.status, kind, streamed):
-                yield chunk
+            try:
+                async for chunk in _read(streamed.status, kind, streamed):
+                    yield chunk
+            except TimedOut as error:
+                raise faults.unreachable(_DOOR, error) from None
+            except HttpFailed as error:
+                # Not the backend's fault (the door says so itself): the gateway is gone.
+                raise GatewayAway(url=self._client.server, why=str(error)) from None
 
 
 class DoorModelClient:
@@ -150,9 +156,9 @@ async def _read(status: int, kind: str, pieces: AsyncIterator[bytes]) -> AsyncIt
                 else:
                     for chunk in reader.take(found.data.encode()):
                         yield chunk
-    except HttpFailed as error:
+    except HttpFailed:
         if not reader.done:
-            raise faults.unreachable(_DOOR, error) from None
+            raise
     except EventTooLarge as error:
         raise faults.not_whole(_DOOR, str(error)) from None
     yield reader.last()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Coroutine
 from dataclasses import dataclass
+from typing import Any
 
 from stead.core.errors import OverBudget
 from stead.core.ids import uuid7
@@ -23,23 +25,12 @@ class Budget:
     chat_reserve_micro: int
 
 
-@dataclass(slots=True)
-class _Free:
-    """A call that costs nothing: nothing is set aside, and its row is written once, at its end."""
-
-    caller: Caller
-    model: str
-    backend: str
-    reason: str
-
-
 class StorePurse:
     """The :class:`~stead.core.ports.Purse` over the ledger's rows."""
 
     def __init__(self, store: LedgerStore, budget: Budget) -> None:
         self._store = store
         self._budget = budget
-        self._free: dict[str, _Free] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def reserve(
@@ -49,17 +40,17 @@ class StorePurse:
 
         A free call is never refused: an empty purse must not silence a local model.
         """
-        call_id = uuid7()
-        if most_micro <= 0:
-            self._free[call_id] = _Free(caller, model, backend, reason)
-            return call_id
         daily = self._budget.daily_micro
         background = max(0, daily - self._budget.chat_reserve_micro)
         call = Call(
-            id=call_id, at=0, model=model, backend=backend, caller=caller.name,
-            job_id=caller.job_id, lane=caller.lane, usage=Usage(), reserved_micro=most_micro,
+            id=uuid7(), at=0, model=model, backend=backend, caller=caller.name,
+            job_id=caller.job_id, lane=caller.lane, usage=Usage(), reserved_micro=max(0, most_micro),
             state="reserved", status=0, first_ms=0.0, total_ms=0.0, reason=reason,
         )  # fmt: skip
+        if most_micro <= 0:
+            # Nothing to set aside, so nobody waits for its row; the writer keeps the order.
+            self._off_the_path(self._store.record_call(call), call.id)
+            return call.id
         granted = await self._store.reserve(
             call,
             limit_micro=daily if caller.lane == "chat" else background,
@@ -70,35 +61,26 @@ class StorePurse:
                 why=f"this call of {model} may cost up to ${most_micro / 1e6:.4f}, and the "
                 f"day's ${daily / 1e6:.2f} do not have that left for {caller.lane} work"
             )
-        return call_id
+        return call.id
 
     async def settle(
         self, call_id: str, usage: Usage, *, status: int, first_ms: float, total_ms: float
     ) -> None:
         """Book what was used. Off the answer's path; failures are logged, never raised."""
-        task = asyncio.create_task(self._settle(call_id, usage, status, first_ms, total_ms))
+        self._off_the_path(
+            self._store.book(call_id, usage, status=status, first_ms=first_ms, total_ms=total_ms),
+            call_id,
+        )
+
+    def _off_the_path(self, writing: Coroutine[Any, Any, None], call_id: str) -> None:
+        task = asyncio.create_task(self._written(writing, call_id))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _settle(
-        self, call_id: str, usage: Usage, status: int, first_ms: float, total_ms: float
-    ) -> None:
-        free = self._free.pop(call_id, None)
+    @staticmethod
+    async def _written(writing: Coroutine[Any, Any, None], call_id: str) -> None:
         try:
-            if free is None:
-                await self._store.book(
-                    call_id, usage, status=status, first_ms=first_ms, total_ms=total_ms
-                )
-                return
-            caller = free.caller
-            await self._store.record_call(
-                Call(
-                    id=call_id, at=0, model=free.model, backend=free.backend, caller=caller.name,
-                    job_id=caller.job_id, lane=caller.lane, usage=usage, reserved_micro=0,
-                    state="settled", status=status, first_ms=first_ms, total_ms=total_ms,
-                    reason=free.reason,
-                )  # fmt: skip
-            )
+            await writing
         except Exception:  # the edge of a call: its answer stands, the row is missing and said so
             log.exception("a model call could not be booked", extra={"fields": {"call": call_id}})
 

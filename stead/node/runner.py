@@ -389,7 +389,7 @@ def _ending(run: _Run) -> Finish | None:
     elif why == CANCELLED:
         finish.outcome = "cancelled"
     elif why == DRAINED:
-        finish.trouble = Trouble(Failure.UNAVAILABLE, "node is shutting down")
+        finish.trouble = Trouble(Failure.AWAY, "node is shutting down")
     elif why == REFUSED:
         told = run.error.message if run.error is not None else ""
         finish.trouble = Trouble(Failure.CODE, f"the gateway refused a report: {told}", True)

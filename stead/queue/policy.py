@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass
 
 from stead.core.nouns import Job
-from stead.core.states import JobState
+from stead.core.states import Failure, JobState
 from stead.core.wire import Finish
 
 
@@ -26,6 +26,8 @@ class Verdict:
     state: JobState
     delay_ms: int = 0
     why: str = ""
+    counts: bool = True
+    """Whether this failure uses up a try."""
 
 
 def backoff(policy: Policy, tries: int) -> int:
@@ -48,6 +50,8 @@ def after_report(policy: Policy, job: Job, report: Finish) -> Verdict:
     trouble = report.trouble
     words = trouble.message if trouble else "it failed without saying why"
     permanent = trouble is not None and (trouble.permanent or trouble.failure.permanent)
+    if trouble is not None and trouble.failure is Failure.AWAY:
+        return Verdict(JobState.QUEUED, backoff(policy, 1) // 4, words, counts=False)
     tries = job.tries + 1
     if permanent:
         return Verdict(JobState.DEAD, why=words)

@@ -39,6 +39,7 @@ class Queue:
         self._waiters: deque[_Waiter] = deque()
         self._held: dict[str, tuple[int, str]] = {}
         self._on_ended: list[Callable[[Ended], None]] = []
+        self._closed = False
 
     def on_ended(self, call: Callable[[Ended], None]) -> None:
         """Be told of each end of an attempt that a rescue brought about."""
@@ -98,7 +99,7 @@ class Queue:
                         self._pass_on(gateway)
                     return granted
                 left = until - loop.time()
-                if left <= 0:
+                if left <= 0 or self._closed:
                     return None
                 await asyncio.wait((waiter.future,), timeout=min(left, _BACKSTOP_S))
             except asyncio.CancelledError:
@@ -134,6 +135,13 @@ class Queue:
             if other.gateway is gateway and not other.future.done():
                 other.future.set_result(None)
                 return
+
+    def close(self) -> None:
+        """Let every waiting claim return with nothing, so that a stop need not wait for them."""
+        self._closed = True
+        for waiter in self._waiters:
+            if not waiter.future.done():
+                waiter.future.set_result(None)
 
     # --- leases --------------------------------------------------------------------
 

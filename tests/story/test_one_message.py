@@ -17,7 +17,9 @@ def test_one_message_all_the_way(house: House) -> None:
     charged, logged and replied; each of these can be seen afterwards."""
     house.all_up()
 
-    job_id = house.say("[[tool host_facts {}]] [[say All is well here.]] how are the disks?")
+    job_id = house.say(
+        '[[tool host_facts {"about": "disk"}]] [[say All is well here.]] how are the disks?'
+    )
     story = house.ended(job_id)
 
     assert story["message"]["text"].endswith("how are the disks?")
@@ -31,7 +33,7 @@ def test_one_message_all_the_way(house: House) -> None:
     assert all(step["state"] == "done" for step in story["steps"])
     free = shutil.disk_usage("/").free / 1e9
     told = story["steps"][1]["output"]
-    assert any(abs(float(gb) - free) < 0.02 * free + 0.2 for gb in re.findall(r"[\d.]+", told))
+    assert any(abs(float(gb) - free) < 0.02 * free + 0.2 for gb in re.findall(r"\d+\.?\d*", told))
     assert story["reply"]["text"] == "All is well here."
     assert story["reply"]["role"] == "assistant"
     assert len(story["calls"]) == 2
@@ -42,7 +44,7 @@ def test_one_message_all_the_way(house: House) -> None:
     house.until(lambda: log.exists() and "All is well here." in log.read_text(), 5, "the log")
     text = log.read_text()
     assert text.index("how are the disks?") < text.index("tool:host_facts")
-    assert text.index("tool:host_facts") < text.index("All is well here.")
+    assert text.index("tool:host_facts") < text.rindex("All is well here.")
 
     # What one way in said, another sees: it is one conversation.
     seen = house.get("/api/v1/messages?session=main&after=0&read=1")["messages"]

@@ -260,7 +260,7 @@ def finish(c: apsw.Connection, node_id: str, report: Finish, rule: Rule) -> Ende
             ruling.state,
         ),
     )  # fmt: skip
-    return _move(c, job, ruling, tries=1 if report.outcome == "failed" else 0)
+    return _move(c, job, ruling, tries=1 if report.outcome == "failed" and ruling.counts else 0)
 
 
 def _move(c: apsw.Connection, job: Job, ruling: Ruling, tries: int = 0, crashes: int = 0) -> Ended:
