@@ -90,23 +90,23 @@ def write(home: Path, state: ModelState) -> None:
 
 def words(state: ModelState) -> str:
     """One plain sentence for people, with progress."""
-    name = state.model or "the local model"
+    name = f"model {state.model}" if state.model else "the local model"
     if state.phase == "off":
         return "no local model is wanted (model.local is off)"
     if state.phase == "fetching":
-        words = f"model {name}: fetching {_progress(state)}"
+        words = f"{name}: fetching {_progress(state)}"
         return f"{words}, {state.why}" if state.why else words
     if state.phase == "loading":
         if state.total:
-            return f"model {name}: checking its file, {_progress(state)}"
-        return f"model {name}: loading into memory"
+            return f"{name}: checking its file, {_progress(state)}"
+        return f"{name}: loading into memory"
     if state.phase == "ready":
-        return f"model {name} is ready"
+        return f"{name} is ready"
     if state.phase == "missing":
-        return state.why or f"model {name} is not on this machine"
+        return state.why or f"{name} is not on this machine"
     if state.phase == "failed":
-        return state.why or f"model {name} failed"
-    return f"model {name} is not running" + (f": {state.why}" if state.why else "")
+        return state.why or f"{name} failed"
+    return f"{name} is not running" + (f": {state.why}" if state.why else "")
 
 
 def _progress(state: ModelState) -> str:
