@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, replace
 
 from stead.core.errors import BackendFailed, SteadError
@@ -15,12 +15,14 @@ from stead.inference import faults
 from stead.inference.backends import Backend, Target
 from stead.inference.request import ChatRequest
 from stead.inference.tail import StreamTail, usage_of
-from stead.net.http import Client, ConnectFailed, HttpFailed, Streamed
+from stead.net.http import Client, ConnectFailed, HttpFailed, Streamed, Unanswered
 
 #: What an answer may be long where the request does not say, for the reservation.
 _MOST_TOKENS = 4096
 _MAX_ANSWER = 64 * 1024 * 1024
 _CLIENT_LEFT = 499
+#: A local model that drops a call within this time has not begun with it: it was dying.
+_AT_ONCE_S = 0.05
 _STREAM_HEADERS = [("cache-control", "no-cache"), ("x-accel-buffering", "no")]
 _PASSED = ("content-type", "retry-after", "x-request-id")
 
@@ -49,12 +51,21 @@ class Upstream:
 
 
 class ModelCall:
-    """A call on its way. ``sent``: whether the backend may have seen any of it."""
+    """A call on its way. ``on_broken`` is called when its backend broke it off."""
 
-    def __init__(self, request: ChatRequest, target: Target, caller: Caller, purse: Purse) -> None:
+    def __init__(
+        self,
+        request: ChatRequest,
+        target: Target,
+        caller: Caller,
+        purse: Purse,
+        on_broken: Callable[[], None],
+    ) -> None:
         self.request = request
         self.target = target
         self.sent = False
+        """Whether the backend may have begun with it."""
+        self.on_broken = on_broken
         self._caller = caller
         self._purse = purse
         self._id: str | None = None
@@ -80,6 +91,7 @@ class ModelCall:
         try:
             return await self._send(upstream)
         except HttpFailed as error:
+            self.on_broken()
             failed = faults.unreachable(self._backend, error)
             if self.sent or self.target.backend is not None:
                 await self.give_up(failed)
@@ -106,6 +118,10 @@ class ModelCall:
             )
         except ConnectFailed:
             self.sent = False
+            raise
+        except Unanswered:
+            at_once = time.perf_counter() - self._began < _AT_ONCE_S
+            self.sent = not (at_once and self.target.backend is None)
             raise
         except ValueError:
             self.sent = False
@@ -247,6 +263,7 @@ class _Body:
             if cost:
                 last += b": stead-cost %d\n\n" % cost  # a comment: nobody else will notice
         else:
+            self._call.on_broken()
             error = faults.not_whole(self._call.target.backend_name, broke or "no end was sent")
             await self._settle(error.status)
             last = faults.event(error)

@@ -57,10 +57,11 @@ class Door:
         """
         request = ChatRequest.parse(body)
         target = self._backends.find(request.model)
-        call = ModelCall(request, target, caller, self._purse)
+        local = self._backends.local
+        forget = local.forget if local is not None else _nothing
+        call = ModelCall(request, target, caller, self._purse, forget)
         if target.backend is not None:
             return await call.begin(self._upstream(target.backend))
-        local = self._backends.local
         assert local is not None
         if request.stream and local.state().phase != "ready":
             return DoorAnswer(200, _STREAM, self._late(call, local))
@@ -139,7 +140,6 @@ class Door:
                 if call.sent or error.failure is not Failure.NETWORK or knocks > _KNOCKS:
                     await call.give_up(error)
                     raise
-                local.forget()
                 await asyncio.sleep(_LOOK_S * 2)
                 continue
             yield answer
@@ -165,3 +165,7 @@ class Door:
                 said_at = now
                 yield b":\n\n"
             await asyncio.sleep(_LOOK_S)
+
+
+def _nothing() -> None:
+    pass

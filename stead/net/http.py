@@ -27,6 +27,7 @@ from stead.net.wire import (
     ConnectFailed,
     HttpFailed,
     TimedOut,
+    Unanswered,
     Wire,
     is_stale,
 )
@@ -39,6 +40,7 @@ __all__ = [
     "Response",
     "Streamed",
     "TimedOut",
+    "Unanswered",
 ]
 
 #: An idle connection older than this is not used again for a request that must
@@ -304,10 +306,8 @@ class Client:
             answer = wire.ask(head, body, method == "HEAD", silence)
             try:
                 return await _headed(answer)
-            except TimedOut:
-                raise
-            except Broken:
-                if not retry or answer.heard:
+            except Unanswered:
+                if not retry:
                     raise
         wire = await self._connect()
         progress.sent = True

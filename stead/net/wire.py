@@ -32,6 +32,10 @@ class Broken(HttpFailed):
     """The connection broke, or what came was not HTTP, after the request was (partly) sent."""
 
 
+class Unanswered(Broken):
+    """The connection closed before a byte of the answer came."""
+
+
 class TimedOut(Broken):
     """The server was silent for too long, after the request was (partly) sent."""
 
@@ -160,7 +164,7 @@ class Answer:
             self._wire.finished(self, keep=False)
             self._wake()
         elif not self.heard:
-            self._broke("closed the connection before it answered")
+            self.fail(Unanswered(f"{self._wire.peer} closed the connection before it answered"))
         else:
             self._broke("broke the connection in the middle of its answer")
 
@@ -258,7 +262,7 @@ class Wire(asyncio.Protocol):
         answer = self._answer = Answer(self, no_body=no_body)
         transport = self._transport
         if transport is None or not self.open or transport.is_closing():
-            answer.fail(Broken(f"{self.peer} closed the connection before it answered"))
+            answer.fail(Unanswered(f"{self.peer} closed the connection before it answered"))
             return answer
         if len(body) <= _JOIN:
             transport.write(head + body)
