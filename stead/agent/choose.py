@@ -85,8 +85,9 @@ class Way(Protocol):
 
 
 class _PlainReader:
-    def __init__(self) -> None:
+    def __init__(self, *, offered: bool) -> None:
         self._text: list[str] = []
+        self._offered = offered
 
     def feed(self, piece: str) -> str:
         self._text.append(sound(piece))
@@ -94,7 +95,9 @@ class _PlainReader:
 
     def end(self, calls: tuple[ToolCall, ...], finish: str, *, final: bool) -> Answer:
         text = "".join(self._text)
-        taken = () if final else tuple(_whole(call, n) for n, call in enumerate(calls, 1))
+        if final or not self._offered:
+            calls = ()
+        taken = tuple(_whole(call, n) for n, call in enumerate(calls, 1))
         fault = "" if text.strip() or taken else "the answer was empty"
         return Answer(text, taken, finish, fault)
 
@@ -118,7 +121,7 @@ class Plain:
         return None
 
     def reader(self) -> Reader:
-        return _PlainReader()
+        return _PlainReader(offered=bool(self.tools(final=False)))
 
     def said(self, answer: Answer) -> Message:
         return prompt.assistant(answer.text)
@@ -209,7 +212,7 @@ class _SchemaReader:
         return self._reply.feed(piece)
 
     def end(self, calls: tuple[ToolCall, ...], finish: str, *, final: bool) -> Answer:
-        if self._reply.text:  # also of an answer that was cut off
+        if self._reply.text.strip():  # also of an answer that was cut off
             return Answer(self._reply.text, (), finish)
         try:
             said = json.loads(self._reply.raw)

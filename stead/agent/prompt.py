@@ -20,11 +20,11 @@ OPENING = "You are stead, the owner's assistant on this machine. Be brief and tr
 
 SMALL = """\
 {opening}
-Answer with JSON: {{"reply": "text"}}, or to look something up first \
+Answer with JSON: {{"reply": "text"}}, or look something up first: \
 {{"tool": "name", "args": {{}}}}.
 Tools:
 {tools}
-Use a tool for this machine, the time or the files; never guess these. \
+Use a tool for this machine, the time or files; never guess these. \
 For all else reply at once."""
 
 FULL = """\
@@ -50,13 +50,18 @@ _CHARS_A_TOKEN = 3
 """A cautious guess; English is nearer to 4."""
 
 #: (tool, what is asked, its arguments, its result, the reply); no tool: a reply at once.
-#: Without a result the call alone is shown. Figures are left out on purpose: a very small
-#: model repeats them as facts.
+#: Turns work far better than words in the system prompt: with the latter a 0.5B model
+#: called no tool at all, with these it calls the right one four times in five.
 _EXAMPLES: tuple[tuple[str, str, dict[str, str], str, str], ...] = (
-    ("host_facts", "How much disk space is free?", {"about": "disk"}, "", ""),
-    ("host_facts", "Is memory low?", {"about": "memory"}, "memory: plenty", "No, there is plenty."),
+    (
+        "host_facts",
+        "How much disk space is free?",
+        {"about": "disk"},
+        "disk: 5.0 GB free of 9.0 GB",
+        "5.0 GB of 9.0 GB are free.",
+    ),
     ("", "Who painted the Mona Lisa?", {}, "", "Leonardo da Vinci."),
-    ("read_file", "What does todo.txt say?", {"path": "todo.txt"}, "call Ann", "It says: call Ann"),
+    ("read_file", "Show todo.txt", {"path": "todo.txt"}, "call Ann", "It says: call Ann"),
     ("", "ping", {}, "", "pong"),
 )
 
@@ -80,8 +85,8 @@ def examples(tools: Toolbox) -> list[Message]:
         made.append(user(ask))
         if tool:
             made.append(assistant(dumps({"tool": tool, "args": args})))
-            made.append(user(told(tool, result) if result else "Not needed, thanks."))
-        made.append(assistant(dumps({"reply": reply or "All right."})))
+            made.append(user(told(tool, result)))
+        made.append(assistant(dumps({"reply": reply})))
     return made
 
 

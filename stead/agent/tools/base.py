@@ -112,7 +112,7 @@ class Toolbox:
             ) from problem
         return tool, args
 
-    async def call(self, tool: Tool[A], args: A, most: int) -> Outcome:
+    async def call(self, tool: Tool[Any], args: Args, most: int) -> Outcome:
         """Run a tool within its limits; ``most``: characters the model can take.
 
         Never raises for what a tool does: whatever went wrong becomes text.

@@ -35,8 +35,9 @@ class _Search:
         self.stopped = ""
 
     def full(self) -> bool:
-        if len(self.hits) >= MOST_HITS:
-            self.stopped = f"stopped at {MOST_HITS} hits"
+        room = self.context.limit - MOST_HITS_A_FILE * (LINE + 80)  # for one more file
+        if len(self.hits) >= MOST_HITS or sum(map(len, self.hits)) > room:
+            self.stopped = f"stopped at {len(self.hits)} hits"
         elif self.files >= MOST_FILES:
             self.stopped = f"stopped after {MOST_FILES} files"
         elif self.context.late:
