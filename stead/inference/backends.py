@@ -55,6 +55,8 @@ class BackendModel:
         A dollar for a million tokens is a micro-dollar for one. Prices are
         taken to a millionth of that, so that no rounding adds up.
         """
+        if not self.paid:
+            return 0
         cached_price = self.usd_per_mtok_cached
         if cached_price < 0:
             cached_price = self.usd_per_mtok_in

@@ -215,6 +215,7 @@ class Client:
             own["authorization"] = self._target.credentials
         self._common = own | _lower(headers)
         self._common_head = _lines(self._common)
+        self._known_heads: dict[tuple[tuple[str, str], ...], str] = {}
 
     @property
     def server(self) -> str:
@@ -353,11 +354,20 @@ class Client:
             raise ValueError("a path must start with / and hold printable ASCII without spaces")
         if not _TOKEN.match(method):
             raise ValueError(f"{method!r} is not an HTTP method")
-        fields = self._common_head
-        if headers:
-            fields = _lines(self._common | _lower(headers))
+        fields = self._fields(headers) if headers else self._common_head
         size = f"content-length: {length}\r\n" if length or method in _WITH_BODY else ""
         return f"{method} {full} HTTP/1.1\r\n{fields}{size}\r\n".encode("latin-1")
+
+    def _fields(self, headers: Mapping[str, str]) -> str:
+        """The header lines; callers send the same few headers again and again."""
+        asked = tuple(headers.items())
+        lines = self._known_heads.get(asked)
+        if lines is None:
+            lines = _lines(self._common | _lower(headers))
+            if len(self._known_heads) >= 16:
+                self._known_heads.clear()
+            self._known_heads[asked] = lines
+        return lines
 
 
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})

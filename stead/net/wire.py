@@ -16,6 +16,7 @@ HIGH_WATER = 256 * 1024
 LOW_WATER = 64 * 1024
 #: The most a server may send that is not body: head, chunk sizes, trailers.
 MAX_HEAD = 64 * 1024
+_ANY = select.POLLIN | select.POLLHUP | select.POLLERR
 #: A request body up to this size is copied behind its head, to leave in one packet.
 _JOIN = 64 * 1024
 
@@ -367,5 +368,5 @@ def is_stale(wire: Wire) -> bool:
     if not wire.open or fd < 0:
         return True
     poll = select.poll()
-    poll.register(fd, select.POLLIN | select.POLLHUP | select.POLLERR)
+    poll.register(fd, _ANY)
     return bool(poll.poll(0))
