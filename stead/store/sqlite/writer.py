@@ -29,6 +29,8 @@ Op = Callable[[apsw.Connection], T]
 
 _MAX_BATCH = 512
 
+CLOSING = "stead is shutting down"
+
 
 class _Waiting:
     """One operation and whoever waits for it: a coroutine or a thread."""
@@ -65,6 +67,8 @@ class Writer:
         self._connection = connection
         self._path = path
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+        # Nothing may come into the queue behind the word to end: nobody would answer it.
+        self._gate = threading.Lock()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
@@ -75,30 +79,32 @@ class Writer:
         Raises what ``op`` raised (its writes are undone, others' are not), or
         ``StoreUnusable`` when the disk is full, failing, or locked by another.
         """
-        self._refuse_if_closed()
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        self._queue.put(_Waiting(op, loop, future))
+        self._ask(_Waiting(op, loop, future))
         return await future
 
     def run_sync(self, op: Op[T], timeout: float | None = 60.0) -> T:
         """The same for a thread that has no event loop."""
-        self._refuse_if_closed()
         future: Future[T] = Future()
-        self._queue.put(_Waiting(op, None, future))
+        self._ask(_Waiting(op, None, future))
         return future.result(timeout)
 
     def close(self) -> None:
         """Finish what was asked, then end the thread and close the connection."""
-        if not self._closed:
+        with self._gate:
+            if self._closed:
+                return
             self._closed = True
             self._queue.put(None)
-            self._thread.join()
-            self._connection.close()
+        self._thread.join()
+        self._connection.close()
 
-    def _refuse_if_closed(self) -> None:
-        if self._closed:
-            raise StoreUnusable(path=self._path, why="stead is shutting down")
+    def _ask(self, waiting: _Waiting) -> None:
+        with self._gate:
+            if self._closed:
+                raise StoreUnusable(path=self._path, why=CLOSING)
+            self._queue.put(waiting)
 
     def _run(self) -> None:
         take = self._queue.get
@@ -128,6 +134,10 @@ class Writer:
                 self._one_by_one(batch)
         except apsw.Error as error:
             self._rollback()
+            if len(batch) > 1 and isinstance(error, apsw.FullError):
+                for item in batch:  # what is small may still fit
+                    self._commit([item])
+                return
             failed = self._words(error)
             log.error("a batch of %d writes was undone: %s", len(batch), failed)
             for item in batch:
@@ -154,6 +164,7 @@ class Writer:
         execute = self._connection.execute
         execute("BEGIN IMMEDIATE")
         for item in batch:
+            item.error = None
             execute("SAVEPOINT one")
             try:
                 item.result = item.op(self._connection)
@@ -167,8 +178,12 @@ class Writer:
         execute("COMMIT")
 
     def _rollback(self) -> None:
+        """Never fails: a rollback that cannot be made has been made by SQLite itself."""
         if self._connection.in_transaction:
-            self._connection.execute("ROLLBACK")
+            try:
+                self._connection.execute("ROLLBACK")
+            except apsw.Error as error:
+                log.error("a rollback failed: %s", error)
 
     def _hand_back(self, batch: list[_Waiting]) -> None:
         by_loop: dict[asyncio.AbstractEventLoop | None, list[_Waiting]] = {}
