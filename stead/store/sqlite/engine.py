@@ -7,6 +7,8 @@ import logging
 import os
 import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -46,14 +48,8 @@ def shipped() -> list[Migration]:
 
 def connect(path: Path, *, readonly: bool = False) -> apsw.Connection:
     """A connection with the pragmas every one of ours has. Raises ``StoreUnusable``."""
-    flags = (
-        apsw.SQLITE_OPEN_READONLY
-        if readonly
-        else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
-    )
+    connection = _open(path, readonly=readonly)
     try:
-        connection = apsw.Connection(str(path), flags=flags, statementcachesize=200)
-        connection.set_busy_timeout(_BUSY_MS)
         if not readonly:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
@@ -61,9 +57,28 @@ def connect(path: Path, *, readonly: bool = False) -> apsw.Connection:
             connection.execute("PRAGMA journal_size_limit = 67108864")
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA cache_size = -4096")
+        # A plan once made is kept. Without this SQLite plans anew at each new parameter of a
+        # statement that a partial index could serve, which costs five times the statement.
+        connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
         connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
     except apsw.Error as error:
+        connection.close()
         raise StoreUnusable(path=path, why=why(error)) from error
+    return connection
+
+
+def _open(path: Path, *, readonly: bool) -> apsw.Connection:
+    """A bare connection, which changes nothing of the file by itself."""
+    flags = (
+        apsw.SQLITE_OPEN_READONLY
+        if readonly
+        else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
+    )
+    try:
+        connection = apsw.Connection(str(path), flags=flags, statementcachesize=200)
+    except apsw.Error as error:
+        raise StoreUnusable(path=path, why=why(error)) from error
+    connection.set_busy_timeout(_BUSY_MS)
     return connection
 
 
@@ -75,39 +90,57 @@ def migrate(path: Path, copies: Path, migrations: list[Migration] | None = None)
     """Bring the file up to this program's schema, alone, with a copy taken before.
 
     Raises ``NewerSchema`` if the file is ahead of the program, ``StoreUnusable``
-    if it cannot be opened or a migration fails; the file is then as it was.
+    if it cannot be opened, is another program's, or a migration fails; the file
+    is then as it was.
     """
     steps = shipped() if migrations is None else migrations
-    known = steps[-1].number if steps else 0
-    fd = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        connection = connect(path)
-        try:
-            found = schema_version(connection)
-            if found > known:
-                raise NewerSchema(path=path, found=found, known=known)
-            _refuse_foreign(connection, path, found)
+        with _alone(path):
+            found = _look(path, steps[-1].number if steps else 0)
             pending = [step for step in steps if step.number > found]
             if not pending:
                 return
-            if found:
-                _copy(connection, copies, found)
-            _apply(connection, path, pending)
-        finally:
-            connection.close()
-        path.chmod(0o600)
+            connection = connect(path)
+            try:
+                if found:
+                    _copy(connection, copies, found)
+                _apply(connection, path, pending)
+            finally:
+                connection.close()
+            path.chmod(0o600)
+    except apsw.Error as error:
+        raise StoreUnusable(path=path, why=why(error)) from error
+    except OSError as error:
+        raise StoreUnusable(path=path, why=f"{error.strerror} ({error.filename})") from error
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Only one process at a time looks at the schema and changes it."""
+    fd = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
     finally:
         os.close(fd)
 
 
-def _refuse_foreign(connection: apsw.Connection, path: Path, found: int) -> None:
-    tables = connection.execute("SELECT count(*) FROM sqlite_schema").get
-    mine = connection.pragma("application_id") == APPLICATION_ID
+def _look(path: Path, known: int) -> int:
+    """The schema the file has now, 0 for none. Touches nothing of a file that is not ours."""
+    connection = _open(path, readonly=False)
+    try:
+        tables = connection.execute("SELECT count(*) FROM sqlite_schema").get
+        found = schema_version(connection)
+        mine = connection.pragma("application_id") == APPLICATION_ID
+    finally:
+        connection.close()
     if tables and not mine:
         raise StoreUnusable(path=path, why="it is a database of another program; move it away")
+    if found > known:
+        raise NewerSchema(path=path, found=found, known=known)
     if found and not tables:
         raise StoreUnusable(path=path, why="it says it has a schema, but holds no tables")
+    return found
 
 
 def _copy(connection: apsw.Connection, copies: Path, found: int) -> Path:
@@ -115,13 +148,18 @@ def _copy(connection: apsw.Connection, copies: Path, found: int) -> Path:
     copies.mkdir(mode=0o700, parents=True, exist_ok=True)
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
     target = copies / f"before-schema-{found + 1:04d}-{stamp}-{time.time_ns() % 1000:03d}.db"
-    connection.execute("VACUUM INTO ?", (str(target),))
-    target.chmod(0o600)
-    fd = os.open(target, os.O_RDONLY)
     try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+        connection.execute("VACUUM INTO ?", (str(target),))
+    except apsw.Error:
+        target.unlink(missing_ok=True)  # half a copy is none
+        raise
+    target.chmod(0o600)
+    for kept in (target, copies):
+        fd = os.open(kept, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
     log.info("kept a copy of the database before its schema changes: %s", target)
     return target
 
@@ -138,5 +176,5 @@ def _apply(connection: apsw.Connection, path: Path, pending: list[Migration]) ->
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise StoreUnusable(
-            path=path, why=f"the change of its schema failed and was undone: {error}"
+            path=path, why=f"the change of its schema failed and was undone: {why(error)}"
         ) from error
