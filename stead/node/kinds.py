@@ -39,6 +39,7 @@ async def chat(work: Work) -> Result:
         limits=job.limits,
         started_ago_ms=job.age_ms,
         overrides=job.payload.get("overrides") or {},
+        answers=job.payload.get("answers") or {},
     )
     role = _text(job, "role") or "main"
     model = work.model_for(job)

@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from stead.agent.loop import Result, Toolbox
 from stead.core.errors import BadRequest, StaleEpoch, SteadError, WrongKey
@@ -286,7 +287,8 @@ class Runner:
         started = time.monotonic()
         key = run.job.id, run.job.epoch
         let_go = asyncio.ensure_future(run.let_go.wait())
-        await asyncio.wait({run.handler, let_go}, return_when=asyncio.FIRST_COMPLETED)
+        ends: set[asyncio.Future[Any]] = {run.handler, let_go}
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         let_go.cancel()
         finish = _ending(run)
         try:

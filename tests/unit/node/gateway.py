@@ -242,7 +242,17 @@ class Gateway:
                     for name, _, value in (line.partition(":") for line in lines[1:] if line)
                 }
                 body = await reader.readexactly(int(headers.get("content-length", 0)))
-                reply = await self._reply(path, body, headers)
+                replying = asyncio.ensure_future(self._reply(path, body, headers))
+                left = asyncio.ensure_future(reader.read(1))  # no pipelining: this is the end
+                await asyncio.wait({replying, left}, return_when=asyncio.FIRST_COMPLETED)
+                left.cancel()
+                await asyncio.wait({left})
+                if not replying.done():
+                    # Whoever asked has left: a long poll must not take a job for nobody.
+                    replying.cancel()
+                    await asyncio.wait({replying})
+                    return
+                reply = replying.result()
                 if reply is None:
                     writer.transport.abort()
                     return

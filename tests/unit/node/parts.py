@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+import os
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from stead.agent.loop import Result, Toolbox
-
 from stead.core.nouns import Step
+from stead.core.ports import ModelClient
 from stead.core.states import StepState
+from stead.core.wire import ClaimedJob
 from stead.node.kinds import KINDS, Handler, Work
 from stead.node.link import HttpLink
 from stead.node.presence import Presence
@@ -39,6 +41,7 @@ async def running(
     spool_folder: Path | None = None,
     kinds: Mapping[str, Handler] | None = None,
     toolbox: Toolbox | None = None,
+    model_for: Callable[[ClaimedJob], ModelClient] = no_model,
     **options: Any,
 ) -> AsyncIterator[Runner]:
     """A runner at work; stopped and drained at the end."""
@@ -47,7 +50,7 @@ async def running(
     options.setdefault("grace_s", 0.0)
     runner = Runner(
         link,
-        no_model,
+        model_for,
         toolbox,  # type: ignore[arg-type]  # jobs of the tests that use none
         spool,
         presence=quick_presence(gateway.url),
@@ -86,8 +89,8 @@ class Hold:
 async def settle_when_told(work: Work) -> Result:
     """A handler that intends a step, settles it once a file exists, and then waits for ever."""
     await work.journal.intend(step(1, StepState.INTENT))
-    file = Path(work.job.payload["file"])
-    while not file.exists():  # noqa: ASYNC110  it waits for another process
+    file = work.job.payload["file"]
+    while not os.path.exists(file):  # noqa: ASYNC110, ASYNC240  it waits for another process
         await asyncio.sleep(0.005)
     await work.journal.settle(step(1, output='"paid"'))
     await asyncio.Event().wait()

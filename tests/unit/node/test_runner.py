@@ -7,8 +7,8 @@ import logging
 from pathlib import Path
 
 import pytest
-from stead.agent.loop import Result
 
+from stead.agent.loop import Result
 from stead.core.errors import LimitReached, WrongKey
 from stead.core.states import Failure, StepState
 from stead.core.wire import Finish
@@ -232,7 +232,7 @@ async def test_an_unknown_kind_fails_in_words(tmp_path: Path) -> None:
 
 
 async def test_drain_lets_jobs_end_and_hands_back_the_rest(tmp_path: Path) -> None:
-    """At the stop short jobs end well, long ones go back as unavailable, with their journal."""
+    """At the stop short jobs end well, long ones go back at no cost of a try, journal and all."""
     with Gateway() as gateway:
         hold = Hold()
         finishing = asyncio.Event()
@@ -256,7 +256,7 @@ async def test_drain_lets_jobs_end_and_hands_back_the_rest(tmp_path: Path) -> No
         assert gateway.finishes(quick)[0].text == "just in time"
         (back,) = gateway.finishes(slow)
         assert back.trouble is not None
-        assert (back.outcome, back.trouble.failure) == ("failed", Failure.UNAVAILABLE)
+        assert (back.outcome, back.trouble.failure) == ("failed", Failure.AWAY)
         assert back.trouble.message == "node is shutting down" and not back.trouble.permanent
         assert gateway.record.claims[-1].lanes == []
         spool = Spool(tmp_path)
@@ -285,7 +285,7 @@ async def test_drain_with_the_gateway_away_keeps_all_in_the_spool(tmp_path: Path
         assert gateway.record.order[:3] == ["/node/v1/events", "/node/v1/finish", "/node/v1/hello"]
         assert [one.seq for one in gateway.steps(job)] == [1]
         trouble = gateway.finishes(job)[0].trouble
-        assert trouble is not None and trouble.failure is Failure.UNAVAILABLE
+        assert trouble is not None and trouble.failure is Failure.AWAY
 
 
 async def test_a_handler_that_will_not_stop_does_not_hold_up_the_end(
