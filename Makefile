@@ -49,7 +49,7 @@ $(VENV)/.made:
 $(VENV)/.run: $(VENV)/.made requirements/build.lock requirements/run.lock requirements/local.lock pyproject.toml
 	@echo "Installing what stead needs into $(VENV) (once) ..."
 	@$(PIP) $(LOCKED) -r requirements/build.lock -r requirements/run.lock -r requirements/local.lock
-	@$(PIP) --no-deps --no-build-isolation --editable .
+	@$(PIP) --no-deps --no-build-isolation --config-settings editable_mode=compat --editable .
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.run requirements/dev.lock

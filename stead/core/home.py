@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -114,9 +113,9 @@ def prepare(home: Path) -> list[str]:
                     notes += _tighten(folder)
                     for file in folder.iterdir():
                         notes += _tighten(file)
-        with tempfile.TemporaryFile(dir=home / "run") as probe:
-            probe.write(b"x")
-            probe.flush()
+        probe = home / "run" / f".probe.{os.getpid()}"
+        probe.write_bytes(b"x")
+        probe.unlink()
     except OSError as error:
         raise HomeUnusable(path=home, why=_reason(error)) from error
     return notes

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import base64
 import os
-import secrets
 from pathlib import Path
 from typing import Literal
 
@@ -18,7 +18,8 @@ PREFIX: dict[Kind, str] = {"owner": "so_", "node": "sn_", "job": "sj_", "runtime
 
 def new_key(kind: Kind) -> str:
     """A fresh key with 256 random bits."""
-    return PREFIX[kind] + secrets.token_urlsafe(32)
+    bits = os.urandom(32)  # what `secrets` does, without the 10 ms of its import
+    return PREFIX[kind] + base64.urlsafe_b64encode(bits).rstrip(b"=").decode()
 
 
 def read_key(path: Path) -> str:
