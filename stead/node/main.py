@@ -49,19 +49,20 @@ def run_node(home: Path, options: NodeOptions) -> int:
 
     0: stopped cleanly. 1: it could not start; one sentence in the log says why.
     """
+    pid_file = home / "run" / "node.pid"
     try:
         key = read_key(options.key_file)
         spool = Spool(home / "spool")
     except SteadError as error:
         log.error("%s", error.message)
         return 1
-    pid_file = home / "run" / "node.pid"
     try:
         pid_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_atomic(pid_file, b"%d\n" % os.getpid())
         return _runner_of_loop()(_serve(home, options, key, spool))
-    except OSError as error:
-        log.error("the node cannot run in %s: %s", home, error)
+    except Exception:
+        # The edge of the process: its log is where the owner looks for the reason.
+        log.exception("the node failed")
         return 1
     finally:
         spool.close()

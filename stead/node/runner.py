@@ -152,7 +152,7 @@ class Runner:
             )
             waiting += [durable.arrived for durable in sender.resume(report)]
         left.clear()
-        await asyncio.wait(waiting)
+        await _all_done(waiting)
         for sender in list(self._senders.values()):
             await sender.aclose()
 
@@ -297,8 +297,7 @@ class Runner:
                 await run.sender.finish(finish)
             else:
                 # Fenced: what is left goes out as far as the gateway takes it.
-                if run.sender.pending:
-                    await asyncio.wait(run.sender.pending)
+                await _all_done([durable.arrived for durable in run.sender.pending])
                 await run.sender.aclose()
         except SteadError as error:
             log.warning("job %s: its end was not taken: %s", run.job.id, error.message)
@@ -363,14 +362,23 @@ class Runner:
             task.cancel()
         pending = [one for sender in self._senders.values() for one in sender.pending]
         if pending and self._presence.there:
-            await asyncio.wait(pending, timeout=_FLUSH_S)
-        left = sum(not one.done() for one in pending)
+            await asyncio.wait([one.arrived for one in pending], timeout=_FLUSH_S)
         for sender in list(self._senders.values()):
             await sender.aclose()
         if self._heart is not None:
             self._heart.stop()
-        if left and self._spool is not None:
-            log.warning("%d report(s) stay in the spool and go first at the next start", left)
+        kept = sum(one.kept and not one.arrived.done() for one in pending)
+        lost = sum(one.in_danger for one in pending)
+        if kept:
+            log.warning("%d report(s) stay in the spool and go first at the next start", kept)
+        if lost:
+            log.error("%d report(s) reached neither the gateway nor the disk and are lost", lost)
+
+
+async def _all_done(futures: list[asyncio.Future[None]]) -> None:
+    """Wait for all, however they end; unlike ``gather`` it leaves them be when cancelled."""
+    if futures:
+        await asyncio.wait(futures)
 
 
 def _ending(run: _Run) -> Finish | None:

@@ -19,7 +19,7 @@ from stead.core.errors import GatewayAway, StaleEpoch, SteadError
 from stead.core.ids import uuid7
 from stead.core.nouns import Step, Trouble
 from stead.core.ports import Link
-from stead.core.states import Failure
+from stead.core.states import Failure, StepState
 from stead.core.wire import Event, Events, Finish
 from stead.node.presence import Presence
 from stead.node.spool import Spool
@@ -68,6 +68,20 @@ class Durable:
     what: Event | Finish
     spooled: bool
     arrived: asyncio.Future[None]
+    kept: bool = False
+    """Whether it is on this disk."""
+
+    def written(self, outcome: asyncio.Future[None]) -> None:
+        """The spool is done with it, well or badly (the spool itself says why)."""
+        self.kept = not outcome.cancelled() and outcome.exception() is None
+
+    @property
+    def in_danger(self) -> bool:
+        """Whether it would be missed if this process ended now: an intent alone would not."""
+        done = isinstance(self.what, Finish) or (
+            self.what.step is not None and self.what.step.state is not StepState.INTENT
+        )
+        return done and not self.kept and not self.arrived.done()
 
 
 @dataclass(slots=True)
@@ -151,13 +165,17 @@ class Sender:
     def resume(self, report: Events | Finish) -> list[Durable]:
         """Send again what an earlier process left in the spool, under its old id."""
         if isinstance(report, Finish):
-            return [self._push(report, spooled=True, id=report.id)]
-        return [self._push(event, spooled=True, id=report.id) for event in report.events]
+            durables = [self._push(report, spooled=True, id=report.id)]
+        else:
+            durables = [self._push(event, spooled=True, id=report.id) for event in report.events]
+        for durable in durables:
+            durable.kept = True
+        return durables
 
     @property
-    def pending(self) -> list[asyncio.Future[None]]:
+    def pending(self) -> list[Durable]:
         """What must still arrive."""
-        return [durable.arrived for durable in self._pending]
+        return list(self._pending)
 
     async def aclose(self) -> None:
         """Stop sending; what is in the spool stays there."""
@@ -198,7 +216,7 @@ class Sender:
             return
         # Disk and gateway are asked at the same time; whichever has it first is enough.
         written = asyncio.wrap_future(self._spool.append(self._as_report(durable)))
-        written.add_done_callback(self._complain)
+        written.add_done_callback(durable.written)
         await asyncio.wait({written, durable.arrived}, return_when=asyncio.FIRST_COMPLETED)
         if durable.arrived.done():
             durable.arrived.result()
@@ -209,17 +227,6 @@ class Sender:
         if isinstance(durable.what, Finish):
             return durable.what
         return Events(durable.id, self.job_id, self.epoch, [durable.what])
-
-    def _complain(self, written: asyncio.Future[None]) -> None:
-        error = None if written.cancelled() else written.exception()
-        if error is not None and self._spool is not None:
-            log.error(
-                "the spool %s cannot be written (%s): job %s goes on only as its reports reach "
-                "the gateway, and what is not there when this node stops is lost; free some disk",
-                self._spool.path,
-                error,
-                self.job_id,
-            )
 
     def _shed(self) -> None:
         """Make room: the oldest tokens go first, then the oldest other live events."""
@@ -259,7 +266,7 @@ class Sender:
                     return _Batch(item.what, [item])
                 break
             else:
-                if item.spooled and id:
+                if item.spooled and id not in ("", item.id):
                     break
                 id = item.id if item.spooled else id
                 events.append(item.what)

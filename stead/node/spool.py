@@ -98,6 +98,7 @@ class Spool:
         self._live: dict[str, tuple[int, int]] = {}
         self._dead_bytes = 0
         self._suspect = False
+        self._failing = False
         self._ops: list[_Put | _Drop] = []
         self._closing = False
         self._turn = threading.Condition()
@@ -179,6 +180,7 @@ class Spool:
                 self._write(keep)
             except OSError as caught:
                 error = caught
+            self._tell(error)
         for put in puts:
             if error is not None and put.id not in gone:
                 put.written.set_exception(error)
@@ -189,6 +191,20 @@ class Spool:
         except OSError as caught:
             # Kept too long, never lost: a report that stays is only sent again.
             log.warning("the spool %s could not be tidied up: %s", self.path, caught)
+
+    def _tell(self, error: OSError | None) -> None:
+        """Say once that the disk fails, and once that it works again."""
+        if error is not None and not self._failing:
+            log.error(
+                "the spool %s cannot be written (%s): jobs go on only as fast as the gateway takes "
+                "their reports, and what it does not have when this node stops is lost; "
+                "free some disk",
+                self.path,
+                error,
+            )
+        elif error is None and self._failing:
+            log.warning("the spool %s can be written again", self.path)
+        self._failing = error is not None
 
     def _write(self, puts: list[_Put]) -> None:
         if self._suspect:

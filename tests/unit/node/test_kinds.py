@@ -51,7 +51,7 @@ async def test_a_chat_job_is_the_agents(tmp_path: Path) -> None:
         async with running(gateway, tmp_path, toolbox=toolbox(tmp_path), model_for=parrot.for_job):
             await gateway.until(lambda: gateway.finishes(job))
         (finish,) = gateway.finishes(job)
-        assert (finish.outcome, finish.text) == ("done", "polly wants ")
+        assert finish.outcome == "done" and finish.text.startswith("polly wants ")
         assert finish.usage == Usage(7, 0, 2, 5)
         tokens = [event.text for event in gateway.events(job) if event.type == "token"]
         assert "".join(tokens) == finish.text

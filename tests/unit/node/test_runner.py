@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 from pathlib import Path
 
@@ -372,3 +373,30 @@ async def test_many_jobs_through_faults_end_once_each(tmp_path: Path) -> None:
         spool = Spool(tmp_path)
         spool.close()
         assert spool.left == []
+
+
+async def test_what_neither_disk_nor_gateway_took_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk and no gateway at the stop: the loss is counted in the log, never silent."""
+    monkeypatch.setattr("stead.node.runner._LET_GO_S", 0.1)
+    with Gateway() as gateway:
+        started = asyncio.Event()
+
+        async def settle(work: Work) -> Result:
+            gateway.down()
+            monkeypatch.setattr("stead.node.spool._write_all", no_space)
+            started.set()
+            await work.journal.settle(step(1))
+            raise AssertionError("this outcome is nowhere durable")
+
+        gateway.add("settle")
+        async with running(gateway, tmp_path, {"settle": settle}):
+            await asyncio.wait_for(started.wait(), 5)
+    assert "cannot be written" in caplog.text
+    assert "2 report(s) reached neither the gateway nor the disk" in caplog.text
+
+
+def no_space(*_: object) -> None:
+    """The file layer of a disk that is full."""
+    raise OSError(errno.ENOSPC, "No space left on device")

@@ -129,7 +129,7 @@ async def test_an_outcome_is_durable_while_the_gateway_is_away(tmp_path: Path) -
         gateway.down()
         async with sending(gateway, tmp_path) as (sender, _, _):
             await asyncio.wait_for(sender.settle(step(1)), 5)
-            assert len(sender.pending) == 1
+            assert [durable.kept for durable in sender.pending] == [True]
         spool = Spool(tmp_path)
         (left,) = spool.left
         spool.close()

@@ -93,7 +93,11 @@ def test_torn_at_every_byte(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Wherever a crash tears the file, every whole report before is kept, the rest set aside."""
-    reports = fill(tmp_path / "a", 2)
+    reports = [Events(f"r{number}", "j", 1, [Event(1, "note", "x")]) for number in (1, 2)]
+    spool = Spool(tmp_path / "a")
+    for one in reports:
+        spool.append(one).result(5)
+    spool.close()
     monkeypatch.setattr("os.fsync", lambda fd: None)  # a thousand starts; the disk is not the point
     raw = (tmp_path / "a" / FILE).read_bytes()
     ends = [at for at, byte in enumerate(raw) if byte == ord("\n")]
