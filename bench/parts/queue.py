@@ -1,0 +1,105 @@
+"""Claim and finish per second in the queue itself: no HTTP, real commits and syncs.
+
+Queue and store as the gateway has them, on its kind of event loop. The limit beside:
+how often this disk can sync 4 KB. One commit serves all who wait, so 32 callers may
+well be above it; a single one never is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from statistics import median
+
+import uvloop
+
+from bench.disk import Probe
+from bench.figures import Figure, Place, of_runs
+from bench.noops import fill
+from stead.core.nouns import Job
+from stead.core.storage import Ruling
+from stead.core.wire import Finish
+from stead.queue.policy import Policy, after_report
+from stead.queue.queue import Queue
+from stead.store.sqlite import SqliteStore
+
+RUNS = 5
+SECONDS = 0.5
+JOBS = 18_000
+AIM = 25_000
+
+
+def run(place: Place) -> list[Figure]:
+    """Medians of ``RUNS`` runs of each kind, interleaved."""
+    return uvloop.run(asyncio.wait_for(_measure(place), place.limit_s))
+
+
+async def _measure(place: Place) -> list[Figure]:
+    store = SqliteStore(place.scratch / "state.db", place.scratch / "backups")
+    one, many, fills, syncs = [], [], [], []
+    try:
+        node = await store.add_node("bench", "no key")
+        queue = Queue(store, Policy())
+        worker = _Worker(store, queue, node)
+        queued = 0
+        for n in range(RUNS + 1):
+            fills.append(await fill(store, JOBS - queued))
+            syncs.append(_syncs(place))
+            alone = await worker.work(1)
+            together = await worker.work(32)
+            queued = JOBS - worker.done
+            worker.done = 0
+            if n:  # the first one warms up
+                one.append(alone)
+                many.append(together)
+    finally:
+        store.close()
+    beside = f"this disk syncs 4 KB {median(syncs):,.0f} times a second"
+    return [
+        of_runs("claim and finish in the queue, 1 caller", one, "/s", more=True, beside=beside),
+        of_runs(
+            "claim and finish in the queue, 32 callers", many, "/s", aim=AIM, more=True,
+            beside=f"{beside}; {median(fills):,.0f} jobs/s are queued",
+        ),
+    ]  # fmt: skip
+
+
+class _Worker:
+    """Claims and finishes, as a gateway does for its nodes."""
+
+    def __init__(self, store: SqliteStore, queue: Queue, node: str) -> None:
+        self._store = store
+        self._queue = queue
+        self._node = node
+        self._ids = itertools.count()
+        self.done = 0
+
+    async def work(self, callers: int) -> float:
+        """Jobs per second with so many callers, each waiting for every commit."""
+        before, begun = self.done, time.perf_counter()
+        await asyncio.gather(*(self._caller(begun + SECONDS) for _ in range(callers)))
+        return (self.done - before) / (time.perf_counter() - begun)
+
+    async def _caller(self, until: float) -> None:
+        while time.perf_counter() < until:
+            request = f"c{next(self._ids)}"
+            granted = await self._queue.claim(
+                request_id=request, node_id=self._node, boot="bench",
+                lanes=("chat", "background"), labels=(), wait_s=0.0,
+            )  # fmt: skip
+            if granted is None:
+                raise RuntimeError("the queue ran empty")
+            job = granted.job
+            report = Finish(f"f-{request}", job.id, job.epoch, "done")
+            self._queue.ended(await self._store.finish(self._node, report, self._rule))
+            self.done += 1
+
+    def _rule(self, job: Job, report: Finish) -> Ruling:
+        return Ruling(after_report(self._queue.policy, job, report).state, reply=report.text)
+
+
+def _syncs(place: Place) -> float:
+    with Probe(place.scratch) as disk:
+        times = [disk.sync() for _ in range(100)]
+    return 1 / median(times)

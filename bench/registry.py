@@ -1,0 +1,30 @@
+"""Every bench, one line each. A new one is a file in ``parts/`` and a line here."""
+
+from __future__ import annotations
+
+from bench.figures import Bench
+from bench.parts import (
+    accept,
+    claims,
+    first_token,
+    memory,
+    ping,
+    queue,
+    ready,
+    size,
+    start,
+    status,
+)
+
+BENCHES: tuple[Bench, ...] = (
+    Bench("accept", "a message in, until it is on disk", 40, accept.run),
+    Bench("start", "from a message to a worker that has it, when idle", 40, start.run),
+    Bench("claims", "jobs claimed and finished per second over HTTP", 60, claims.run),
+    Bench("queue", "jobs claimed and finished per second in the queue itself", 40, queue.run),
+    Bench("first-token", "what stead adds before the first token", 60, first_token.run),
+    Bench("memory", "idle memory of gateway and node", 60, memory.run),
+    Bench("ready", "`stead up` until it is ready", 60, ready.run),
+    Bench("status", "`stead status`", 40, status.run),
+    Bench("size", "what an installation weighs", 120, size.run),
+    Bench("ping", "first token of a real model", 170, ping.run),
+)
