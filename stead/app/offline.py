@@ -64,7 +64,7 @@ def jobs(home: Path, **filters: Any) -> View:
 
 
 def why(home: Path, ident: str) -> View:
-    """The story of a message as ``/api/v1/why`` tells it. Raises ``NotFound``, ``StoreUnusable``."""
+    """The story of a message as ``/api/v1/why`` tells it. Raises ``NotFound``."""
     with _database(home) as database:
         return views.why(database, ident)
 

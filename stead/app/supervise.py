@@ -12,6 +12,7 @@ import http.client
 import json
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,7 +28,7 @@ from stead.app.node import local_url
 from stead.config import Loaded
 from stead.core import logs
 from stead.core.errors import SteadError
-from stead.core.keys import ensure_key
+from stead.core.keys import ensure_key, read_key
 
 log = logging.getLogger("stead.supervisor")
 
@@ -131,13 +132,14 @@ def _run(home: Path, loaded: Loaded, parts: list[_Part]) -> int:
     url = local_url(loaded.settings.listen)
     gateway = parts[0]
     gateway.start()
-    code = _until_ready(gateway, url)
+    ask = _Ask(home, url, loaded.settings.gateway.key_file)
+    code = _until_ready(gateway, ask)
     if code is not None:
         return code
     for part in parts[1:]:
         part.start()
-    _until(lambda: _node_here(home, url), 3.0)
-    _greet(home, url)
+    _until(lambda: _node_here(ask), 3.0)
+    _greet(ask)
     while True:
         time.sleep(_TICK_S)
         now = time.monotonic()
@@ -157,7 +159,7 @@ def _run(home: Path, loaded: Loaded, parts: list[_Part]) -> int:
                 part.start()
 
 
-def _until_ready(gateway: _Part, url: str) -> int | None:
+def _until_ready(gateway: _Part, ask: _Ask) -> int | None:
     """None once the gateway answers; its exit code if it could not start (it said why itself)."""
     while True:
         assert gateway.process is not None
@@ -165,7 +167,7 @@ def _until_ready(gateway: _Part, url: str) -> int | None:
         if ended is not None:
             gateway.process = None
             return ended or 1
-        if _ask(url, "/readyz") is not None:
+        if ask.status() is not None:
             return None
         time.sleep(_TICK_S)
 
@@ -176,43 +178,53 @@ def _until(holds: Callable[[], bool], most_s: float) -> None:
         time.sleep(_TICK_S)
 
 
-def _ask(url: str, path: str, key: str = "") -> dict[str, Any] | None:
-    """A GET on this machine; None when there is no good answer."""
-    host, _, port = url.removeprefix("http://").rpartition(":")
-    connection = http.client.HTTPConnection(host.strip("[]"), int(port), timeout=2.0)
-    try:
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
-        connection.request("GET", path, headers=headers)
-        answer = connection.getresponse()
-        data = json.loads(answer.read())
-        return data if answer.status == 200 and isinstance(data, dict) else None
-    except (OSError, ValueError, http.client.HTTPException):
-        return None
-    finally:
-        connection.close()
+@dataclass(frozen=True)
+class _Ask:
+    """Asks the gateway of this home, and takes no answer from another one on the same port."""
+
+    home: Path
+    url: str
+    key_file: str
+
+    def status(self) -> dict[str, Any] | None:
+        """``/api/v1/status``; None while there is no good answer."""
+        try:
+            key = read_key(self.home / (self.key_file or "secrets/owner.key"))
+        except SteadError:
+            return None  # not made yet
+        host, _, port = self.url.removeprefix("http://").rpartition(":")
+        connection = http.client.HTTPConnection(host.strip("[]"), int(port), timeout=2.0)
+        try:
+            headers = {"Authorization": f"Bearer {key}"}
+            connection.request("GET", "/api/v1/status", headers=headers)
+            answer = connection.getresponse()
+            data = json.loads(answer.read())
+        except (OSError, ValueError, http.client.HTTPException):
+            return None
+        finally:
+            connection.close()
+        mine = answer.status == 200 and data.get("home") == str(self.home)
+        return data if mine else None
 
 
-def _status(home: Path, url: str) -> dict[str, Any] | None:
-    try:
-        return _ask(url, "/api/v1/status", ensure_key(home / "secrets" / "owner.key", "owner"))
-    except SteadError:
-        return None  # an owner's key elsewhere: the greeting is shorter then
-
-
-def _node_here(home: Path, url: str) -> bool:
-    status = _status(home, url)
+def _node_here(ask: _Ask) -> bool:
+    status = ask.status()
     return status is not None and any(node["alive"] for node in status["nodes"])
 
 
-def _greet(home: Path, url: str) -> None:
+def _greet(ask: _Ask) -> None:
     """One screen of plain words: where it is, what works, what does not yet."""
-    status = _status(home, url) or {"works": ["gateway"], "not_yet": []}
+    status = ask.status() or {"works": ["gateway"], "not_yet": []}
+    home, url = ask.home, ask.url
+    # Without an installation the command is not on the PATH: say what can be typed.
+    command = "stead" if shutil.which("stead") else _beside(Path(sys.argv[0]))
+    key_file = home / (ask.key_file or "secrets/owner.key")
     lines = [
         f"stead {__version__} is up.",
         "",
         f"  address   {url}",
         f"  home      {home}",
-        f"  key       {home / 'secrets' / 'owner.key'}  (`stead key` prints it)",
+        f"  key       {key_file}  (`{command} key` prints it)",
         "",
         "works:",
         *(f"  + {words}" for words in status["works"]),
@@ -222,12 +234,19 @@ def _greet(home: Path, url: str) -> None:
     lines += [
         "",
         "try:",
-        '  stead ask "how much disk space is free here?"',
-        "  stead status",
+        f'  {command} ask "how much disk space is free here?"',
+        f"  {command} status",
         "",
         "Ctrl-C stops everything.",
     ]
     _say("\n".join(lines))
+
+
+def _beside(program: Path) -> str:
+    """How to type this very command from here, as short as can be."""
+    with contextlib.suppress(ValueError):
+        return str(program.resolve().relative_to(Path.cwd()))
+    return str(program)
 
 
 def _say(text: str) -> None:
