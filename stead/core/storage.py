@@ -75,6 +75,8 @@ class Ended:
     repeat: bool = False
     """This very report had been written before."""
     message_id: str | None = None
+    ready: tuple[str, str] | None = None
+    """Needs and lane of the next job of its ``conc_key``, which became ready by this."""
 
 
 @dataclass(frozen=True, slots=True)

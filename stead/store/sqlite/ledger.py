@@ -5,8 +5,8 @@ from __future__ import annotations
 import apsw
 
 from stead.core.nouns import Call, Usage
+from stead.store.sqlite.sql import NOW as _NOW
 
-_NOW = "CAST(unixepoch('subsec') * 1000 AS INTEGER)"
 _TODAY = "strftime('%Y-%m-%d', 'now')"
 
 
@@ -23,7 +23,7 @@ def _add(c: apsw.Connection, day_of: int | None, lane: str, micro: int) -> None:
 def spent_today(c: apsw.Connection) -> dict[str, int]:
     """Micro-dollars spent or set aside today (UTC), by lane."""
     rows = c.execute(f"SELECT lane, micro FROM spent WHERE day = {_TODAY}")
-    return {lane: micro for lane, micro in rows}
+    return {str(lane): int(micro) for lane, micro in rows}
 
 
 def insert(c: apsw.Connection, call: Call) -> None:

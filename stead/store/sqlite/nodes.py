@@ -10,8 +10,8 @@ import apsw
 from stead.core.errors import BadRequest
 from stead.core.ids import uuid7
 from stead.core.storage import NodeRow
+from stead.store.sqlite.sql import NOW as _NOW
 
-_NOW = "CAST(unixepoch('subsec') * 1000 AS INTEGER)"
 _COLUMNS = "id, name, labels, last_seen, boot, revoked_at"
 
 

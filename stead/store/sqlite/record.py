@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import apsw
 
 from stead.core.ids import uuid7
 from stead.core.nouns import Inbound, Job, NewJob, Turn
 from stead.core.storage import Accepted, Delivery
-
-_NOW = "CAST(unixepoch('subsec') * 1000 AS INTEGER)"
+from stead.store.sqlite.sql import NOW as _NOW
+from stead.store.sqlite.sql import Row, maybe, row, rows
 
 #: A client's own retry of the same request within this time is the same message.
 _RETRY_MS = 600_000
@@ -22,19 +21,21 @@ HISTORY_TURNS = 200
 
 def known(c: apsw.Connection, inbound: Inbound) -> Accepted | None:
     """The message this one repeats, if any: by its identity, or as a client's marked retry."""
-    row = c.execute(
-        "SELECT m.id, m.job_id, j.route FROM message m LEFT JOIN job j ON j.id = m.job_id"
-        " WHERE m.channel = ? AND m.external_id = ?",
+    said = "SELECT m.id, m.job_id, j.route FROM message m LEFT JOIN job j ON j.id = m.job_id"
+    found = maybe(
+        c,
+        f"{said} WHERE m.channel = ? AND m.external_id = ?",
         (inbound.channel, inbound.external_id),
-    ).fetchone()
-    if row is None and inbound.is_retry and inbound.body_hash:
-        row = c.execute(
-            "SELECT m.id, m.job_id, j.route FROM message m LEFT JOIN job j ON j.id = m.job_id"
-            f" WHERE m.body_hash = ? AND m.channel = ? AND m.at > {_NOW} - {_RETRY_MS}"
-            " ORDER BY m.at DESC LIMIT 1",
+    )
+    if found is None and inbound.is_retry and inbound.body_hash:
+        found = maybe(
+            c,
+            # "<> ''" in the words of the index of bodies, else SQLite cannot use it.
+            f"{said} WHERE m.body_hash = ? AND m.body_hash <> '' AND m.channel = ?"
+            f" AND m.at > {_NOW} - {_RETRY_MS} ORDER BY m.at DESC LIMIT 1",
             (inbound.body_hash, inbound.channel),
-        ).fetchone()
-    return Accepted(row[0], row[1] or "", True, row[2] or "") if row else None
+        )
+    return Accepted(found[0], found[1] or "", True, found[2] or "") if found else None
 
 
 def next_turn(c: apsw.Connection, session: str) -> int:
@@ -85,9 +86,7 @@ def owner_message(
 
 def reply(c: apsw.Connection, job: Job, text: str, role: str) -> str:
     """Record the answer to a job's message and put it in the outbox (invariant 5)."""
-    channel, turn = c.execute(
-        "SELECT channel, turn FROM message WHERE id = ?", (job.message_id,)
-    ).fetchone()
+    channel, turn = row(c, "SELECT channel, turn FROM message WHERE id = ?", (job.message_id,))
     message_id = uuid7()
     insert(
         c, message_id=message_id, channel=channel, external_id=f"out:{message_id}",
@@ -136,13 +135,14 @@ def history(c: apsw.Connection, job: Job) -> list[Turn]:
     turn = int(c.execute("SELECT turn FROM message WHERE id = ?", (job.message_id,)).get)
     half = HISTORY_TURNS // 2
     first = max(0, (turn - half) // half * half)
-    rows = c.execute(
+    said = rows(
+        c,
         "SELECT role, text FROM message WHERE session = ? AND turn >= ? AND turn < ? AND turn > 0"
         " AND seq <= ? AND role IN ('owner', 'assistant') ORDER BY turn, seq",
         (job.session, first, turn, job.history_upto),
     )
     turns: list[Turn] = []
-    for role, text in rows:
+    for role, text in said:
         speaker = "user" if role == "owner" else "assistant"
         if turns and turns[-1].role == speaker:  # an unanswered message: keep the alternation
             turns[-1] = Turn(speaker, turns[-1].text + "\n\n" + text)
@@ -155,18 +155,24 @@ def history(c: apsw.Connection, job: Job) -> list[Turn]:
 
 # --- the outbox --------------------------------------------------------------
 
+#: Word for word what the index of open deliveries covers, else SQLite cannot use it.
+_OPEN = "o.state IN ('pending', 'sending', 'ambiguous')"
+
 
 def take(c: apsw.Connection, channel: str, limit: int) -> list[Delivery]:
-    rows = c.execute(
+    due = rows(
+        c,
         "SELECT o.id, o.message_id, o.channel, o.session, o.job_id, m.text, m.role, o.tries"
         " FROM outbox o JOIN message m ON m.id = o.message_id"
-        f" WHERE o.channel = ? AND o.state = 'pending' AND o.next_at <= {_NOW}"
+        f" WHERE o.channel = ? AND o.state = 'pending' AND {_OPEN} AND o.next_at <= {_NOW}"
         " ORDER BY o.id LIMIT ?",
         (channel, limit),
-    ).fetchall()
-    for row in rows:
-        c.execute("UPDATE outbox SET state = 'sending', tries = tries + 1 WHERE id = ?", (row[0],))
-    return [Delivery(*row) for row in rows]
+    )
+    for found in due:
+        c.execute(
+            "UPDATE outbox SET state = 'sending', tries = tries + 1 WHERE id = ?", (found[0],)
+        )
+    return [Delivery(*found) for found in due]
 
 
 def mark(c: apsw.Connection, delivery_id: int, state: str, note: str, delay_ms: int = 0) -> None:
@@ -184,7 +190,8 @@ def recover(c: apsw.Connection, channel: str, dedupes: bool) -> int:
         else ("ambiguous", "cut off while it was sent; it may or may not have arrived")
     )
     c.execute(
-        "UPDATE outbox SET state = ?, note = ? WHERE channel = ? AND state = 'sending'",
+        "UPDATE outbox AS o SET state = ?, note = ?"
+        f" WHERE channel = ? AND state = 'sending' AND {_OPEN}",
         (state, note, channel),
     )
     return c.changes()
@@ -213,5 +220,5 @@ def day_line(c: apsw.Connection, text: str) -> None:
     c.execute(f"INSERT INTO dayline (at, text) VALUES ({_NOW}, ?)", (text,))
 
 
-def day_lines(c: apsw.Connection, limit: int) -> list[tuple[Any, ...]]:
-    return c.execute("SELECT id, at, text FROM dayline ORDER BY id LIMIT ?", (limit,)).fetchall()
+def day_lines(c: apsw.Connection, limit: int) -> list[Row]:
+    return rows(c, "SELECT id, at, text FROM dayline ORDER BY id LIMIT ?", (limit,))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,7 @@ from typing import Any, TypeVar
 
 import apsw
 
+from stead.core.errors import StoreUnusable
 from stead.core.ids import uuid7
 from stead.core.nouns import Call, Inbound, Job, NewJob, Step, Turn, Usage
 from stead.core.storage import (
@@ -25,8 +27,11 @@ from stead.core.storage import (
     View,
 )
 from stead.core.wire import Finish, Held
-from stead.store.sqlite import engine, jobs, ledger, nodes, record, views
-from stead.store.sqlite.writer import Op, Writer
+from stead.store.sqlite import ends, engine, jobs, ledger, nodes, record, views
+from stead.store.sqlite.sql import NOW, row, rows
+from stead.store.sqlite.writer import CLOSING, Op, Writer, why
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -45,8 +50,10 @@ class SqliteStore:
         self._writer = Writer(connection, str(path))
         self._readers = ThreadPoolExecutor(2, thread_name_prefix="store-reader")
         self._local = threading.local()
+        self._closed = False
 
     def close(self) -> None:
+        self._closed = True
         self._readers.shutdown()
         self._writer.close()
 
@@ -58,6 +65,8 @@ class SqliteStore:
 
     async def read(self, look: Callable[[apsw.Connection], T]) -> T:
         """A look at the last committed state, in a reading thread."""
+        if self._closed:
+            raise StoreUnusable(path=self.path, why=CLOSING)
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._look, look)
 
     def _look(self, look: Callable[[apsw.Connection], T]) -> T:
@@ -65,8 +74,11 @@ class SqliteStore:
         if connection is None:
             connection = engine.connect(self.path, readonly=True)
             self._local.connection = connection
-        with connection:  # one snapshot for all its statements
-            return look(connection)
+        try:
+            with connection:  # one snapshot for all its statements
+                return look(connection)
+        except apsw.Error as error:
+            raise StoreUnusable(path=self.path, why=why(error)) from error
 
     # --- the record ----------------------------------------------------------------
 
@@ -79,7 +91,7 @@ class SqliteStore:
             full, turn, message_id = record.owner_message(c, inbound, job, job_id)
             jobs.insert(c, full, turn, job_id)
             if line:
-                record.day_line(c, line.replace("{job}", job_id[-8:]))
+                record.day_line(c, line.replace("{job}", job_id[-8:], 1))
             return Accepted(message_id, job_id, False, job.route)
 
         self._needs.add(job.needs)
@@ -150,22 +162,43 @@ class SqliteStore:
         return await self.write(op)
 
     async def finish(self, node_id: str, report: Finish, rule: Rule) -> Ended:
-        return await self.write(lambda c: jobs.finish(c, node_id, report, rule))
+        return await self.write(lambda c: ends.finish(c, node_id, report, rule))
 
     async def reap(self, rule: CrashRule, *, limit: int = 100) -> list[Ended]:
         due = await self.read(
-            lambda c: bool(jobs.expired(c, 1)) or bool(jobs.past_deadline(c, 1))
+            lambda c: ends.expired(c, limit) + ends.past_deadline(c, limit)
         )  # a look first: an idle house must not write to its disk every second
-        return await self.write(lambda c: jobs.reap(c, rule, limit)) if due else []
+        return await self._each(due, lambda c, job_id: ends.reap(c, job_id, rule))
 
     async def release(self, node_id: str, boot: str, rule: CrashRule) -> list[Ended]:
-        return await self.write(lambda c: jobs.release(c, node_id, boot, rule))
+        left = await self.read(lambda c: ends.left_behind(c, node_id, boot))
+        return await self._each(
+            left, lambda c, job_id: ends.release(c, job_id, node_id, boot, rule)
+        )
+
+    async def _each(
+        self, job_ids: list[str], take: Callable[[apsw.Connection, str], Ended | None]
+    ) -> list[Ended]:
+        """One operation a job, so that one that cannot be judged does not hold up the others."""
+
+        def of(job_id: str) -> Op[Ended | None]:
+            return lambda c: take(c, job_id)
+
+        ended = []
+        results = await asyncio.gather(
+            *(self.write(of(job_id)) for job_id in job_ids), return_exceptions=True
+        )
+        for job_id, result in zip(job_ids, results, strict=True):
+            if isinstance(result, BaseException):
+                log.error("job %s could not be taken back", job_id, exc_info=result)
+            elif result is not None:
+                ended.append(result)
+        return ended
 
     async def extend_leases(self, lease_ms: int) -> int:
         def op(c: apsw.Connection) -> int:
             c.execute(
-                f"UPDATE job SET lease_until = max(lease_until, {jobs.NOW} + ?)"
-                " WHERE state = 'running'",
+                f"UPDATE job SET lease_until = max(lease_until, {NOW} + ?) WHERE state = 'running'",
                 (lease_ms,),
             )
             return c.changes()
@@ -173,29 +206,28 @@ class SqliteStore:
         return await self.write(op)
 
     async def cancel(self, job_id: str, rule: CrashRule) -> Ended:
-        return await self.write(lambda c: jobs.cancel(c, job_id, rule))
+        return await self.write(lambda c: ends.cancel(c, job_id, rule))
 
     async def revive(self, job_id: str) -> Job:
-        return await self.write(lambda c: jobs.revive(c, job_id))
+        return await self.write(lambda c: ends.revive(c, job_id))
 
     async def answer(self, job_id: str, answer: str) -> Job:
-        return await self.write(lambda c: jobs.answer(c, job_id, answer))
+        return await self.write(lambda c: ends.answer(c, job_id, answer))
 
     async def next_due_ms(self) -> int | None:
         def look(c: apsw.Connection) -> int | None:
-            row = c.execute(
-                f"SELECT max(0, min(run_at) - {jobs.NOW}) FROM job"
-                " WHERE state = 'queued' AND blocked = 0"
-            ).fetchone()
-            return None if row[0] is None else int(row[0])
+            (due,) = row(
+                c,
+                f"SELECT max(0, min(run_at) - {NOW}) FROM job"
+                " WHERE state = 'queued' AND blocked = 0",
+            )
+            return None if due is None else int(due)
 
         return await self.read(look)
 
     async def leases(self) -> list[tuple[str, int, str]]:
         return await self.read(
-            lambda c: c.execute(
-                "SELECT id, epoch, node_id FROM job WHERE state = 'running'"
-            ).fetchall()
+            lambda c: rows(c, "SELECT id, epoch, node_id FROM job WHERE state = 'running'")
         )
 
     async def job(self, job_id: str) -> Job:

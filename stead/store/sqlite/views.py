@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import apsw
 
 from stead.core.errors import BadRequest, NotFound
 from stead.core.states import JobState
 from stead.core.storage import View
 from stead.store.sqlite import ledger
-
-_NOW = "CAST(unixepoch('subsec') * 1000 AS INTEGER)"
+from stead.store.sqlite.sql import NOW as _NOW
+from stead.store.sqlite.sql import maybe, row, rows
 
 _JOB_FIELDS = (
     "id", "state", "lane", "kind", "needs", "session", "route", "created_at", "run_at",
@@ -25,8 +23,8 @@ SELECT j.id, j.state, j.lane, j.kind, j.needs, j.session, j.route, j.created_at,
        j.waiting_for, j.cancel_req,
        CASE WHEN j.started_at > 0 THEN j.started_at - j.created_at
             WHEN j.state = 'queued' THEN {_NOW} - j.created_at ELSE 0 END,
-       CASE WHEN j.started_at = 0 THEN 0 WHEN j.ended_at > 0 THEN j.ended_at - j.started_at
-            ELSE {_NOW} - j.started_at END,
+       (SELECT coalesce(sum(a.ended_at - a.started_at), 0) FROM attempt a WHERE a.job_id = j.id)
+           + CASE j.state WHEN 'running' THEN {_NOW} - j.attempt_at ELSE 0 END,
        substr(coalesce(m.text, ''), 1, 200), j.message_id, j.max_tries, j.max_crashes
 FROM job j LEFT JOIN node n ON n.id = j.node_id LEFT JOIN message m ON m.id = j.message_id
 """
@@ -48,8 +46,11 @@ def jobs(
     """The newest jobs first; ``before`` is the id of the last one seen."""
     if state and state not in set(JobState):
         raise BadRequest(f"There is no job state {state!r}; there are {', '.join(JobState)}.")
-    where, args = [], []
-    for column, value in (("j.state", state), ("j.lane", lane), ("j.session", session)):
+    where: list[str] = []
+    args: list[str] = []
+    if state:
+        where.append(_in_state(JobState(state)))
+    for column, value in (("j.lane", lane), ("j.session", session)):
         if value:
             where.append(f"{column} = ?")
             args.append(value)
@@ -66,26 +67,28 @@ def jobs(
 
 def find(c: apsw.Connection, ident: str) -> str:
     """The job that an id, or a piece of at least 6 characters of one, of a job or message means."""
-    row = c.execute(
+    exact = maybe(
+        c,
         "SELECT id FROM job WHERE id = ?1 UNION SELECT job_id FROM message WHERE id = ?1"
         " AND job_id IS NOT NULL",
         (ident,),
-    ).fetchone()
-    if row:
-        return str(row[0])
+    )
+    if exact:
+        return str(exact[0])
     if len(ident) < 6:
         raise NotFound(what=f"job or message {ident!r} (at least 6 characters of an id are needed)")
     text = ident.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-    found = c.execute(
+    found = rows(
+        c,
         "SELECT id FROM job WHERE id LIKE ?1 ESCAPE '\\' OR id LIKE ?2 ESCAPE '\\'"
         " UNION SELECT job_id FROM message WHERE job_id IS NOT NULL"
         " AND (id LIKE ?1 ESCAPE '\\' OR id LIKE ?2 ESCAPE '\\') LIMIT 5",
         (f"{text}%", f"%{text}"),
-    ).fetchall()
+    )
     if not found:
         raise NotFound(what=f"job or message {ident!r}")
     if len(found) > 1:
-        names = ", ".join(row[0] for row in found)
+        names = ", ".join(entry[0] for entry in found)
         raise BadRequest(f"{ident!r} could mean several jobs: {names}. Give more of the id.")
     return str(found[0][0])
 
@@ -109,7 +112,10 @@ def why(c: apsw.Connection, ident: str) -> View:
         c.execute(
             "SELECT a.epoch, coalesce(n.name, a.node_id), a.started_at, a.ended_at, a.outcome,"
             " a.error, a.worked_ms FROM attempt a LEFT JOIN node n ON n.id = a.node_id"
-            " WHERE a.job_id = ? ORDER BY a.epoch",
+            " WHERE a.job_id = ?1"
+            " UNION ALL SELECT j.epoch, coalesce(n.name, j.node_id), j.attempt_at, 0, '', '', 0"
+            " FROM job j LEFT JOIN node n ON n.id = j.node_id"
+            " WHERE j.id = ?1 AND j.state = 'running' ORDER BY 1",
             (job_id,),
         ),
         ("epoch", "node", "started_at", "ended_at", "outcome", "error", "worked_ms"),
@@ -214,54 +220,53 @@ def messages(c: apsw.Connection, session: str, after: int, limit: int) -> View:
 
 def counts(c: apsw.Connection) -> View:
     """What `status` shows of the queue, the outbox and today's calls."""
-    by_state: dict[str, int] = {}
+    queue: dict[str, int] = {}
     for state in (JobState.QUEUED, JobState.RUNNING, JobState.WAITING, JobState.DEAD):
-        stuck = " AND state IN ('waiting', 'dead')" * (state in ("waiting", "dead"))
-        by_state[state] = c.execute(
-            f"SELECT count(*) FROM job WHERE state = '{state}'{stuck}"
-        ).get
-    oldest = c.execute(
-        f"SELECT {_NOW} - min(created_at) FROM job WHERE state = 'queued'"
-    ).get
-    today = c.execute(
+        (queue[state],) = row(c, f"SELECT count(*) FROM job WHERE {_in_state(state)}")
+    (oldest,) = row(c, f"SELECT {_NOW} - min(created_at) FROM job WHERE state = 'queued'")
+    calls, tokens, cost = row(
+        c,
         "SELECT count(*), coalesce(sum(prompt_tokens + completion_tokens), 0),"
         " coalesce(sum(cost_micro), 0) FROM call"
-        " WHERE at >= CAST(unixepoch('now', 'start of day') AS INTEGER) * 1000"
-    ).fetchone()
-    outbox = dict(
-        c.execute(
-            "SELECT state, count(*) FROM outbox WHERE state IN ('pending', 'sending', 'ambiguous')"
-            " GROUP BY state"
-        ).fetchall()
+        " WHERE at >= CAST(unixepoch('now', 'start of day') AS INTEGER) * 1000",
     )
-    running: dict[str, Any] = dict(
-        c.execute(
-            "SELECT node_id, count(*) FROM job WHERE state = 'running' GROUP BY node_id"
-        ).fetchall()
+    outbox = rows(
+        c,
+        "SELECT state, count(*) FROM outbox WHERE state IN ('pending', 'sending', 'ambiguous')"
+        " GROUP BY state",
     )
+    running = rows(c, "SELECT node_id, count(*) FROM job WHERE state = 'running' GROUP BY node_id")
     return {
-        "queue": {**by_state, "oldest_ms": oldest or 0},
-        "today": {"calls": today[0], "tokens": today[1], "cost_micro": today[2]},
+        "queue": {**queue, "oldest_ms": oldest or 0},
+        "today": {"calls": calls, "tokens": tokens, "cost_micro": cost},
         "spent": ledger.spent_today(c),
-        "outbox": outbox,
-        "running_by_node": running,
+        "outbox": dict(outbox),
+        "running_by_node": dict(running),
     }
+
+
+def _in_state(state: JobState) -> str:
+    """In the words of the partial indexes, else SQLite cannot use them."""
+    stuck = state in (JobState.WAITING, JobState.DEAD)
+    return f"state = '{state}'" + " AND state IN ('waiting', 'dead')" * stuck
 
 
 def waiting_for_a_node(c: apsw.Connection) -> View:
     """How many jobs wait for a node, since when the oldest does, and where it came from."""
-    row = c.execute(
-        "SELECT count(*), min(created_at) FROM job WHERE state = 'queued' AND needs <> '@gateway'"
-    ).fetchone()
-    jobs_waiting = c.execute(
+    count, since = row(
+        c,
+        "SELECT count(*), min(created_at) FROM job WHERE state = 'queued' AND needs <> '@gateway'",
+    )
+    waiting = rows(
+        c,
         "SELECT j.id, m.channel, m.session FROM job j LEFT JOIN message m ON m.id = j.message_id"
-        " WHERE j.state = 'queued' AND j.needs <> '@gateway' ORDER BY j.created_at LIMIT 200"
-    ).fetchall()
-    first = next((entry for entry in jobs_waiting if entry[1]), (None, "", ""))
+        " WHERE j.state = 'queued' AND j.needs <> '@gateway' ORDER BY j.created_at, j.id LIMIT 200",
+    )
+    _, channel, session = next((entry for entry in waiting if entry[1]), (None, "", ""))
     return {
-        "count": row[0],
-        "since": row[1] or 0,
-        "channel": first[1],
-        "session": first[2],
-        "jobs": [entry[0] for entry in jobs_waiting],
+        "count": count,
+        "since": since or 0,
+        "channel": channel,
+        "session": session,
+        "jobs": [entry[0] for entry in waiting],
     }

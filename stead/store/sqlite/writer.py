@@ -150,7 +150,7 @@ class Writer:
         try:
             for item in batch:
                 item.result = item.op(self._connection)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the edge of an operation: its caller gets it
             self._rollback()
             if len(batch) == 1:
                 batch[0].error = self._words(error) if isinstance(error, apsw.Error) else error

@@ -54,6 +54,8 @@ CREATE TABLE job (
     turn         INTEGER NOT NULL DEFAULT 0,
     route        TEXT NOT NULL DEFAULT '',
     started_at   INTEGER NOT NULL DEFAULT 0,
+    -- When the present attempt began; it gets its row in `attempt` when it ends.
+    attempt_at   INTEGER NOT NULL DEFAULT 0,
     ended_at     INTEGER NOT NULL DEFAULT 0,
     error        TEXT NOT NULL DEFAULT '',
     waiting_for  TEXT NOT NULL DEFAULT '',
@@ -64,22 +66,24 @@ CREATE INDEX job_ready ON job (blocked, lane, needs, prio, run_at, id) WHERE sta
 CREATE INDEX job_running ON job (claim_req) WHERE state = 'running';
 CREATE INDEX job_stuck ON job (state, id) WHERE state IN ('waiting', 'dead');
 CREATE INDEX job_deadline ON job (deadline_at) WHERE deadline_at > 0 AND state IN ('queued', 'waiting');
-CREATE INDEX job_conc ON job (conc_key, id)
+-- The one job of a key that is ready or running (blocked = 0) sorts first, then the oldest.
+CREATE INDEX job_conc ON job (conc_key, blocked, id)
     WHERE conc_key IS NOT NULL AND state IN ('queued', 'running');
 CREATE UNIQUE INDEX job_idem ON job (idem_key) WHERE idem_key IS NOT NULL;
 
+-- The attempts that have ended.
 CREATE TABLE attempt (
     job_id     TEXT NOT NULL,
     epoch      INTEGER NOT NULL,
     node_id    TEXT NOT NULL,
     started_at INTEGER NOT NULL,
-    ended_at   INTEGER NOT NULL DEFAULT 0,
-    outcome    TEXT NOT NULL DEFAULT '',
-    error      TEXT NOT NULL DEFAULT '',
-    worked_ms  INTEGER NOT NULL DEFAULT 0,
+    ended_at   INTEGER NOT NULL,
+    outcome    TEXT NOT NULL,
+    error      TEXT NOT NULL,
+    worked_ms  INTEGER NOT NULL,
     -- The report that ended it and what it was answered, so that a repeat gets the same.
-    report_id  TEXT NOT NULL DEFAULT '',
-    reply      TEXT NOT NULL DEFAULT '',
+    report_id  TEXT NOT NULL,
+    reply      TEXT NOT NULL,
     PRIMARY KEY (job_id, epoch)
 ) STRICT, WITHOUT ROWID;
 
@@ -115,7 +119,8 @@ CREATE TABLE outbox (
     delivered_at INTEGER NOT NULL DEFAULT 0,
     note         TEXT NOT NULL DEFAULT ''
 ) STRICT;
-CREATE INDEX outbox_open ON outbox (channel, next_at, id) WHERE state IN ('pending', 'sending');
+CREATE INDEX outbox_open ON outbox (channel, state, id)
+    WHERE state IN ('pending', 'sending', 'ambiguous');
 CREATE INDEX outbox_job ON outbox (job_id);
 
 -- The ledger: one row a model call.
