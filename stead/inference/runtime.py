@@ -47,7 +47,9 @@ STAYS = 2
 """Trying again changes nothing before the owner has done something; ``why`` says what."""
 
 SLOTS = 2
-"""Conversations read at once; each keeps its prompt in memory."""
+"""Conversations answered at once; each keeps its prompt in memory."""
+_ROOMY = 1_750_000_000
+"""Bytes of memory below which there is one slot only."""
 _UPDATE_S = 0.25
 _STOP_S = 1.5
 _LOOK_S = 1.0
@@ -337,14 +339,15 @@ def _params(library: Any, file: Path, profile: ModelProfile, key: str, threads: 
     params.verbosity = _ERRORS_ONLY
     params.use_jinja = True
     params.fit_params = False  # it would shrink the context behind our back
-    # The slots share one pool: as fast as a pool each, at three quarters of the memory.
-    params.n_parallel = SLOTS
-    params.kv_unified = True
-    params.kv_unified_per_slot = profile.context
-    params.n_ctx = profile.context * 3 // 2
+    # Each slot has room of its own. One pool for all (kv_unified) may be smaller, but when
+    # it runs full both answers fail.
+    memory = machine.memory_bytes()
+    slots = SLOTS if memory >= _ROOMY else 1
+    params.n_parallel = slots
+    params.n_ctx = profile.context * slots
     # A conversation that lost its slot gets its prompt back from here.
     params.cache_prompt = True
-    params.cache_ram_mib = min(_CACHE_MIB, machine.memory_bytes() // (16 << 20))
+    params.cache_ram_mib = min(_CACHE_MIB, memory // (16 << 20))
     # Small batches: a long prompt in one slot must not keep the other one waiting, and a
     # client that left is noticed between two batches.
     params.n_batch = params.n_ubatch = _BATCH
