@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import uvloop
 from stead import __version__
 from stead.agent.loop import toolbox
 from stead.app.node import local_url
+from stead.app.warm import keep_warm
 from stead.config import Loaded, Settings, parse_listen
 from stead.core import logs
 from stead.core.errors import HomeUnusable, OpenDoor, PortTaken, SteadError
@@ -123,6 +125,23 @@ def bound(settings: Settings) -> Iterator[socket.socket]:
         yield sock
 
 
+@dataclass(frozen=True)
+class _Parts:
+    """What runs in a gateway, in the order of making."""
+
+    queue: Queue
+    live: Live
+    daily: DailyLog
+    flow: Flow
+    purse: StorePurse
+    backends: Backends
+    door: Door
+    service: NodeService
+    status: Status
+    away: Away
+    app: Any
+
+
 class Gateway:
     """The composition root of the gateway."""
 
@@ -130,24 +149,59 @@ class Gateway:
         self._home = home
         self._settings = settings
         self._store = store
+        self._tools = toolbox(home / "workspace")
         self._stopping = asyncio.Event()
         self._why_not_ready = "starting"
 
     async def serve(self, sock: socket.socket) -> None:
         """Start everything in order, serve, and stop in reverse."""
-        settings, store = self._settings, self._store
-        owner_key = self._owner_key()
-        secret = await self._secret()
+        parts = self._build(self._owner_key(), await self._secret())
         await self._own_node()
+        cut = await self._store.close_open_calls()
+        if cut:
+            log.warning("%d model calls were cut off by the last stop", cut)
+        await parts.queue.start()
+        light = self._light_worker(parts)
+        tasks = [
+            asyncio.create_task(parts.daily.run(), name="daily log"),
+            asyncio.create_task(parts.queue.run_rescue(parts.flow.crash_rule), name="rescue"),
+            asyncio.create_task(parts.away.run(), name="away"),
+            asyncio.create_task(
+                keep_warm(self._home, parts.backends, parts.door, self._tools), name="warm-up"
+            ),
+            asyncio.create_task(light.run(), name="light worker"),
+        ]
+        self._watch(tasks, parts.status)
+        server = _Server(parts.app)
+        try:
+            await self._until_stopped(server, sock)
+        finally:
+            parts.service.stopping = True
+            light.stop()
+            parts.queue.close()
+            parts.live.close()
+            await server.end()
+            await asyncio.wait((tasks[-1],), timeout=6.0)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await parts.door.aclose()
+            await parts.purse.aclose()
+            with contextlib.suppress(SteadError, OSError):  # the lines wait in the database
+                await parts.daily.write_pending()
+
+    def _build(self, owner_key: str, secret: bytes) -> _Parts:
+        """Every part, made once and handed what it needs."""
+        settings, store = self._settings, self._store
         queue = Queue(store, _policy(settings))
         live = Live()
         daily = DailyLog(self._home / "memory", store)
-        router = Router(_rules(settings))
         tries = Tries(settings.queue.max_tries, settings.queue.max_crashes)
-        flow = Flow(store, queue, router, live, daily, tries)
+        flow = Flow(store, queue, Router(_rules(settings)), live, daily, tries)
         presence = Presence(settings.node.away_after_s)
         purse = StorePurse(store, _budget(settings))
-        door = Door(_backends(self._home, settings), purse, wait_s=settings.model.wait_s)
+        backends = _backends(self._home, settings)
+        door = Door(backends, purse, wait_s=settings.model.wait_s)
         keys = Keys(owner_key, secret, store, queue.holds)
         service = NodeService(
             store, queue, flow, presence, job_key=keys.job_key, profile=door.profile,
@@ -163,52 +217,28 @@ class Gateway:
         )
         flow.on_accept(away.nudge)
         most = int(settings.gateway.max_body_mb * 1_000_000)
+        wait_s = settings.gateway.answer_wait_s
         app = build(
             [
                 *node_routes.routes(service, keys, most),
-                *OpenAI(
-                    flow, talk, door, keys, max_body=most, wait_s=settings.gateway.answer_wait_s
-                ).routes(),
+                *OpenAI(flow, talk, door, keys, max_body=most, wait_s=wait_s).routes(),
                 *Owner(store, flow, talk, keys, presence, status, max_body=most).routes(),
             ],
             lambda: self._why_not_ready,
         )
-        cut = await store.close_open_calls()
-        if cut:
-            log.warning("%d model calls were cut off by the last stop", cut)
-        await queue.start()
-        light = Runner(
-            LocalLink(service),
-            lambda job: DoorModelClient(door, Caller("job", job.id, job.lane)),
-            toolbox(self._home / "workspace"),
-            slots=max(1, settings.gateway.light_slots),
+        return _Parts(queue, live, daily, flow, purse, backends, door, service, status, away, app)
+
+    def _light_worker(self, parts: _Parts) -> Runner:
+        """The node's own runner, in this process, for what needs neither tools nor a node."""
+        return Runner(
+            LocalLink(parts.service),
+            lambda job: DoorModelClient(parts.door, Caller("job", job.id, job.lane)),
+            self._tools,
+            slots=max(1, self._settings.gateway.light_slots),
             chat_slots=0,
             labels=("@gateway",),
             version=__version__,
         )
-        tasks = [
-            asyncio.create_task(daily.run(), name="daily log"),
-            asyncio.create_task(queue.run_rescue(flow.crash_rule), name="rescue"),
-            asyncio.create_task(away.run(), name="away"),
-            asyncio.create_task(light.run(), name="light worker"),
-        ]
-        self._watch(tasks, status)
-        server = _Server(app)
-        try:
-            await self._until_stopped(server, sock)
-        finally:
-            service.stopping = True
-            light.stop()
-            queue.close()
-            live.close()
-            await server.end()
-            await asyncio.wait((tasks[3],), timeout=6.0)
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            await purse.aclose()
-            with contextlib.suppress(Exception):  # the lines wait in the database
-                await daily.write_pending()
 
     async def _until_stopped(self, server: _Server, sock: socket.socket) -> None:
         loop = asyncio.get_running_loop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 
@@ -46,10 +47,8 @@ class Away:
         """Look after each message for a node, and now and then."""
         self._outage = await self._store.fact(_FACT)
         while True:
-            try:
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._look.wait(), timeout=self._every_s)
-            except TimeoutError:
-                pass
             self._look.clear()
             try:
                 await self.look()

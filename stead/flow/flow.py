@@ -102,9 +102,7 @@ class Flow:
         cancel = False
         if steps or not self._queue.holds(report.job_id, report.epoch, node_id):
             lines = [words.stepped(report.job_id, step) for step in steps]
-            cancel = await self._store.journal(
-                report.job_id, report.epoch, node_id, steps, lines
-            )
+            cancel = await self._store.journal(report.job_id, report.epoch, node_id, steps, lines)
             if any(lines):
                 self._daily.nudge()
         self._live.publish(report.job_id, report.epoch, report.events)
@@ -176,6 +174,4 @@ def _ruling(job: Job, verdict: Verdict) -> Ruling:
     if state is JobState.WAITING:
         ask = f"{why} Answer with `stead jobs answer {job.id[-8:]} repeat|done|fail`."
         return Ruling(state, reply=ask, role="notice", waiting_for=why, line=line)
-    return Ruling(
-        state, delay_ms=verdict.delay_ms, error=why, line=line, counts=verdict.counts
-    )
+    return Ruling(state, delay_ms=verdict.delay_ms, error=why, line=line, counts=verdict.counts)

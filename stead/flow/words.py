@@ -35,8 +35,7 @@ def clock(ms: int) -> str:
 
 def received(message: Inbound, route: str) -> str:
     return (
-        f"**owner** ({message.channel}, {message.session}) [job {{job}}, {route}]:"
-        f" {message.text}"
+        f"**owner** ({message.channel}, {message.session}) [job {{job}}, {route}]: {message.text}"
     )
 
 

@@ -317,9 +317,9 @@ class _Runtime:
 
 
 def _xllamacpp() -> Any:
-    """The runtime. Loaded late: it is an extra, and 100 MB of code."""
+    """The runtime."""
     try:
-        import xllamacpp
+        import xllamacpp  # late: it is an extra, and 100 MB of code
     except ImportError as error:
         raise NoRuntime(why=str(error)) from error
     return xllamacpp

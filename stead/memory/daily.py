@@ -8,6 +8,7 @@ ends each line (``<!-- 17 -->``): a line already in the file is not written agai
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import re
@@ -38,14 +39,12 @@ class DailyLog:
     async def run(self) -> None:
         """Write for ever; a full disk or a wrong mode is logged and tried again."""
         while True:
-            try:
+            with contextlib.suppress(TimeoutError):  # a look now and then, if nobody nudged
                 await asyncio.wait_for(self._wanted.wait(), timeout=5.0)
-            except TimeoutError:
-                pass  # a look now and then, in case nobody nudged
             self._wanted.clear()
             try:
                 await self.write_pending()
-            except (OSError, Exception):  # the edge of a service: the lines wait in the database
+            except Exception:  # the edge of a service: the lines wait in the database
                 log.exception("the daily log could not be written; its lines are kept")
                 await asyncio.sleep(5.0)
 

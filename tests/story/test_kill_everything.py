@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
 
 from tests.story.house import House
 
-TEXT = '[[first 120]] [[tool clock {}]] [[tool host_facts {"about": "disk"}]] [[say It is done.]] take a look'
+TEXT = (
+    '[[first 120]] [[tool clock {}]] [[tool host_facts {"about": "disk"}]]'
+    " [[say It is done.]] take a look"
+)
 
 #: (steps in the journal, of which with an outcome): the boundaries of this message.
 #: Tools without effects have no intent, so two steps may end at one look.
@@ -59,7 +63,7 @@ def test_killed_at_every_boundary(house: House, victim: str) -> None:
     for boundary in BOUNDARIES:
         job_id = house.say(f"{TEXT} at {boundary}")
         jobs.append(job_id)
-        house.until(lambda j=job_id, b=boundary: _at(house, j, b), 20, f"boundary {boundary}")
+        house.until(partial(_at, house, job_id, boundary), 20, f"boundary {boundary}")
         house.kill(victim)
         known = _Known(_outcomes(house, job_id), _asked(house))
         house.start(victim)
