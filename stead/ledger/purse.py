@@ -45,7 +45,8 @@ class StorePurse:
         call = Call(
             id=uuid7(), at=0, model=model, backend=backend, caller=caller.name,
             job_id=caller.job_id, lane=caller.lane, usage=Usage(),
-            reserved_micro=max(0, most_micro), state="reserved", status=0, first_ms=0.0, total_ms=0.0, reason=reason,
+            reserved_micro=max(0, most_micro), state="reserved", status=0, first_ms=0.0,
+            total_ms=0.0, reason=reason,
         )  # fmt: skip
         if most_micro <= 0:
             # Nothing to set aside, so nobody waits for its row; the writer keeps the order.
