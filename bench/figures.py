@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -66,7 +66,8 @@ class Bench:
     what: str
     limit_s: float
     """It is cut off after this long."""
-    run: Callable[[Place], list[Figure]]
+    run: Callable[[Place], Iterable[Figure]]
+    """What it has given when it is cut off is kept."""
 
 
 def of_runs(

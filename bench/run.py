@@ -119,7 +119,8 @@ def _run(bench: Bench, folder: Path, models: Path) -> Outcome:
     begun = time.monotonic()
     try:
         with _within(bench.limit_s):
-            outcome.figures = bench.run(Place(scratch, models, bench.limit_s))
+            for figure in bench.run(Place(scratch, models, bench.limit_s)):
+                outcome.figures.append(figure)
     except Skipped as why:
         outcome.skipped = str(why)
     except Exception as error:  # noqa: BLE001  the edge of a bench: the others are run all the same

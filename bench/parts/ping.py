@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 
@@ -24,13 +25,12 @@ from stead.inference.catalogue import CatalogueModel
 
 RUNS = 3
 AIM_S = 1.0
-_LOAD_S = 60.0
 #: Models are begun only this long after the start of the bench.
 _BEGIN_S = 120.0
 _SECOND = ("thanks", "hello again", "ok then", "good day")
 
 
-def run(place: Place) -> list[Figure]:
+def run(place: Place) -> Iterator[Figure]:
     """Every model at hand; cold once each, warm and second turn medians of ``RUNS``."""
     begun = time.monotonic()
     found = [
@@ -43,12 +43,9 @@ def run(place: Place) -> list[Figure]:
             f"no catalogue model is at hand in {place.models}; `stead model pull` fetches one, "
             "and --models FOLDER names the folder"
         )
-    figures: list[Figure] = []
     for model, file in found:
-        if figures and time.monotonic() - begun > _BEGIN_S:
-            break
-        figures += _model(place, model, file)
-    return figures
+        if time.monotonic() - begun < _BEGIN_S:
+            yield from _model(place, model, file)
 
 
 def _model(place: Place, model: CatalogueModel, file: Path) -> list[Figure]:
@@ -91,7 +88,7 @@ def _way(stead: Measured, wire: Wire, mark: str) -> dict[str, list[float]]:
 def _ask(stead: Measured, wire: Wire, text: str, mark: str, session: str) -> float:
     body = {
         "model": "stead", "stream": True, "messages": [{"role": "user", "content": text}],
-        "metadata": {"mark": mark, "session": session}, "max_tokens": 40,
+        "metadata": {"mark": mark, "session": session}, "max_tokens": 24,
     }  # fmt: skip
     request = post("/v1/chat/completions", stead.key, json.dumps(body).encode())
     return wire.first_token(request)[0]
