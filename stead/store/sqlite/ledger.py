@@ -6,17 +6,18 @@ import apsw
 
 from stead.core.nouns import Call, Usage
 from stead.store.sqlite.sql import NOW as _NOW
+from stead.store.sqlite.sql import maybe, row
 
 _TODAY = "strftime('%Y-%m-%d', 'now')"
 
 
-def _add(c: apsw.Connection, day_of: int | None, lane: str, micro: int) -> None:
-    """Move the sum of a day (of a call's time in ms, or today) by some micro-dollars."""
-    day = _TODAY if day_of is None else f"strftime('%Y-%m-%d', {int(day_of)} / 1000, 'unixepoch')"
+def _add(c: apsw.Connection, at: int, lane: str, micro: int) -> None:
+    """Move the sum of the day of a call (its time in ms) by some micro-dollars."""
     c.execute(
-        f"INSERT INTO spent (day, lane, micro) VALUES ({day}, ?, ?)"
+        "INSERT INTO spent (day, lane, micro)"
+        " VALUES (strftime('%Y-%m-%d', ? / 1000, 'unixepoch'), ?, ?)"
         " ON CONFLICT (day, lane) DO UPDATE SET micro = micro + excluded.micro",
-        (lane, micro),
+        (at, lane, micro),
     )
 
 
@@ -26,24 +27,28 @@ def spent_today(c: apsw.Connection) -> dict[str, int]:
     return {str(lane): int(micro) for lane, micro in rows}
 
 
-def insert(c: apsw.Connection, call: Call) -> None:
+def insert(c: apsw.Connection, call: Call) -> int:
+    """Write a call; returns its time."""
     usage = call.usage
-    c.execute(
+    (at,) = row(
+        c,
         "INSERT INTO call (id, at, model, backend, caller, job_id, lane, prompt_tokens,"
         " cached_tokens, completion_tokens, cost_micro, reserved_micro, state, status, first_ms,"
-        f" total_ms, reason) VALUES (?, {_NOW}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        f" total_ms, reason) VALUES (?, {_NOW}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        " RETURNING at",
         (
             call.id, call.model, call.backend, call.caller, call.job_id, call.lane,
             usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens, usage.cost_micro,
             call.reserved_micro, call.state, call.status, call.first_ms, call.total_ms, call.reason,
         ),
     )  # fmt: skip
+    return int(at)
 
 
 def record(c: apsw.Connection, call: Call) -> None:
-    insert(c, call)
+    at = insert(c, call)
     if call.usage.cost_micro:
-        _add(c, None, call.lane, call.usage.cost_micro)
+        _add(c, at, call.lane, call.usage.cost_micro)
 
 
 def reserve(c: apsw.Connection, call: Call, limit_micro: int, lane_limit_micro: int) -> bool:
@@ -53,8 +58,7 @@ def reserve(c: apsw.Connection, call: Call, limit_micro: int, lane_limit_micro: 
         return False
     if spent.get(call.lane, 0) + wanted > lane_limit_micro:
         return False
-    insert(c, call)
-    _add(c, None, call.lane, wanted)
+    _add(c, insert(c, call), call.lane, wanted)
     return True
 
 
@@ -62,11 +66,14 @@ def book(
     c: apsw.Connection, call_id: str, usage: Usage, status: int, first_ms: float, total_ms: float
 ) -> None:
     """Replace the reservation by what was used; only the first booking counts."""
-    row = c.execute(
-        "SELECT at, lane, reserved_micro FROM call WHERE id = ? AND state = 'reserved'", (call_id,)
-    ).fetchone()
-    if row is None:
+    found = maybe(
+        c,
+        "SELECT at, lane, reserved_micro FROM call WHERE id = ? AND state = 'reserved'",
+        (call_id,),
+    )
+    if found is None:
         return
+    at, lane, reserved = found
     c.execute(
         "UPDATE call SET state = 'settled', prompt_tokens = ?, cached_tokens = ?,"
         " completion_tokens = ?, cost_micro = ?, status = ?, first_ms = ?, total_ms = ?"
@@ -76,8 +83,8 @@ def book(
             status, first_ms, total_ms, call_id,
         ),
     )  # fmt: skip
-    if usage.cost_micro != row[2]:
-        _add(c, row[0], row[1], usage.cost_micro - row[2])
+    if usage.cost_micro != reserved:
+        _add(c, at, lane, usage.cost_micro - reserved)
 
 
 def close_open(c: apsw.Connection) -> int:

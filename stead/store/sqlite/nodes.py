@@ -50,9 +50,7 @@ def every(c: apsw.Connection) -> list[NodeRow]:
 
 
 def revoke(c: apsw.Connection, name: str) -> bool:
-    c.execute(
-        f"UPDATE node SET revoked_at = {_NOW} WHERE name = ? AND revoked_at = 0", (name,)
-    )
+    c.execute(f"UPDATE node SET revoked_at = {_NOW} WHERE name = ? AND revoked_at = 0", (name,))
     return c.changes() > 0
 
 
