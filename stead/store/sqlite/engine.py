@@ -76,6 +76,9 @@ def _open(path: Path, *, readonly: bool) -> apsw.Connection:
     )
     try:
         connection = apsw.Connection(str(path), flags=flags, statementcachesize=200)
+        if not readonly and connection.readonly("main"):  # SQLite takes less without a word
+            connection.close()
+            raise apsw.ReadOnlyError
     except apsw.Error as error:
         raise StoreUnusable(path=path, why=why(error)) from error
     connection.set_busy_timeout(_BUSY_MS)
@@ -168,7 +171,8 @@ def _apply(connection: apsw.Connection, path: Path, pending: list[Migration]) ->
     try:
         connection.execute("BEGIN EXCLUSIVE")
         for step in pending:
-            connection.execute(step.sql)
+            # To the last row: a statement that gives rows would else end the script there.
+            connection.execute(step.sql).fetchall()
             connection.execute(f"PRAGMA user_version = {step.number:d}")
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute("COMMIT")
