@@ -204,6 +204,15 @@ class Schema(Plain):
         return prompt.assistant(f'{{"tool": {prompt.dumps(call.name)}, "args": {call.arguments}}}')
 
 
+class SchemaReply(Schema):
+    """The role ``light`` of a small local model: it may only reply, but it reads the very same
+    beginning as the role ``main``, so that one entry of the prompt cache serves both and a
+    conversation may change between them without being read anew."""
+
+    def schema(self, *, final: bool) -> dict[str, Any] | None:
+        return super().schema(final=True)
+
+
 class _SchemaReader:
     def __init__(self) -> None:
         self._reply = ReplyReader()
@@ -232,9 +241,11 @@ class _SchemaReader:
 def choose(profile: ModelProfile, role: str, tools: Toolbox) -> Way:
     """The way of this profile; the role ``light`` has no tools."""
     system = prompt.system(profile, role, tools)
+    if profile.tools == "schema":
+        return SchemaReply(system, tools) if role == "light" else Schema(system, tools)
     if role == "light" or profile.tools == "none":
         return Plain(system)
-    return Native(system, tools) if profile.tools == "native" else Schema(system, tools)
+    return Native(system, tools)
 
 
 def _whole(call: ToolCall, number: int) -> ToolCall:

@@ -68,7 +68,7 @@ _EXAMPLES: tuple[tuple[str, str, dict[str, str], str, str], ...] = (
 
 def system(profile: ModelProfile, role: str, tools: Toolbox) -> str:
     """The system prompt; it depends on nothing else."""
-    if role == "light" or profile.tools == "none":
+    if profile.tools == "none" or (role == "light" and profile.tools == "native"):
         return OPENING
     if profile.tools == "native":
         return FULL.format(opening=OPENING) if profile.prompt == "full" else OPENING

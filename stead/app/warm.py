@@ -33,17 +33,24 @@ async def keep_warm(home: Path, backends: Backends, door: Door, tools: Toolbox) 
         process = (state.pid, state.born)
         if state.phase == "ready" and process != warmed:
             warmed = process
+            read: list[object] = []
             for role in _ROLES:
                 try:
-                    await _read_once(role, backends, door, tools)
+                    await _read_once(role, backends, door, tools, read)
                 except SteadError as error:
                     log.info("the model could not be warmed for %s: %s", role, error.message)
         await asyncio.sleep(_LOOK_S)
 
 
-async def _read_once(role: str, backends: Backends, door: Door, tools: Toolbox) -> None:
+async def _read_once(
+    role: str, backends: Backends, door: Door, tools: Toolbox, read: list[object]
+) -> None:
     if backends.find(role).backend is not None:
         return  # this role is played by a model elsewhere
+    request = opening(door.profile(role), role, tools)
+    if request.messages in read:
+        return
+    read.append(request.messages)
     client = DoorModelClient(door, Caller("warm-up", lane="background"))
-    async for _ in client.stream(opening(door.profile(role), role, tools)):
+    async for _ in client.stream(request):
         pass

@@ -43,10 +43,19 @@ def test_a_ping_to_a_cloud_model_is_small() -> None:
 
 
 def test_a_light_ping_is_tiny() -> None:
-    """A light answer needs neither tools nor a schema, and hardly any prompt."""
-    request = asked(SCHEMA, role="light")
+    """A light answer of a cloud model needs neither tools nor a schema, and hardly any prompt."""
+    request = asked(NATIVE, role="light")
     assert size(asdict(request)) < 400
     assert (request.tools, request.schema, request.temperature) == ([], None, None)
+
+
+def test_light_and_main_begin_alike_for_a_small_model() -> None:
+    """A conversation may change between the roles: the small model's prompt cache serves both.
+    What keeps the light one from tools is its schema, which only lets it reply."""
+    light, main = asked(SCHEMA, role="light"), asked(SCHEMA)
+    assert light.messages == main.messages
+    assert light.schema is not None
+    assert list(light.schema["properties"]) == ["reply"]
 
 
 def test_the_beginning_does_not_change_from_turn_to_turn() -> None:
