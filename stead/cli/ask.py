@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import select
 import stat
 import sys
 
@@ -22,13 +24,15 @@ from stead.cli.common import (
 from stead.cli.follow import End, Sent, follow, send
 from stead.core.errors import SteadError
 
+_SLOW_S = 1.0
+
 
 @click.command()
 @click.argument("words", nargs=-1)
 @click.option(
     "--stream/--no-stream",
-    default=None,
-    help="Print the answer as it comes (the default on a terminal), or whole at its end.",
+    default=True,
+    help="Print the answer as it comes (the default), or whole at its end.",
 )
 @click.option("--session", default="", help="The conversation (default: main).")
 @click.option("--light", "mark", flag_value="light", help="Answer in the gateway.")
@@ -38,7 +42,7 @@ from stead.core.errors import SteadError
 def ask(
     obj: Cli,
     words: tuple[str, ...],
-    stream: bool | None,
+    stream: bool,
     session: str,
     mark: str | None,
     as_json: bool,
@@ -51,7 +55,7 @@ def ask(
     text = question(" ".join(words))
     api = obj.api()
     sent = send(api, text, session=session, mark=mark or "", channel="cli")
-    streaming = (on_terminal(sys.stdout) if stream is None else stream) and not as_json
+    streaming = stream and not as_json
     try:
         heard = follow(api, sent.job_id)
         end = show.live(heard) if streaming else show.quiet(heard)
@@ -74,6 +78,7 @@ def question(words: str) -> str:
     if words == "-" or not words or _has_pipe():
         if not words and on_terminal(sys.stdin):
             raise click.UsageError('Nothing to ask. Say: stead ask "..."')
+        _say_if_slow(bool(words))
         piped = sys.stdin.buffer.read().decode("utf-8", "replace").strip("\n")
     parts = [part for part in ("" if words == "-" else words, piped) if part.strip()]
     if not parts:
@@ -90,6 +95,13 @@ def cancel(api: Api, job_id: str) -> None:
         click.echo(f"The job could not be cancelled: {error.message}", err=True)
     else:
         aside("cancelled")
+
+
+def _say_if_slow(words: bool) -> None:
+    """A pipe that somebody left open would hold us up for ever; say what is waited for."""
+    with contextlib.suppress(OSError, ValueError):
+        if words and not select.select([sys.stdin], [], [], _SLOW_S)[0]:
+            click.echo("(waiting for the end of the pipe on stdin; </dev/null if none)", err=True)
 
 
 def _has_pipe() -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterable
 
 import click
@@ -10,35 +11,43 @@ import click
 from stead.cli.common import aside, on_terminal, short, style
 from stead.cli.follow import End, Heard
 
+_EVERY_S = 5.0
+
 
 def live(heard: Iterable[Heard | End]) -> End:
     """Print tokens as they come; return the end, its text printed whole."""
     shown = ""
+    notes = Notes()
     for event in heard:
         if isinstance(event, End):
+            notes.over()
             _finish(shown, event.text)
             return event
         if event.type == "token":
+            notes.over()
             shown += event.text
             click.echo(event.text, nl=False)
             sys.stdout.flush()
         elif event.type == "reset":
+            notes.over()
             if shown:
                 click.echo()
             shown = ""
             aside(f"({event.text or 'the worker was lost; the answer starts again'})")
         else:
-            _note(shown, event)
+            notes.show(event, shown)
     return End(state="")
 
 
 def quiet(heard: Iterable[Heard | End]) -> End:
-    """Wait for the end; remarks go to the terminal only."""
+    """Wait for the end; remarks go to stderr."""
+    notes = Notes()
     for event in heard:
         if isinstance(event, End):
+            notes.over()
             return event
         if event.type != "token":
-            _note("", event)
+            notes.show(event, "")
     return End(state="")
 
 
@@ -59,12 +68,42 @@ def verdict(end: End) -> bool:
     return False
 
 
-def _note(shown: str, event: Heard) -> None:
-    if not event.text:
-        return
-    if shown and not shown.endswith("\n") and on_terminal(sys.stderr):
-        click.echo()
-    aside(f"[{event.text}]")
+class Notes:
+    """What the agent is doing and what it waits for, on stderr.
+
+    On a terminal a note replaces the one before it, so that progress stays one
+    line; elsewhere a progress that goes on is told every few seconds.
+    """
+
+    def __init__(self) -> None:
+        self._terminal = on_terminal(sys.stderr)
+        self._open = False
+        self._told = 0.0
+
+    def show(self, event: Heard, shown: str) -> None:
+        """Tell one event; ``shown`` is what of the answer stands on the screen."""
+        if not event.text:
+            return
+        if not self._terminal:
+            now = time.monotonic()
+            if event.type != "note" or now - self._told >= _EVERY_S:
+                self._told = now if event.type == "note" else self._told
+                click.echo(f"[{event.text}]", err=True)
+            return
+        if self._open and event.type == "note":
+            click.echo("\r\x1b[K", nl=False, err=True)
+        else:
+            self.over()
+            if shown and not shown.endswith("\n"):
+                click.echo()
+        click.echo(style(f"[{event.text}]", dim=True), nl=event.type != "note", err=True)
+        self._open = event.type == "note"
+
+    def over(self) -> None:
+        """Something else follows: leave the line of the last note."""
+        if self._open:
+            click.echo(err=True)
+            self._open = False
 
 
 def _finish(shown: str, text: str) -> None:

@@ -41,10 +41,10 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def test_whole_answer_in_a_pipe(run: Run, gateway: Gateway) -> None:
-    """Into a pipe goes the answer and nothing else."""
+    """Into a pipe goes the answer and nothing else; what it waits for goes to stderr."""
     gateway.events = [token("Hello"), ("note", {"text": "loading"}), token(", wor"), ("end", END)]
     result = run("ask", "hi", "there")
-    assert (result.code, result.out, result.err) == (0, "Hello, world\n", "")
+    assert (result.code, result.out, result.err) == (0, "Hello, world\n", "[loading]\n")
     assert list(gateway.messages.values()) == ["hi there"]
 
 
