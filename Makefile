@@ -13,6 +13,8 @@ help:  ## This list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile
 
 up: $(VENV)/.run  ## Start gateway and node in the foreground; options: make up ARGS="--offline"
+	@$(MAKE) --no-print-directory --silent $(VENV)/.local || \
+	  echo "The runtime for local models could not be installed; going on without (next make up tries again)."
 	@exec $(VENV)/bin/stead up $(ARGS)
 
 test: $(VENV)/.dev  ## Everything CI runs
@@ -46,13 +48,19 @@ $(VENV)/.made:
 	  { echo "Python could not make an environment; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
 	@touch $@
 
-$(VENV)/.run: $(VENV)/.made requirements/build.lock requirements/run.lock requirements/local.lock pyproject.toml
+$(VENV)/.run: $(VENV)/.made requirements/build.lock requirements/run.lock pyproject.toml
 	@echo "Installing what stead needs into $(VENV) (once) ..."
-	@$(PIP) $(LOCKED) -r requirements/build.lock -r requirements/run.lock -r requirements/local.lock
+	@$(PIP) $(LOCKED) -r requirements/build.lock -r requirements/run.lock
 	@$(PIP) --no-deps --no-build-isolation --config-settings editable_mode=compat --editable .
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.run requirements/dev.lock
+# On its own: a machine for which there is no such wheel keeps all the rest.
+$(VENV)/.local: $(VENV)/.run requirements/local.lock
+	@echo "Installing the runtime for local models into $(VENV) (once) ..."
+	@$(PIP) $(LOCKED) -r requirements/local.lock
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run $(VENV)/.local requirements/dev.lock
 	@echo "Installing what the tests need into $(VENV) (once) ..."
 	@$(PIP) $(LOCKED) -r requirements/dev.lock
 	@touch $@
