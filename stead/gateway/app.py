@@ -31,7 +31,9 @@ def build(routes: list[BaseRoute], ready: Callable[[], str]) -> Starlette:
     async def wrong_method(request: Request, error: Exception) -> Response:
         wrong = SteadError(f"{request.url.path} does not take {request.method}.")
         wrong.status, wrong.kind, wrong.code = 405, "invalid_request_error", "method_not_allowed"
-        return failed(wrong)
+        answer = failed(wrong)
+        answer.headers.update(getattr(error, "headers", None) or {})  # Allow (RFC 9110, 15.5.6)
+        return answer
 
     return Starlette(
         routes=[

@@ -61,15 +61,16 @@ class Keys:
         hashed = hash_key(bearer(scope))
         known = self._known.get(hashed)
         if known is None:
+            asked = self._known
             known = await self._nodes.node_by_key(hashed)
             if known is None:
                 raise WrongKey("That node key is not known here, or was revoked.")
-            self._known[hashed] = known
+            asked[hashed] = known  # lost if nodes were forgotten meanwhile: it may be revoked
         return known
 
     def forget_nodes(self) -> None:
         """After a node was added or revoked, look again."""
-        self._known.clear()
+        self._known = {}
 
     def job_key(self, job_id: str, epoch: int, lane: str) -> str:
         """A key that opens the model door while this epoch of the job lives."""
@@ -83,7 +84,8 @@ class Keys:
             self.owner(scope)
             return Caller("owner")
         body, _, mac = key[len(PREFIX["job"]) :].rpartition("_")
-        if not hmac.compare_digest(self._mac(body), mac):
+        # As bytes: of text that is not ASCII compare_digest will not hear.
+        if not hmac.compare_digest(self._mac(body).encode(), mac.encode()):
             raise WrongKey
         job_id, epoch, lane = body.split("_")
         if not self._lives(job_id, int(epoch)):

@@ -111,6 +111,11 @@ class Endpoint:
             if error.status >= 500:
                 log.warning("%s %s: %s", scope["method"], scope["path"], error.message)
             await failed(error)(scope, receive, send)
+        except OverflowError as error:  # JSON knows no largest number, the database does
+            if begun:
+                raise
+            log.warning("%s %s: %s", scope["method"], scope["path"], error)
+            await failed(BadRequest("A number in the request is too large."))(scope, receive, send)
         except Exception:  # the edge of a request: nothing of the inside may leak out
             log.exception("%s %s failed", scope["method"], scope["path"])
             if begun:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from stead.core.errors import SteadError
+from stead.core.errors import BadRequest, SteadError
 from stead.core.nouns import Limits, ModelProfile
 from stead.core.storage import Granted, NodeRow, Store
 from stead.core.wire import (
@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 
 #: A claim is held open no longer than this, whatever the node asks for (seconds).
 _LONGEST_WAIT_S = 60.0
+_OUTCOMES = ("done", "failed", "waiting", "cancelled")
 
 
 class NodeService:
@@ -130,6 +131,8 @@ class NodeService:
 
     async def finish(self, node: NodeRow, body: Finish) -> FinishReply:
         self._presence.heard(node.id)
+        if body.outcome not in _OUTCOMES:
+            raise BadRequest(f"outcome must be one of {', '.join(_OUTCOMES)}.", param="outcome")
         ended = await self._flow.settle(node.id, body)
         return FinishReply(ended.state)
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any
 
 import msgspec
@@ -118,7 +119,7 @@ class OpenAI:
         began = int(time.time())
         if head.stream:
             usage = bool((head.stream_options or {}).get("include_usage"))
-            pieces = self._chunks(accepted.job_id, began, usage)
+            pieces = _told(self._chunks(accepted.job_id, began, usage))
             await stream(receive, send, pieces)
             return
         end = await until_gone(receive, self._wait(accepted.job_id))
@@ -126,8 +127,8 @@ class OpenAI:
             return
         if not end.answered and end.state != "waiting":
             raise _job_failed(end)
-        await self._talk.read(end)
         await Json(_completion(end, began))(scope, receive, send)
+        await self._talk.read(end)
 
     async def _wait(self, job_id: str) -> End:
         try:
@@ -135,7 +136,9 @@ class OpenAI:
         except TimeoutError:
             raise _Timeout(job_id=job_id[-8:]) from None
 
-    async def _chunks(self, job_id: str, began: int, with_usage: bool) -> AsyncIterator[bytes]:
+    async def _chunks(
+        self, job_id: str, began: int, with_usage: bool
+    ) -> AsyncGenerator[bytes, None]:
         """The answer as chat.completion.chunk events; what the agent does goes as comments."""
         base = {
             "id": f"chatcmpl-{job_id}", "object": "chat.completion.chunk", "created": began,
@@ -161,8 +164,7 @@ class OpenAI:
             else:
                 rest = _rest(seen, sent)
                 if rest is None:
-                    yield sse(_job_failed(seen).as_dict())
-                    return
+                    raise _job_failed(seen)
                 if rest:
                     yield chunk({"content": rest})
                 yield chunk({}, "stop")
@@ -170,6 +172,16 @@ class OpenAI:
                     yield sse({**base, "choices": [], "usage": _usage(seen)})
                 yield b"data: [DONE]\n\n"
                 await self._talk.read(seen)
+
+
+async def _told(pieces: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    """The head of a stream is out, so an error can only be told as an event (with no [DONE])."""
+    async with aclosing(pieces):
+        try:
+            async for piece in pieces:
+                yield piece
+        except SteadError as error:
+            yield sse(error.as_dict())
 
 
 def _shown(seen: Seen, sent: str) -> str:
@@ -253,22 +265,32 @@ def _inbound(head: _Head, body: bytes, scope: Scope) -> Inbound:
     system = "\n\n".join(
         text for role, text in zip(roles, texts, strict=True) if role in ("system", "developer")
     )
+    mark = _extra(head, "mark")
+    if mark not in ("", "light", "heavy"):
+        raise BadRequest("mark must be light, heavy or empty.", param="metadata.mark")
     headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
     key = headers.get(b"idempotency-key", "")
-    extra = head.metadata or {}
     most = head.max_completion_tokens or head.max_tokens
     overrides = {"max_tokens": most, "temperature": head.temperature}
     return Inbound(
         channel="api",
         external_id=f"idem:{key}" if key else f"auto:{uuid7()}",
         text=texts[last],
-        session=str(extra.get("session") or "main")[:200],
-        mark=str(extra.get("mark") or ""),
+        session=_extra(head, "session")[:200] or "main",
+        mark=mark,
         instructions=system,
         body_hash=hashlib.sha256(body).hexdigest(),
         is_retry=headers.get(b"x-stainless-retry-count", "0") not in ("", "0"),
         overrides={name: value for name, value in overrides.items() if value is not None},
     )
+
+
+def _extra(head: _Head, name: str) -> str:
+    """A text in ``metadata``, where stead's own wishes stand in an OpenAI request."""
+    value = (head.metadata or {}).get(name) or ""
+    if not isinstance(value, str):
+        raise BadRequest(f"{name} must be text.", param=f"metadata.{name}")
+    return value
 
 
 def _text(message: dict[str, Any], index: int) -> str:

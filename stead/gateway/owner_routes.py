@@ -230,6 +230,9 @@ def _number(text: str | None, name: str, default: int) -> int:
     if text is None or text == "":
         return default
     try:
-        return int(text)
+        number = int(text)
     except ValueError:
         raise BadRequest(f"{name} must be a whole number, not {text!r}.", param=name) from None
+    if abs(number) >= 2**63:
+        raise BadRequest(f"{name} is too large.", param=name)
+    return number

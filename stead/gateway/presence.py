@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
+
+from stead.core.errors import WrongKey
 
 
 class Presence:
@@ -13,35 +17,52 @@ class Presence:
     def __init__(self, away_s: float) -> None:
         self._away_s = away_s
         self._heard: dict[str, float] = {}
-        self._open: dict[str, int] = {}
+        self._open: dict[str, list[asyncio.Task[Any]]] = {}
+        self._revoked: set[str] = set()
         self._began = time.monotonic()
 
     def heard(self, node_id: str) -> None:
         self._heard[node_id] = time.monotonic()
+        self._revoked.discard(node_id)
 
     @contextmanager
     def claiming(self, node_id: str) -> Iterator[None]:
-        """While a node's claim is held open it is surely there."""
-        self._open[node_id] = self._open.get(node_id, 0) + 1
+        """While a node's claim is held open it is surely there.
+
+        Raises ``WrongKey`` in the claim when the node's key is revoked meanwhile.
+        """
+        task = asyncio.current_task()
+        assert task is not None
+        claims = self._open.setdefault(node_id, [])
+        claims.append(task)
+        self._revoked.discard(node_id)
         try:
             yield
+        except asyncio.CancelledError:
+            if node_id in self._revoked:
+                raise WrongKey("That node key was revoked.") from None
+            raise
         finally:
-            self._open[node_id] -= 1
-            self.heard(node_id)
+            claims.remove(task)
+            if node_id not in self._revoked:
+                self.heard(node_id)
 
     def gone(self, node_id: str) -> None:
-        """Its key was revoked."""
+        """Its key was revoked: a claim that it holds open ends now."""
         self._heard.pop(node_id, None)
+        self._revoked.add(node_id)
+        for task in self._open.get(node_id, ()):
+            task.cancel()
 
     def alive(self, node_id: str) -> bool:
-        if self._open.get(node_id, 0) > 0:
+        if self._open.get(node_id):
             return True
         heard = self._heard.get(node_id)
         return heard is not None and time.monotonic() - heard < self._away_s
 
     def idle_s(self, node_id: str) -> float | None:
         """Seconds since it was last heard of; 0 while a claim is open, None if never."""
-        if self._open.get(node_id, 0) > 0:
+        if self._open.get(node_id):
             return 0.0
         heard = self._heard.get(node_id)
         return None if heard is None else time.monotonic() - heard

@@ -1,0 +1,164 @@
+"""Following a job: its events as they happen, from where one left off, to its end."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from stead.core.ids import uuid7
+from stead.core.nouns import Trouble
+from stead.core.states import Failure
+from stead.core.wire import ClaimedJob, Events, Finish, Hello
+from stead.core.wire import Event as Told
+from tests.unit.gateway.parts import Event, Gate, events
+
+
+async def _listen(gate: Gate, job_id: str, last: str = "") -> list[Event]:
+    headers = {"last_event_id": last} if last else {}
+    async with await gate.open("GET", f"/api/v1/jobs/{job_id}/events", **headers) as streamed:
+        assert streamed.status == 200
+        return [event async for event in events(streamed)]
+
+
+async def _tell(gate: Gate, job: ClaimedJob, *told: Told) -> Any:
+    return await gate.node("events", Events(uuid7(), job.id, job.epoch, list(told)))
+
+
+async def _held(gate: Gate, text: str = "hello") -> ClaimedJob:
+    await gate.accept(text)
+    job = await gate.claim()
+    assert job is not None
+    return job
+
+
+async def test_live_and_late(gate: Gate) -> None:
+    """Who watches sees each event with a growing id, the end last; who comes late sees the same."""
+    job = await _held(gate)
+    watching = asyncio.create_task(_listen(gate, job.id))
+    await _tell(gate, job, Told(1, "token", "one "), Told(2, "tool", "looks"))
+    await _tell(gate, job, Told(3, "note", "waits"), Told(4, "token", "two"))
+    assert (await gate.finish(job, "one two")).data == {"state": "done"}
+    told = await asyncio.wait_for(watching, 5)
+    assert [(event.type, event.data.get("text")) for event in told] == [
+        ("token", "one "), ("tool", "looks"), ("note", "waits"), ("token", "two"),
+        ("end", "one two"),
+    ]  # fmt: skip
+    ids = [int(event.id) for event in told[:-1]]
+    assert ids == sorted(set(ids))
+    end = told[-1].data
+    assert end["state"] == "done" and end["job_id"] == job.id and end["error"] == ""
+    assert {"waited_ms", "worked_ms", "usage", "message_id", "waiting_for"} <= set(end)
+    late = await _listen(gate, job.id)
+    assert late[-1].data["text"] == "one two"
+    by_piece = await _listen(gate, job.id[-8:])
+    assert by_piece[-1].data == end
+
+
+async def test_resuming(gate: Gate) -> None:
+    """`Last-Event-ID` gives what came after it and nothing twice."""
+    job = await _held(gate)
+    await _tell(gate, job, *(Told(n, "token", f"{n} ") for n in range(1, 6)))
+    async with await gate.open("GET", f"/api/v1/jobs/{job.id}/events") as streamed:
+        heard: list[Event] = []
+        async for event in events(streamed):
+            heard.append(event)
+            if len(heard) == 3:
+                break
+    rest = asyncio.create_task(_listen(gate, job.id, heard[-1].id))
+    await _tell(gate, job, Told(6, "token", "6 "))
+    await gate.finish(job, "1 2 3 4 5 6 ")
+    told = heard + (await asyncio.wait_for(rest, 5))[:-1]
+    assert "".join(event.data["text"] for event in told) == "1 2 3 4 5 6 "
+    answer = await gate.ask("GET", f"/api/v1/jobs/{job.id}/events", last_event_id="x")
+    assert (answer.status, answer.error["param"]) == (400, "Last-Event-ID")
+
+
+async def test_an_id_of_an_earlier_gateway(gate: Gate) -> None:
+    """After a restart of the gateway ids begin anew; an old one must not hide what is new."""
+    job = await _held(gate)
+    await _tell(gate, job, Told(1, "token", "after the restart"))
+    watching = asyncio.create_task(_listen(gate, job.id, "5000"))
+    await _tell(gate, job, Told(2, "token", "!"))
+    await gate.finish(job, "after the restart!")
+    told = await asyncio.wait_for(watching, 5)
+    assert "".join(e.data["text"] for e in told if e.type == "token") == "after the restart!"
+
+
+async def test_sent_again_is_seen_once(gate: Gate) -> None:
+    """A batch that a node sends again, because it never saw the answer, is not doubled."""
+    job = await _held(gate)
+    batch = [Told(1, "token", "once "), Told(2, "token", "only")]
+    for _ in range(3):
+        assert (await _tell(gate, job, *batch)).data == {"ok": True, "cancel": False}
+    await _tell(gate, job, *batch, Told(3, "token", "."))
+    await gate.finish(job, "once only.")
+    told = await _listen(gate, job.id)
+    assert "".join(e.data["text"] for e in told if e.type == "token") == "once only."
+
+
+async def test_reset_when_a_worker_died(gate: Gate) -> None:
+    """The worker restarted: watchers are told that the answer begins again, then see it whole."""
+    assert (await gate.node("hello", Hello("boot-1"))).status == 200
+    job = await _held(gate)
+    await _tell(gate, job, Told(1, "token", "half an ans"))
+    watching = asyncio.create_task(_listen(gate, job.id))
+    assert (await gate.node("hello", Hello("boot-2"))).status == 200
+    again = await gate.claim(wait_s=5)
+    assert again is not None and (again.id, again.epoch, again.crashes) == (job.id, 2, 1)
+    await _tell(gate, again, Told(1, "token", "the whole"))
+    # What the dead worker's last words are is no longer heard.
+    assert (await _tell(gate, job, Told(2, "token", "wer"))).status == 409
+    await gate.finish(again, "the whole")
+    told = await asyncio.wait_for(watching, 5)
+    assert [event.type for event in told] == ["token", "reset", "token", "end"]
+    assert "restarted" in told[1].data["text"]
+
+
+async def test_ends_of_every_kind(gate: Gate) -> None:
+    """Dead, waiting and cancelled jobs end the stream too, and say why."""
+    job = await _held(gate, "dies")
+    await gate.node(
+        "finish",
+        Finish(uuid7(), job.id, job.epoch, "failed", trouble=Trouble(Failure.AUTH, "no key")),
+    )
+    (end,) = await _listen(gate, job.id)
+    assert (end.data["state"], end.data["error"]) == ("dead", "no key")
+    assert "no key" in end.data["text"]
+
+    job = await _held(gate, "asks")
+    asking = Finish(uuid7(), job.id, job.epoch, "waiting", waiting_for="Shall I?")
+    assert (await gate.node("finish", asking)).data == {"state": "waiting"}
+    (end,) = await _listen(gate, job.id)
+    assert (end.data["state"], end.data["waiting_for"]) == ("waiting", "Shall I?")
+
+    queued = await gate.accept("never begins")
+    watching = asyncio.create_task(_listen(gate, queued.job_id))
+    await asyncio.sleep(0.02)
+    cancelled = await gate.ask("POST", f"/api/v1/jobs/{queued.job_id}/cancel")
+    assert cancelled.data == {"job_id": queued.job_id, "state": "cancelled", "asked": False}
+    assert (await asyncio.wait_for(watching, 5))[-1].data["state"] == "cancelled"
+    again = await gate.ask("POST", f"/api/v1/jobs/{queued.job_id}/cancel")
+    assert (again.status, again.error["code"]) == (409, "wrong_state")
+
+
+async def test_a_watcher_goes_on_after_an_answer(gate: Gate) -> None:
+    """A job that waited for the owner can be followed again once it is answered."""
+    job = await _held(gate, "asks")
+    await gate.node("finish", Finish(uuid7(), job.id, job.epoch, "waiting", waiting_for="Shall I?"))
+    wrong = await gate.ask("POST", f"/api/v1/jobs/{job.id}/answer", {"answer": "perhaps"})
+    assert (wrong.status, wrong.error["param"]) == (400, "answer")
+    answered = await gate.ask("POST", f"/api/v1/jobs/{job.id}/answer", {"answer": "done"})
+    assert answered.data == {"job_id": job.id, "state": "queued"}
+    watching = asyncio.create_task(_listen(gate, job.id))
+    again = await gate.claim(wait_s=5)
+    assert again is not None and "done" in again.payload["answers"].values()
+    await gate.finish(again, "did it")
+    assert (await asyncio.wait_for(watching, 5))[-1].data["text"] == "did it"
+
+
+async def test_what_there_is_not(gate: Gate) -> None:
+    """An unknown job is a 404 before any stream begins; a short piece of an id says it is short."""
+    for ident in ("00000000", "x" * 300, "%25%25%25%25%25%25", "______"):
+        answer = await gate.ask("GET", f"/api/v1/jobs/{ident}/events")
+        assert (answer.status, answer.error["code"]) == (404, "not_found"), ident
+    assert "at least 6" in (await gate.ask("GET", "/api/v1/why/abc")).error["message"]
