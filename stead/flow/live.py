@@ -105,6 +105,8 @@ class Live:
     ) -> AsyncIterator[Seen | None]:
         """Yield events after ``after`` until the job's end; None is a sign of life."""
         feed = self._feed(job_id)
+        if after >= feed.next_id:  # an id given out before the gateway's last start
+            after = 0
         while True:
             feed.news.clear()
             fresh = [seen for seen in feed.events if seen.id > after]

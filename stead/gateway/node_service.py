@@ -62,7 +62,11 @@ class NodeService:
     async def hello(self, node: NodeRow, body: Hello) -> HelloReply:
         """A node has started: what its earlier process held is free at once."""
         await self._store.saw_node(
-            node.id, boot=body.boot, labels=body.labels, version=body.version, facts=body.facts
+            node.id,
+            boot=body.boot,
+            labels=_labels(node, body.labels),
+            version=body.version,
+            facts=body.facts,
         )
         self._presence.heard(node.id)
         await self._queue.restarted(node.id, body.boot, self._flow.crash_rule)
@@ -78,9 +82,7 @@ class NodeService:
                 node_id=node.id,
                 boot=body.boot,
                 lanes=body.lanes,
-                labels=[label for label in body.labels if not label.startswith("@")]
-                if node.id != IN_PROCESS.id
-                else body.labels,
+                labels=_labels(node, body.labels),
                 wait_s=wait_s,
             )
         return ClaimReply(await self._claimed(granted) if granted is not None else None)
@@ -163,6 +165,13 @@ class LocalLink:
 
     def heartbeat(self, body: Heartbeat) -> HeartbeatReply:
         return self._service.heartbeat_sync(IN_PROCESS, body)
+
+
+def _labels(node: NodeRow, labels: list[str]) -> list[str]:
+    """Labels that begin with @ are stead's own; nobody is given them by saying them."""
+    if node.id == IN_PROCESS.id:
+        return labels
+    return [label for label in labels if not label.startswith("@")]
 
 
 def _limits(limits: Limits, overrides: dict[str, Any]) -> Limits:

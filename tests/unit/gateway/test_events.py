@@ -20,6 +20,33 @@ async def _listen(gate: Gate, job_id: str, last: str = "") -> list[Event]:
         return [event async for event in events(streamed)]
 
 
+class _Watch:
+    """A watcher in the background."""
+
+    def __init__(self, gate: Gate, job_id: str, last: str = "") -> None:
+        self.heard: list[Event] = []
+        self._news = asyncio.Event()
+        self._task = asyncio.create_task(self._run(gate, job_id, last))
+
+    async def _run(self, gate: Gate, job_id: str, last: str) -> None:
+        headers = {"last_event_id": last} if last else {}
+        async with await gate.open("GET", f"/api/v1/jobs/{job_id}/events", **headers) as streamed:
+            async for event in events(streamed):
+                self.heard.append(event)
+                self._news.set()
+
+    async def has(self, count: int) -> None:
+        """Return once so many events were heard."""
+        while len(self.heard) < count:
+            self._news.clear()
+            await asyncio.wait_for(self._news.wait(), 5)
+
+    async def end(self) -> list[Event]:
+        """All that was heard until the stream ended."""
+        await asyncio.wait_for(self._task, 5)
+        return self.heard
+
+
 async def _tell(gate: Gate, job: ClaimedJob, *told: Told) -> Any:
     return await gate.node("events", Events(uuid7(), job.id, job.epoch, list(told)))
 
@@ -34,11 +61,12 @@ async def _held(gate: Gate, text: str = "hello") -> ClaimedJob:
 async def test_live_and_late(gate: Gate) -> None:
     """Who watches sees each event with a growing id, the end last; who comes late sees the same."""
     job = await _held(gate)
-    watching = asyncio.create_task(_listen(gate, job.id))
+    watching = _Watch(gate, job.id)
     await _tell(gate, job, Told(1, "token", "one "), Told(2, "tool", "looks"))
     await _tell(gate, job, Told(3, "note", "waits"), Told(4, "token", "two"))
+    await watching.has(4)
     assert (await gate.finish(job, "one two")).data == {"state": "done"}
-    told = await asyncio.wait_for(watching, 5)
+    told = await watching.end()
     assert [(event.type, event.data.get("text")) for event in told] == [
         ("token", "one "), ("tool", "looks"), ("note", "waits"), ("token", "two"),
         ("end", "one two"),
@@ -64,10 +92,11 @@ async def test_resuming(gate: Gate) -> None:
             heard.append(event)
             if len(heard) == 3:
                 break
-    rest = asyncio.create_task(_listen(gate, job.id, heard[-1].id))
+    rest = _Watch(gate, job.id, heard[-1].id)
     await _tell(gate, job, Told(6, "token", "6 "))
+    await rest.has(3)
     await gate.finish(job, "1 2 3 4 5 6 ")
-    told = heard + (await asyncio.wait_for(rest, 5))[:-1]
+    told = heard + (await rest.end())[:-1]
     assert "".join(event.data["text"] for event in told) == "1 2 3 4 5 6 "
     answer = await gate.ask("GET", f"/api/v1/jobs/{job.id}/events", last_event_id="x")
     assert (answer.status, answer.error["param"]) == (400, "Last-Event-ID")
@@ -77,22 +106,26 @@ async def test_an_id_of_an_earlier_gateway(gate: Gate) -> None:
     """After a restart of the gateway ids begin anew; an old one must not hide what is new."""
     job = await _held(gate)
     await _tell(gate, job, Told(1, "token", "after the restart"))
-    watching = asyncio.create_task(_listen(gate, job.id, "5000"))
+    watching = _Watch(gate, job.id, "5000")
+    await watching.has(1)
     await _tell(gate, job, Told(2, "token", "!"))
+    await watching.has(2)
     await gate.finish(job, "after the restart!")
-    told = await asyncio.wait_for(watching, 5)
+    told = await watching.end()
     assert "".join(e.data["text"] for e in told if e.type == "token") == "after the restart!"
 
 
 async def test_sent_again_is_seen_once(gate: Gate) -> None:
     """A batch that a node sends again, because it never saw the answer, is not doubled."""
     job = await _held(gate)
+    watching = _Watch(gate, job.id)
     batch = [Told(1, "token", "once "), Told(2, "token", "only")]
     for _ in range(3):
         assert (await _tell(gate, job, *batch)).data == {"ok": True, "cancel": False}
     await _tell(gate, job, *batch, Told(3, "token", "."))
+    await watching.has(3)
     await gate.finish(job, "once only.")
-    told = await _listen(gate, job.id)
+    told = await watching.end()
     assert "".join(e.data["text"] for e in told if e.type == "token") == "once only."
 
 
@@ -101,15 +134,17 @@ async def test_reset_when_a_worker_died(gate: Gate) -> None:
     assert (await gate.node("hello", Hello("boot-1"))).status == 200
     job = await _held(gate)
     await _tell(gate, job, Told(1, "token", "half an ans"))
-    watching = asyncio.create_task(_listen(gate, job.id))
+    watching = _Watch(gate, job.id)
+    await watching.has(1)
     assert (await gate.node("hello", Hello("boot-2"))).status == 200
     again = await gate.claim(wait_s=5)
     assert again is not None and (again.id, again.epoch, again.crashes) == (job.id, 2, 1)
     await _tell(gate, again, Told(1, "token", "the whole"))
     # What the dead worker's last words are is no longer heard.
     assert (await _tell(gate, job, Told(2, "token", "wer"))).status == 409
+    await watching.has(3)
     await gate.finish(again, "the whole")
-    told = await asyncio.wait_for(watching, 5)
+    told = await watching.end()
     assert [event.type for event in told] == ["token", "reset", "token", "end"]
     assert "restarted" in told[1].data["text"]
 
@@ -132,11 +167,11 @@ async def test_ends_of_every_kind(gate: Gate) -> None:
     assert (end.data["state"], end.data["waiting_for"]) == ("waiting", "Shall I?")
 
     queued = await gate.accept("never begins")
-    watching = asyncio.create_task(_listen(gate, queued.job_id))
+    watching = _Watch(gate, queued.job_id)
     await asyncio.sleep(0.02)
     cancelled = await gate.ask("POST", f"/api/v1/jobs/{queued.job_id}/cancel")
     assert cancelled.data == {"job_id": queued.job_id, "state": "cancelled", "asked": False}
-    assert (await asyncio.wait_for(watching, 5))[-1].data["state"] == "cancelled"
+    assert (await watching.end())[-1].data["state"] == "cancelled"
     again = await gate.ask("POST", f"/api/v1/jobs/{queued.job_id}/cancel")
     assert (again.status, again.error["code"]) == (409, "wrong_state")
 
@@ -149,11 +184,11 @@ async def test_a_watcher_goes_on_after_an_answer(gate: Gate) -> None:
     assert (wrong.status, wrong.error["param"]) == (400, "answer")
     answered = await gate.ask("POST", f"/api/v1/jobs/{job.id}/answer", {"answer": "done"})
     assert answered.data == {"job_id": job.id, "state": "queued"}
-    watching = asyncio.create_task(_listen(gate, job.id))
+    watching = _Watch(gate, job.id)
     again = await gate.claim(wait_s=5)
     assert again is not None and "done" in again.payload["answers"].values()
     await gate.finish(again, "did it")
-    assert (await asyncio.wait_for(watching, 5))[-1].data["text"] == "did it"
+    assert (await watching.end())[-1].data["text"] == "did it"
 
 
 async def test_what_there_is_not(gate: Gate) -> None:

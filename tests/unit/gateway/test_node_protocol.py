@@ -46,16 +46,14 @@ async def test_hanging_up_during_a_long_poll_loses_no_job(gate: Gate) -> None:
         claim = Claim(request, "b1", wait_s=20)
         polling = asyncio.create_task(gate.node("claim", claim))
         await asyncio.sleep(0.005)
-        giving = asyncio.create_task(gate.accept(f"m{round}", f"s{round}"))
-        gate.parts.queue.wake()
+        giving = asyncio.create_task(gate.say(f"message {round} for a node"))
         await asyncio.sleep(0.0005 * round)
         polling.cancel()
         await asyncio.gather(polling, return_exceptions=True)
-        accepted = await giving
-        gate.parts.queue.wake()
+        job_id = await giving
         reply = await gate.node("claim", Claim(request, "b1", wait_s=5))
         job = msgspec.json.decode(reply.raw, type=ClaimReply).job
-        assert job is not None and job.id == accepted.job_id
+        assert job is not None and job.id == job_id
         assert job.epoch == 1
         assert (await gate.finish(job)).data == {"state": "done"}
 
@@ -174,7 +172,7 @@ async def test_labels(gate: Gate) -> None:
 
 
 async def test_cancelling_a_running_job(gate: Gate) -> None:
-    """Its worker is told by the next heartbeat or events; its end, whatever it says, is cancelled."""
+    """Its worker is told by the next heartbeat or events, and its end is `cancelled`."""
     await gate.accept("long work")
     job = await gate.claim()
     assert job is not None
