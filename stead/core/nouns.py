@@ -143,9 +143,13 @@ class Trouble:
     permanent: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Job:
-    """A job as the queue sees it."""
+    """A job as the queue sees it: a copy of its row, never written back.
+
+    Not frozen, because making a frozen object of so many fields takes longer than
+    the statement that reads them.
+    """
 
     id: str
     lane: Lane
