@@ -20,7 +20,7 @@ OPENING = "You are stead, the owner's assistant on this machine. Be brief and tr
 
 SMALL = """\
 {opening}
-Answer with JSON: {{"reply": "text"}}, or look something up first: \
+Answer with JSON: {{"reply": "text"}}, or to look something up first \
 {{"tool": "name", "args": {{}}}}.
 Tools:
 {tools}
@@ -50,18 +50,14 @@ _CHARS_A_TOKEN = 3
 """A cautious guess; English is nearer to 4."""
 
 #: (tool, what is asked, its arguments, its result, the reply); no tool: a reply at once.
-#: Turns work far better than words in the system prompt: with the latter a 0.5B model
-#: called no tool at all, with these it calls the right one four times in five.
+#: Turns work far better than words in the system prompt: with the latter a 0.5B model called
+#: no tool at all. They hold no figures, because small models repeat those as facts ("5.0 GB are
+#: free", "today is Monday"). Without a clock or disk example the 0.5B invents the date and looks
+#: for the disk among the files. Measure on both models before changing a word.
 _EXAMPLES: tuple[tuple[str, str, dict[str, str], str, str], ...] = (
-    (
-        "host_facts",
-        "How much disk space is free?",
-        {"about": "disk"},
-        "disk: 5.0 GB free of 9.0 GB",
-        "5.0 GB of 9.0 GB are free.",
-    ),
-    ("", "Who painted the Mona Lisa?", {}, "", "Leonardo da Vinci."),
     ("read_file", "Show todo.txt", {"path": "todo.txt"}, "call Ann", "It says: call Ann"),
+    ("host_facts", "Is the disk full?", {"about": "disk"}, "disk: nearly empty", "No."),
+    ("clock", "What time is it?", {}, "late", "It is late."),
     ("", "ping", {}, "", "pong"),
 )
 
@@ -72,7 +68,7 @@ def system(profile: ModelProfile, role: str, tools: Toolbox) -> str:
         return OPENING
     if profile.tools == "native":
         return FULL.format(opening=OPENING) if profile.prompt == "full" else OPENING
-    lines = "\n".join(f"{tool.name} {tool.example}: {tool.short}" for tool in tools)
+    lines = "\n".join(f"{tool.name}: {tool.short}" for tool in tools)
     return SMALL.format(opening=OPENING, tools=lines)
 
 

@@ -51,8 +51,6 @@ class Tool(Generic[A]):
     """A few words for the short prompt of a small model."""
     args: type[A]
     run: Callable[[A, Context], Awaitable[str]]
-    example: str = "{}"
-    """Arguments as JSON, shown to small models."""
     effects: Effects = Effects.NONE
     on_unknown: OnUnknown = OnUnknown.REPEAT
     """What to do when a worker died between the call and its outcome (invariant 3)."""

@@ -23,7 +23,7 @@ async def now(args: ClockArgs, context: Context) -> str:
 CLOCK = Tool(
     name="clock",
     about="The date, weekday, time and time zone of this machine, now.",
-    short="date and time now",
+    short="date and time",
     args=ClockArgs,
     run=now,
 )

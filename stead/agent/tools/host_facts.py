@@ -105,8 +105,7 @@ HOST_FACTS = Tool(
     name="host_facts",
     about="Facts about the machine this runs on: free disk space, memory, CPU and load, uptime,"
     " operating system and host name.",
-    short="this machine's disk (space, storage), memory, cpu, uptime, os or all",
+    short="this machine's disk (space, storage), memory, cpu, uptime, os",
     args=HostArgs,
     run=blocking(facts),
-    example='{"about": "disk"}',
 )

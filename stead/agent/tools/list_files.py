@@ -21,9 +21,15 @@ class ListArgs(Args, frozen=True):
 
 def entries(args: ListArgs, context: Context) -> str:
     """One line an entry: folders first (with a slash), then files with their size."""
-    real, name = locate(context, args.path)
+    try:
+        real, name = locate(context, args.path)
+    except ToolError as problem:
+        if args.path == "":
+            raise
+        here = entries(ListArgs(), context)  # small models guess a path and need a way back
+        raise ToolError(f"{problem}\nThe workspace holds:\n{here}") from problem
     if not real.is_dir():
-        raise ToolError(f"{args.path!r} is a file; read_file shows what it says")
+        raise ToolError(f"{args.path!r} is a file; call read_file to see what it says")
     fd = open_inside(context, real)
     try:
         names = sorted(os.listdir(fd))

@@ -57,5 +57,4 @@ READ_FILE = Tool(
     short="what a file says",
     args=ReadArgs,
     run=blocking(content),
-    example='{"path": "file"}',
 )

@@ -110,5 +110,4 @@ SEARCH_FILES = Tool(
     short="which files have a word",
     args=SearchArgs,
     run=blocking(search),
-    example='{"text": "word"}',
 )
