@@ -48,7 +48,8 @@ class Away:
         self._outage = await self._store.fact(_FACT)
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._look.wait(), timeout=self._every_s)
+                async with asyncio.timeout(self._every_s):
+                    await self._look.wait()
             self._look.clear()
             try:
                 await self.look()

@@ -118,6 +118,7 @@ class Live:
             if feed.ended or self._closed:
                 return
             try:
-                await asyncio.wait_for(feed.news.wait(), timeout=beat_s)
+                async with asyncio.timeout(beat_s):
+                    await feed.news.wait()
             except TimeoutError:
                 yield None

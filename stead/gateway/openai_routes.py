@@ -132,7 +132,8 @@ class OpenAI:
 
     async def _wait(self, job_id: str) -> End:
         try:
-            return await asyncio.wait_for(self._talk.end(job_id), self._wait_s)
+            async with asyncio.timeout(self._wait_s):
+                return await self._talk.end(job_id)
         except TimeoutError:
             raise _Timeout(job_id=job_id[-8:]) from None
 

@@ -40,7 +40,9 @@ class DailyLog:
         """Write for ever; a full disk or a wrong mode is logged and tried again."""
         while True:
             with contextlib.suppress(TimeoutError):  # a look now and then, if nobody nudged
-                await asyncio.wait_for(self._wanted.wait(), timeout=5.0)
+                # Not wait_for: in Python 3.11 it swallows a cancel that comes with the event.
+                async with asyncio.timeout(5.0):
+                    await self._wanted.wait()
             self._wanted.clear()
             try:
                 await self.write_pending()

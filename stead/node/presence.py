@@ -74,4 +74,5 @@ class Presence:
             await asyncio.sleep(delay - least)
             return
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._returned.wait(), delay - least)
+            async with asyncio.timeout(delay - least):
+                await self._returned.wait()

@@ -242,7 +242,8 @@ class Runner:
         """A job that was given to us just as we left goes back now, not when its lease ends."""
         ask = Claim(request_id, self.boot, [], self._labels, 0.0)
         try:
-            reply = await asyncio.wait_for(self._link.claim(ask), 1.0)
+            async with asyncio.timeout(1.0):
+                reply = await self._link.claim(ask)
         except (SteadError, TimeoutError):
             return
         if reply.job is not None:

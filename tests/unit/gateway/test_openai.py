@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,10 +58,11 @@ async def test_unstreamed(working: Gate) -> None:
     usage = data["usage"]
     assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"] > 0
     assert story["message"]["channel"] == "api"
-    for _ in range(200):
+    for _ in range(1000):  # marked once the answer is out
         story = await working.why(job_id)
         if story["delivery"][0]["state"] == "sent":
             break
+        await asyncio.sleep(0.005)
     assert [row["state"] for row in story["delivery"]] == ["sent"]
 
 
@@ -146,6 +148,10 @@ async def _until(holds: Callable[[], bool]) -> None:
             return
         await asyncio.sleep(0.005)
     raise AssertionError("waited 5 s in vain")
+
+
+def _more_than(scripted: Running, calls: int) -> bool:
+    return len(scripted.calls) > calls
 
 
 async def _later(work: Any) -> Any:
@@ -238,7 +244,7 @@ async def test_a_client_that_leaves_before_the_answer(working: Gate, scripted: R
         body = _ask(f"[[first 300]] [[say {model}]] hold on", model)
         calls = len(scripted.calls)
         task = asyncio.create_task(working.ask("POST", _PATH, body))
-        await _until(lambda before=calls: len(scripted.calls) > before)
+        await _until(partial(_more_than, scripted, calls))
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
     await _until(lambda: scripted.calls[-1].outcome != "open")
