@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from stead.core.nouns import Inbound, Job, NewJob
-from stead.core.states import JobState
+from stead.core.states import ENDED, JobState
 from stead.core.storage import Accepted, Ended, Ruling, Store
 from stead.core.wire import Events, Finish
 from stead.flow import words
@@ -84,7 +84,7 @@ class Flow:
         )
         accepted = await self._store.accept(message, job, words.received(message, told))
         if not accepted.duplicate:
-            self._queue.wake(job.needs)
+            self._queue.wake(job.needs, job.lane)
             self._daily.nudge()
             if route.to == "node":
                 for call in self._on_accept:
@@ -113,7 +113,9 @@ class Flow:
     async def settle(self, node_id: str, report: Finish) -> Ended:
         """End an attempt. Raises ``StaleEpoch``; a repeated report is answered as before."""
         ended = await self._store.finish(node_id, report, self._rule)
-        if not ended.repeat:
+        # A repeat may come because we were cut off here the first time; to tell an end twice
+        # harms nobody.
+        if not ended.repeat or ended.job.state in ENDED:
             self._queue.ended(ended)
             self._after(ended)
         return ended
@@ -128,13 +130,13 @@ class Flow:
     async def revive(self, job_id: str) -> Job:
         job = await self._store.revive(job_id)
         self._live.again(job_id)
-        self._queue.wake(job.needs)
+        self._queue.wake(job.needs, job.lane)
         return job
 
     async def answer(self, job_id: str, answer: str) -> Job:
         job = await self._store.answer(job_id, answer)
         self._live.again(job_id)
-        self._queue.wake(job.needs)
+        self._queue.wake(job.needs, job.lane)
         return job
 
     def _rule(self, job: Job, report: Finish) -> Ruling:

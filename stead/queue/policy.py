@@ -43,10 +43,10 @@ def after_report(policy: Policy, job: Job, report: Finish) -> Verdict:
     """What a worker's report means for its job; ``job.tries`` does not count this one yet."""
     if report.outcome == "done":
         return Verdict(JobState.DONE)
-    if report.outcome == "waiting":
-        return Verdict(JobState.WAITING, why=report.waiting_for)
     if report.outcome == "cancelled" or job.cancel_req:
         return Verdict(JobState.CANCELLED, why="cancelled by the owner")
+    if report.outcome == "waiting":
+        return Verdict(JobState.WAITING, why=report.waiting_for)
     trouble = report.trouble
     words = trouble.message if trouble else "it failed without saying why"
     permanent = trouble is not None and (trouble.permanent or trouble.failure.permanent)

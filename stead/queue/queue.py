@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,8 +27,17 @@ _BACKSTOP_S = 1.0
 
 @dataclass(slots=True)
 class _Waiter:
-    gateway: bool
-    future: asyncio.Future[None]
+    """A claim that waits, with what it can take. It is woken with what it is woken for."""
+
+    lanes: Sequence[str]
+    labels: frozenset[str]
+    future: asyncio.Future[tuple[str, str]]
+
+    def fits(self, needs: str, lane: str) -> bool:
+        """As the store judges it: ``@gateway`` work is for its own worker, which does no other."""
+        if lane not in self.lanes or ("@gateway" in self.labels) is not (needs == "@gateway"):
+            return False
+        return not needs or self.labels.issuperset(needs.split(","))
 
 
 class Queue:
@@ -56,20 +66,15 @@ class Queue:
         """Queue a job (durable when this returns) and wake a worker for it."""
         job_id, new = await self._store.enqueue(job)
         if new:
-            self.wake(job.needs)
+            self.wake(job.needs, job.lane)
         return job_id, new
 
-    def wake(self, needs: str = "", many: int = 1) -> None:
-        """Something became ready: let as many waiting claims look as there are jobs."""
-        gateway = needs == "@gateway"
-        for waiter in list(self._waiters):
-            if many <= 0:
+    def wake(self, needs: str, lane: str) -> None:
+        """A job became ready: let the claim look that waits longest of those that can take it."""
+        for waiter in self._waiters:
+            if not waiter.future.done() and waiter.fits(needs, lane):
+                waiter.future.set_result((needs, lane))
                 return
-            # Labels are checked by the claim itself, so a job with needs wakes every node.
-            if waiter.gateway is gateway and not waiter.future.done():
-                waiter.future.set_result(None)
-                if not needs or gateway:
-                    many -= 1
 
     async def claim(
         self,
@@ -84,30 +89,28 @@ class Queue:
         """The next ready job for this worker, or None after ``wait_s`` seconds."""
         loop = asyncio.get_running_loop()
         until = loop.time() + wait_s
-        gateway = "@gateway" in labels
         while True:
             # Waiting is set up before looking, so that nothing slips in between the two.
-            waiter = _Waiter(gateway, loop.create_future())
+            waiter = _Waiter(lanes, frozenset(labels), loop.create_future())
             self._waiters.append(waiter)
+            looks_again = False
             try:
                 # Shielded: a caller that hangs up must not undo our knowledge of what it got.
                 granted = await asyncio.shield(
                     self._grant(request_id, node_id, boot, lanes, labels)
                 )
                 if granted is not None:
-                    if waiter.future.done():  # this wake-up was for another job
-                        self._pass_on(gateway)
                     return granted
                 left = until - loop.time()
                 if left <= 0 or self._closed:
                     return None
                 await asyncio.wait((waiter.future,), timeout=min(left, _BACKSTOP_S))
-            except asyncio.CancelledError:
-                if waiter.future.done():
-                    self._pass_on(gateway)
-                raise
+                looks_again = True
             finally:
                 self._waiters.remove(waiter)
+                if waiter.future.done() and not looks_again:
+                    # However it leaves, a wake-up that it makes no use of is another's.
+                    self.wake(*waiter.future.result())
 
     async def _grant(
         self,
@@ -129,19 +132,12 @@ class Queue:
             self._held[granted.job.id] = (granted.job.epoch, node_id)
         return granted
 
-    def _pass_on(self, gateway: bool) -> None:
-        """A wake-up that this claim cannot use goes to the next one that waits."""
-        for other in self._waiters:
-            if other.gateway is gateway and not other.future.done():
-                other.future.set_result(None)
-                return
-
     def close(self) -> None:
         """Let every waiting claim return with nothing, so that a stop need not wait for them."""
         self._closed = True
         for waiter in self._waiters:
             if not waiter.future.done():
-                waiter.future.set_result(None)
+                waiter.future.set_result(("", ""))
 
     # --- leases --------------------------------------------------------------------
 
@@ -169,11 +165,11 @@ class Queue:
             if held is not None and held[0] <= job.epoch:
                 del self._held[job.id]
         if ended.state is JobState.QUEUED:
-            self.wake(job.needs)  # one that must wait is found at its time by the slow look
-        if job.conc_key is not None:
-            # The next one of its session may go to either kind of worker.
-            self.wake("")
-            self.wake("@gateway")
+            # The row decides when it is due; this is only so that somebody looks at that time.
+            wait_s = max(0.0, job.run_at / 1000 - time.time())
+            asyncio.get_running_loop().call_later(wait_s, self.wake, job.needs, job.lane)
+        if ended.ready is not None:
+            self.wake(*ended.ready)
 
     # --- rescue --------------------------------------------------------------------
 
@@ -196,10 +192,20 @@ class Queue:
             call(ended)
 
     async def run_rescue(self, rule: Callable[..., Ruling], every_s: float = 1.0) -> None:
-        """Rescue for ever; a failing round is logged and tried again at the next."""
+        """Rescue for ever; a failing round is logged and tried again at the next.
+
+        When the gateway itself stood still (a suspended machine), no heartbeat could reach it,
+        so nobody is taken to have vanished: all leases start anew.
+        """
+        looked = time.time()
         while True:
             await asyncio.sleep(every_s)
+            now = time.time()
+            stood_still, looked = now - looked > every_s + self.policy.lease_ms / 3000, now
             try:
+                if stood_still:
+                    log.warning("the gateway stood still for a while; all leases start anew")
+                    await self._store.extend_leases(self.policy.lease_ms)
                 await self.rescue(rule)
             except Exception:  # the edge of a service: one bad round must not end the rescue
                 log.exception("a round of rescue failed")

@@ -54,6 +54,16 @@ async def test_prio_then_first_come(store: Store) -> None:
     assert got == [ids[4], ids[1], ids[3], ids[0], ids[2]]
 
 
+async def test_a_job_that_failed_goes_behind_those_that_wait(store: Store) -> None:
+    """Among equals the one that has been due longest goes first, so a retry holds up nobody."""
+    first, _ = await store.enqueue(background(max_tries=9))
+    job = await claimed(store)
+    second, _ = await store.enqueue(background())
+    await asyncio.sleep(0.003)  # the database's clock counts milliseconds
+    await finish(store, job, "failed")
+    assert [(await claimed(store)).id for _ in range(2)] == [second, first]
+
+
 async def test_prio_and_age_hold_across_needs(store: Store) -> None:
     """A worker with labels takes the most urgent of all it can do, whatever labels that asks."""
     plain, _ = await store.enqueue(background(prio=1))

@@ -96,12 +96,17 @@ async def test_the_same_report_racing_with_itself_counts_once(store: Store) -> N
 async def test_a_stale_report_is_refused(store: Store) -> None:
     """Who lost a job cannot end it: not an earlier epoch, not another node, not a second report
     of the same attempt (invariant 2)."""
-    await store.enqueue(background())
+    await store.enqueue(background(max_tries=9))
+    oldest = await claimed(store)
+    await finish(store, oldest, "failed")
     old = await claimed(store)
+    with pytest.raises(StaleEpoch):
+        await finish(store, oldest)
     await finish(store, old, "failed")
     new = await claimed(store, "n2")
-    with pytest.raises(StaleEpoch):
-        await finish(store, old)
+    for job in (oldest, old):
+        with pytest.raises(StaleEpoch):
+            await finish(store, job)
     with pytest.raises(StaleEpoch):
         await store.finish("n1", report(new), rule)
     assert await state_of(store, new.id) == "running"
