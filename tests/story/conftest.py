@@ -14,3 +14,11 @@ from tests.story.house import House, house_in
 def house(tmp_path: Path) -> Iterator[House]:
     """A home with nothing running in it yet."""
     yield from house_in(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def lived_in(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """A house where all is up, for all the stories of a file that break nothing."""
+    for house in house_in(tmp_path_factory.mktemp("lived-in")):
+        house.all_up()
+        yield house

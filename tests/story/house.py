@@ -6,6 +6,7 @@ one, the way an owner's machine would lose them.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import apsw
+import psutil
 
 from stead.core.keys import ensure_key
 
@@ -61,29 +63,33 @@ class House:
             "up": ["up"],
         }
         for name in names:
-            log = (self.home / f"{name}.out").open("ab")
+            self.start_at(name, self.home, *commands[name])
+
+    def start_at(self, name: str, home: Path, *command: str) -> None:
+        """Start any command of `stead` in any home, as the part ``name`` of this house."""
+        with (self.home / f"{name}.out").open("ab") as log:
             self.parts[name] = subprocess.Popen(
-                [sys.executable, "-m", "stead", "--home", str(self.home), *commands[name]],
+                [sys.executable, "-m", "stead", "--home", str(home), *command],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
-            log.close()
 
     def all_up(self) -> None:
         """Start everything and wait until a node is connected and the model answers."""
         self.start("gateway", "model")
         self.until(self.ready, 20, "the gateway to be ready")
         self.start("node")
-        self.until(
-            lambda: (
-                (status := self.get("/api/v1/status"))["model"]["ready"]
-                and any(node["alive"] for node in status["nodes"])
-            ),
-            30,
-            "node and model",
-        )
+        self.until(self.whole, 30, "node and model")
+
+    def whole(self) -> bool:
+        """Whether gateway, model and some node are there."""
+        try:
+            status = self.get("/api/v1/status")
+        except OSError:
+            return False
+        return status["model"]["ready"] and any(node["alive"] for node in status["nodes"])
 
     def kill(self, name: str) -> None:
         """``kill -9``, and wait until it is gone."""
@@ -107,6 +113,18 @@ class House:
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait(5)
+
+    def children(self, name: str = "up") -> dict[str, psutil.Process]:
+        """The processes that `stead up` has started, by part."""
+        found: dict[str, psutil.Process] = {}
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for child in psutil.Process(self.parts[name].pid).children():
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    words = child.cmdline()
+                    for part in ("gateway", "node", "model"):
+                        if part in words:
+                            found[part] = child
+        return found
 
     # --- talking to it -----------------------------------------------------------------
 
@@ -133,6 +151,16 @@ class House:
             return answer.status, json.loads(raw) if raw else None
         finally:
             connection.close()
+
+    def cli(
+        self, *args: str, home: Path | None = None, timeout: float = 60.0
+    ) -> subprocess.CompletedProcess[str]:
+        """`stead ...` as the owner types it."""
+        return subprocess.run(
+            [sys.executable, "-m", "stead", "--home", str(home or self.home), *args],
+            capture_output=True, text=True, timeout=timeout, check=False,
+            stdin=subprocess.DEVNULL,
+        )  # fmt: skip
 
     def get(self, path: str) -> Any:
         status, body = self.call("GET", path)
