@@ -1,8 +1,9 @@
 """The daily log: ``memory/YYYY-MM-DD.md``, append-only, fsynced, never truncated.
 
 Lines are first committed to the database together with what they tell of, then
-appended here and deleted there. A crash between the two is found by the id that
-ends each line (``<!-- 17 -->``): a line already in the file is not written again.
+appended here and deleted there. A crash between the two is found by the words
+and the id that end each entry (``<!-- 17 -->``): one that the file has already is
+not written again. The id alone would not do, as a new database counts from 1.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import contextlib
 import logging
 import os
 import re
+import threading
 from datetime import datetime
 from pathlib import Path
 
@@ -30,7 +32,8 @@ class DailyLog:
         self._folder = folder
         self._store = store
         self._wanted = asyncio.Event()
-        self._upto = 0
+        # A write goes on in its thread when its task is cancelled; the next one must wait for it.
+        self._one = threading.Lock()
 
     def nudge(self) -> None:
         """There may be lines to write."""
@@ -65,24 +68,31 @@ class DailyLog:
             day = datetime.fromtimestamp(line[1] / 1000).strftime("%Y-%m-%d")
             by_day.setdefault(day, []).append(line)
         for day, of_day in by_day.items():
-            append_lines(self._folder / f"{day}.md", day, of_day)
+            with self._one:
+                append_lines(self._folder / f"{day}.md", day, of_day)
 
 
 def append_lines(path: Path, day: str, lines: list[tuple[int, int, str]]) -> None:
     """Append what the file does not have yet and fsync. ``lines`` are (id, ms, text)."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    entries = [
+        (ident, _clock(at), f"{_one_entry(words)} <!-- {ident} -->".encode(errors="replace"))
+        for ident, at, words in lines
+    ]
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
         size = os.fstat(fd).st_size
-        tail = os.pread(fd, min(size, _TAIL_BYTES), max(0, size - _TAIL_BYTES))
+        # All that a write cut short by a crash can have left, as it was no longer than this one.
+        reach = _TAIL_BYTES + sum(len(entry) + 16 for _, _, entry in entries)
+        tail = os.pread(fd, min(size, reach), max(0, size - reach))
         known = {int(mark) for mark in _MARK.findall(tail)}
-        text = [] if size else [f"# {day}\n\n"]
-        if tail and not tail.endswith(b"\n"):  # torn by a crash: the next line starts anew
-            text.append("\n")
-        for ident, at, words in lines:
-            if ident not in known:
-                text.append(f"- {_clock(at)} {_one_entry(words)} <!-- {ident} -->\n")
-        data = "".join(text).encode()
+        pieces = [] if size else [f"# {day}\n\n".encode()]
+        if tail and not tail.endswith(b"\n"):  # torn by a crash: the next entry starts anew
+            pieces.append(b"\n")
+        for ident, clock, entry in entries:
+            if ident not in known or entry not in tail:
+                pieces += (f"- {clock} ".encode(), entry, b"\n")
+        data = b"".join(pieces)
         while data:
             data = data[os.write(fd, data) :]
         os.fsync(fd)
