@@ -29,6 +29,7 @@ from stead.config import Loaded
 from stead.core import logs
 from stead.core.errors import SteadError
 from stead.core.keys import ensure_key, read_key
+from stead.inference import modelstate
 
 log = logging.getLogger("stead.supervisor")
 
@@ -136,6 +137,10 @@ def _run(home: Path, loaded: Loaded, parts: list[_Part]) -> int:
     code = _until_ready(gateway, ask)
     if code is not None:
         return code
+    if any(part.name == "model" for part in parts):
+        last = modelstate.read_last(home)
+        starting = modelstate.ModelState("stopped", model=last.model, why="it is being started")
+        modelstate.write(home, starting)
     for part in parts[1:]:
         part.start()
     _until(lambda: _node_here(ask), 3.0)
@@ -167,7 +172,8 @@ def _until_ready(gateway: _Part, ask: _Ask) -> int | None:
         if ended is not None:
             gateway.process = None
             return ended or 1
-        if ask.status() is not None:
+        # A gateway of this home that ran before answers too; ours is about to say so and end.
+        if ask.runs(gateway.process.pid) and ask.status() is not None:
             return None
         time.sleep(_TICK_S)
 
@@ -185,6 +191,13 @@ class _Ask:
     home: Path
     url: str
     key_file: str
+
+    def runs(self, pid: int) -> bool:
+        """Whether the gateway of this home is the process ``pid``."""
+        try:
+            return (self.home / "run" / "gateway.pid").read_text("ascii").strip() == str(pid)
+        except (OSError, ValueError):
+            return False
 
     def status(self) -> dict[str, Any] | None:
         """``/api/v1/status``; None while there is no good answer."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Iterable
@@ -79,15 +80,16 @@ class Notes:
         self._terminal = on_terminal(sys.stderr)
         self._open = False
         self._told = 0.0
+        self._gist = ""
 
     def show(self, event: Heard, shown: str) -> None:
         """Tell one event; ``shown`` is what of the answer stands on the screen."""
         if not event.text:
             return
         if not self._terminal:
-            now = time.monotonic()
-            if event.type != "note" or now - self._told >= _EVERY_S:
-                self._told = now if event.type == "note" else self._told
+            now, gist = time.monotonic(), re.sub(r"\d+", "", event.text)
+            if event.type != "note" or gist != self._gist or now - self._told >= _EVERY_S:
+                self._told, self._gist = now, gist
                 click.echo(f"[{event.text}]", err=True)
             return
         if self._open and event.type == "note":
