@@ -56,7 +56,13 @@ _CHARS_A_TOKEN = 3
 #: for the disk among the files. Measure on both models before changing a word.
 _EXAMPLES: tuple[tuple[str, str, dict[str, str], str, str], ...] = (
     ("read_file", "Show todo.txt", {"path": "todo.txt"}, "call Ann", "It says: call Ann"),
-    ("host_facts", "Is the disk full?", {"about": "disk"}, "disk: nearly empty", "No."),
+    (
+        "host_facts",
+        "Is the disk full?",
+        {"about": "disk"},
+        "disk: nearly empty",
+        "No, it is nearly empty.",
+    ),
     ("clock", "What time is it?", {}, "late", "It is late."),
     ("", "ping", {}, "", "pong"),
 )

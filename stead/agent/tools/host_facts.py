@@ -38,10 +38,7 @@ def _disk(workspace: Path) -> list[str]:
     for place in places:
         use = psutil.disk_usage(str(place))
         what = f"disk {place}" if len(places) > 1 else "disk"
-        lines.append(
-            f"{what}: {_gb(use.free)} free of {_gb(use.total)}"
-            f" ({_gb(use.used)} or {use.percent:.0f}% used)"
-        )
+        lines.append(f"{what}: {_gb(use.free)} free of {_gb(use.total)} ({use.percent:.0f}% used)")
     return lines
 
 
