@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -202,6 +203,10 @@ class House:
             return list(json.loads(connection.getresponse().read()))
         finally:
             connection.close()
+
+    def asked(self) -> Counter[str]:
+        """How often the model was asked what, but for the warming-up at a start."""
+        return Counter(call["hash"] for call in self.calls() if call["last"] != "ping")
 
     def rows(self, sql: str, *args: Any) -> list[tuple[Any, ...]]:
         """A look into the database, read-only, as an owner with sqlite3 would."""

@@ -14,7 +14,7 @@ def test_stopped_in_mid_answer(house: House) -> None:
     the message is answered once after the next start, at no cost in tries."""
     house.start("up")
     house.until(house.whole, 20, "everything")
-    job_id = house.say("[[first 6500]] [[say Here I am.]] a question that takes its time")
+    job_id = house.say("[[first 5500]] [[say Here I am.]] a question that takes its time")
     house.until(lambda: [c for c in house.calls() if "takes its time" in c["owner"]], 10, "a call")
     family = psutil.Process(house.parts["up"].pid).children(recursive=True)
     assert len(family) >= 3

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import psutil
 import pytest
 
@@ -11,6 +13,11 @@ from tests.story.house import House
 def _answers(house: House, text: str) -> None:
     story = house.ended(house.say(f"[[say {text}.]] is anybody there, agent?"), 30)
     assert story["reply"]["text"] == f"{text}."
+
+
+def _anew(house: House, part: str, old: int) -> bool:
+    now = house.children().get(part)
+    return now is not None and now.pid != old
 
 
 def test_each_child_comes_back(house: House) -> None:
@@ -23,13 +30,7 @@ def test_each_child_comes_back(house: House) -> None:
         before = house.children()
         assert set(before) == {"gateway", "node", "model"}
         before[part].kill()
-        house.until(
-            lambda part=part, old=before[part].pid: (
-                (now := house.children().get(part)) is not None and now.pid != old
-            ),
-            15,
-            f"a new {part}",
-        )
+        house.until(partial(_anew, house, part, before[part].pid), 15, f"a new {part}")
         house.until(house.whole, 20, f"everything, after the {part} fell")
         after = house.children()
         for other in set(after) - {part}:
@@ -59,5 +60,7 @@ def test_the_supervisor_itself_is_killed(house: House) -> None:
     story = house.ended(job_id, 20)
     assert story["reply"]["text"] == "Still once."
     said = house.get("/api/v1/messages?after=0")["messages"]
-    assert [message["role"] for message in said] == ["owner", "assistant"]
+    # That no node was there for a moment may have been told; the answer came once.
+    roles = [message["role"] for message in said if message["role"] != "notice"]
+    assert roles == ["owner", "assistant"]
     assert house.stop("up", 10) == 0
