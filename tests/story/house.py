@@ -32,6 +32,7 @@ local = "{model}"
 [queue]
 lease_s = 2
 backoff_s = 0.2
+{queue}
 [node]
 away_after_s = 1.0
 name = "hands"
@@ -41,11 +42,13 @@ name = "hands"
 class House:
     """One home, its port and its processes."""
 
-    def __init__(self, home: Path, *, model: str = "scripted", more: str = "") -> None:
+    def __init__(
+        self, home: Path, *, model: str = "scripted", queue: str = "", more: str = ""
+    ) -> None:
         self.home = home
         self.port = free_port()
         home.mkdir(mode=0o700, exist_ok=True)
-        settings = STEADY.format(port=self.port, model=model)
+        settings = STEADY.format(port=self.port, model=model, queue=queue)
         (home / "stead.toml").write_text(settings + more)
         for place in ("secrets", "run", "logs"):
             (home / place).mkdir(mode=0o700, exist_ok=True)
