@@ -76,11 +76,12 @@ class Away:
         text = words.no_node(waiting["count"], waiting["since"], last)
         if self._outage is None:
             outage = str(waiting["since"])
-            await self._store.set_fact(_FACT, outage)
-            self._outage = outage
+            # First the notice, which is not said twice: a stop between the two must not hush it.
             await self._store.notice(
                 waiting["channel"] or "cli", waiting["session"] or "main", f"away:{outage}", text
             )
+            await self._store.set_fact(_FACT, outage)
+            self._outage = outage
             self._told()
         for job_id in waiting["jobs"]:
             if job_id not in self._noted:  # each asker sees once why nothing happens

@@ -28,7 +28,19 @@ class Rule:
     needs: tuple[str, ...] = ()
 
 
-#: Tried after the owner's own rules. Small talk needs neither tools nor a node.
+#: A message of nothing but greetings, and what is said with them, needs neither tools nor a
+#: node. "ok" is no greeting: it may be the answer to "Shall I delete it?".
+_GREETING = (
+    r"(ping|hi|hey|hello|hallo|hola|salut|bonjour|moin|servus|good (morning|day|afternoon|evening|"
+    r"night)|guten (morgen|tag|abend)|gute nacht|thanks|thank you|thx|danke|merci|gracias|bye|ciao|"
+    r"tsch[uü]ss|how are you|wie geht'?s)"
+)
+_WITH_IT = (
+    r"(there|stead|again|all|everyone|today|so much|very much|a lot"
+    r"|dir|euch|sehr|sch[oö]n|zusammen)"
+)
+
+#: Tried after the owner's own rules.
 BUILT_IN: tuple[Rule, ...] = (
     Rule("marked light", "light", mark="light"),
     Rule("marked heavy", "node", mark="heavy"),
@@ -36,9 +48,7 @@ BUILT_IN: tuple[Rule, ...] = (
     Rule(
         "small talk",
         "light",
-        match=r"^\W*(ping|hi|hey|hello|hallo|hola|salut|bonjour|moin|servus|good (morning|day|"
-        r"evening|night)|guten (morgen|tag|abend)|gute nacht|thanks?( you)?|thx|danke( dir| sehr)?|"
-        r"merci|gracias|ok(ay)?|bye|ciao|tsch[uü]ss|how are you|wie geht'?s)\b[^?]{0,30}\??\W*$",
+        match=rf"^\W*{_GREETING}(\W+({_GREETING}|{_WITH_IT}))*\W*$",
         max_chars=60,
     ),
     Rule("everything else", "node"),
@@ -49,14 +59,12 @@ class Router:
     """Decides by the owner's rules, then the built-in ones."""
 
     def __init__(self, own: Sequence[Rule] = ()) -> None:
-        self._rules = [
-            (
-                rule,
-                re.compile(rule.match, re.IGNORECASE) if rule.match else None,
-                re.compile(rule.unless, re.IGNORECASE) if rule.unless else None,
-            )
-            for rule in (*own, *BUILT_IN)
-        ]
+        self._rules: list[tuple[Rule, re.Pattern[str] | None, re.Pattern[str] | None]] = []
+        for rule in (*own, *BUILT_IN):
+            try:
+                self._rules.append((rule, _pattern(rule.match), _pattern(rule.unless)))
+            except (re.error, RecursionError, OverflowError) as error:
+                log.error("routing rule %r is left out: %s", rule.name, error)
 
     def decide(self, message: Inbound) -> Route:
         """Never fails: a rule that cannot be judged is passed over and logged."""
@@ -83,6 +91,10 @@ class Router:
             and (match is None or match.search(message.text) is not None)
             and (unless is None or unless.search(message.text) is None)
         )
+
+
+def _pattern(text: str) -> re.Pattern[str] | None:
+    return re.compile(text, re.IGNORECASE) if text else None
 
 
 def _route(rule: Rule) -> Route:

@@ -13,7 +13,7 @@ from stead.core.wire import Finish
 def duration(ms: float) -> str:
     """``250`` -> ``0.2 s``, ``125000`` -> ``2 min 5 s``."""
     seconds = ms / 1000
-    if seconds < 60:
+    if seconds < 59.95:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:
@@ -44,7 +44,7 @@ def stepped(job_id: str, step: Step) -> str:
     if step.state is StepState.INTENT:
         return ""
     used = (
-        f" {step.usage.prompt_tokens}+{step.usage.completion_tokens} tokens,"
+        f", {step.usage.prompt_tokens}+{step.usage.completion_tokens} tokens,"
         f" {money(step.usage.cost_micro)}"
         if step.usage.tokens
         else ""

@@ -7,7 +7,7 @@ import os
 import re
 import stat
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,20 @@ def entries(path: Path) -> list[str]:
 def only(folder: Path) -> Path:
     (path,) = folder.iterdir()
     return path
+
+
+def written(folder: Path) -> dict[str, list[str]]:
+    return {path.name: entries(path) for path in sorted(folder.glob("*"))}
+
+
+def obstruct(folder: Path, obstacle: str) -> Callable[[], None]:
+    """Put something in the way of today's file; returns how to take it away."""
+    if obstacle == "a file for a folder":
+        folder.touch()
+        return folder.unlink
+    today = folder / f"{datetime.now():%Y-%m-%d}.md"
+    today.mkdir(parents=True)
+    return today.rmdir
 
 
 # --- the file ------------------------------------------------------------------
@@ -187,10 +201,10 @@ async def test_each_line_is_in_the_file_of_its_day(store: SqliteStore, folder: P
         )
     )
     await DailyLog(folder, store).write_pending()
-    assert [path.name for path in sorted(folder.iterdir())] == ["2026-11-21.md", "2026-11-22.md"]
-    assert [len(entries(path)) for path in sorted(folder.iterdir())] == [2, 1]
-    assert "23:59:59 late" in (folder / "2026-11-21.md").read_text()
-    assert "00:00:00 early" in (folder / "2026-11-22.md").read_text()
+    assert written(folder) == {
+        "2026-11-21.md": ["- 23:59:59 late <!-- 1 -->", "- 23:59:59 also late <!-- 3 -->"],
+        "2026-11-22.md": ["- 00:00:00 early <!-- 2 -->"],
+    }
 
 
 @pytest.mark.parametrize("obstacle", ["a file for a folder", "a folder for a file"])
@@ -199,16 +213,12 @@ async def test_an_unwritable_folder_keeps_the_lines(
 ) -> None:
     """While the log cannot be written its lines wait in the database, and come in when it can."""
     await store.add_day_line("line")
-    today = folder / f"{datetime.now():%Y-%m-%d}.md"
-    if obstacle == "a file for a folder":
-        folder.touch()
-    else:
-        today.mkdir(parents=True)
+    clear = obstruct(folder, obstacle)
     log = DailyLog(folder, store)
     with pytest.raises(OSError):
         await log.write_pending()
     assert len(await store.day_lines()) == 1
-    folder.unlink() if folder.is_file() else today.rmdir()
+    clear()
     assert await log.write_pending() == 1
     assert len(entries(only(folder))) == 1
 
@@ -220,7 +230,7 @@ async def test_a_nudge_writes_at_once(store: SqliteStore, folder: Path) -> None:
     await store.add_day_line("line")
     log.nudge()
     for _ in range(500):
-        if folder.exists() and not await store.day_lines():
+        if written(folder) and not await store.day_lines():
             break
         await asyncio.sleep(0.002)
     assert len(entries(only(folder))) == 1

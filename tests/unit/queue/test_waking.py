@@ -30,6 +30,14 @@ class Counting(SqliteStore):
         self.looks += 1
         return await super().claim(**asked)
 
+    async def looked(self, times: int) -> None:
+        """Until the rows have been looked at this often."""
+        for _ in range(1000):
+            if self.looks >= times:
+                return
+            await asyncio.sleep(0)
+        raise AssertionError("nobody looks")
+
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Counting]:
@@ -56,8 +64,7 @@ async def waiting(queue: Queue, store: Counting, *claims: Any) -> list[asyncio.T
     """Claims that have looked and now wait."""
     before = store.looks
     tasks = [asyncio.create_task(one) for one in claims]
-    while store.looks < before + len(claims):
-        await asyncio.sleep(0)
+    await store.looked(before + len(claims))
     await store.write(lambda c: None)  # their looks are answered before this is
     await asyncio.sleep(0)
     return tasks
@@ -183,8 +190,7 @@ async def test_a_claim_that_hangs_up_in_the_midst(queue: Queue, store: Counting)
     request gets it again."""
     job_id, _ = await store.enqueue(NewJob("noop", {}))
     cut = asyncio.create_task(claim(queue, request_id="r1"))
-    while store.looks == 0:
-        await asyncio.sleep(0)
+    await store.looked(1)
     cut.cancel()
     with pytest.raises(asyncio.CancelledError):
         await cut
@@ -325,7 +331,7 @@ async def test_a_suspended_machine_takes_nothing_away(
     job = (await claim(queue)).job
     queue.policy = Policy(lease_ms=60_000)
     hours = iter([0.0, 7200.0])
-    monkeypatch.setattr(queue_room.time, "time", lambda: next(hours, 7200.0))
+    monkeypatch.setattr(time, "time", lambda: next(hours, 7200.0))
     reaped = asyncio.Event()
     real = store.reap
 
