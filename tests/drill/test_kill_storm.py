@@ -83,7 +83,7 @@ def _asked(house: House, but: str = "") -> Counter[tuple[str, str]]:
     """How often the model was asked what, by message and hash."""
     try:
         calls = house.calls()
-    except (OSError, http.client.HTTPException, ValueError):
+    except (OSError, http.client.HTTPException, ValueError, LookupError):
         return Counter()  # it is not up yet
     return Counter(
         (call["owner"].rpartition("say ")[2], call["hash"])

@@ -41,10 +41,19 @@ def _sha(path: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[House, str]]:
-    """A stopped house with a job in its database; each story leaves it as it was."""
+def stopped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[House, str]]:
     for house in house_in(tmp_path_factory.mktemp("kept")):
         yield house, _answered_before(house)
+
+
+@pytest.fixture
+def kept(stopped: tuple[House, str]) -> Iterator[tuple[House, str]]:
+    """A stopped house with a job in its database; each story leaves it as it was."""
+    house, _ = stopped
+    toml = (house.home / "stead.toml").read_text()
+    yield stopped
+    house.close()
+    (house.home / "stead.toml").write_text(toml)
 
 
 def _still_there(house: House, job_id: str) -> None:
@@ -129,6 +138,7 @@ def test_a_locked_database(kept: tuple[House, str]) -> None:
     house.until(house.ready, 20, "the gateway")
     message = {"text": "[[say ok]] hello", "external_id": "locked-1"}
     with contextlib.closing(apsw.Connection(str(path))) as other:
+        other.set_busy_timeout(5000)  # the gateway may be writing just now
         other.execute("BEGIN IMMEDIATE")
         status, body = house.call("POST", "/api/v1/messages", message)
         assert (status, body["error"]["code"]) == (503, "store_unusable")
