@@ -33,6 +33,7 @@ from stead.flow.away import Away
 from stead.flow.flow import Flow, Tries
 from stead.flow.live import Live
 from stead.flow.router import Router, Rule
+from stead.flow.sender import Sender
 from stead.gateway import node_routes
 from stead.gateway.app import build
 from stead.gateway.auth import Keys, hash_key
@@ -139,6 +140,7 @@ class _Parts:
     service: NodeService
     status: Status
     away: Away
+    sender: Sender
     app: Any
 
 
@@ -166,6 +168,7 @@ class Gateway:
             asyncio.create_task(parts.daily.run(), name="daily log"),
             asyncio.create_task(parts.queue.run_rescue(parts.flow.crash_rule), name="rescue"),
             asyncio.create_task(parts.away.run(), name="away"),
+            asyncio.create_task(parts.sender.run(), name="sender"),
             asyncio.create_task(
                 keep_warm(self._home, parts.backends, parts.door, self._tools), name="warm-up"
             ),
@@ -216,6 +219,9 @@ class Gateway:
             store, live, any_alive=presence.any_alive, settled=presence.settled, told=daily.nudge
         )
         flow.on_accept(away.nudge)
+        # Terminal and API are read by their clients; channels that are pushed to go in here.
+        sender = Sender(store, [])
+        flow.on_reply(sender.nudge)
         most = int(settings.gateway.max_body_mb * 1_000_000)
         wait_s = settings.gateway.answer_wait_s
         app = build(
@@ -226,7 +232,9 @@ class Gateway:
             ],
             lambda: self._why_not_ready,
         )
-        return _Parts(queue, live, daily, flow, purse, backends, door, service, status, away, app)
+        return _Parts(
+            queue, live, daily, flow, purse, backends, door, service, status, away, sender, app
+        )
 
     def _light_worker(self, parts: _Parts) -> Runner:
         """The node's own runner, in this process, for what needs neither tools nor a node."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from stead.core.nouns import Step, Usage
+from stead.core.storage import Delivery
 from stead.core.wire import (
     Claim,
     ClaimReply,
@@ -147,6 +148,21 @@ class Purse(Protocol):
         self, call_id: str, usage: Usage, *, status: int, first_ms: float, total_ms: float
     ) -> None:
         """Book what the call really used; a second settling changes nothing."""
+        ...
+
+
+class Channel(Protocol):
+    """A way by which replies are pushed to the owner."""
+
+    name: str
+    dedupes: bool
+    """Whether the channel itself drops a message it has had before (by its message id)."""
+
+    async def send(self, delivery: Delivery) -> None:
+        """Deliver; return only when the other side has it.
+
+        Raises a ``SteadError``: a permanent one is not tried again.
+        """
         ...
 
 

@@ -210,6 +210,10 @@ class OutboxStore(Protocol):
 
     async def ambiguous(self, delivery_id: int, note: str) -> None: ...
 
+    async def undeliverable(self, delivery_id: int, note: str) -> None:
+        """It cannot be delivered, now or later; the owner is shown why."""
+        ...
+
     async def recover_outbox(self, channel: str, *, dedupes: bool) -> int:
         """After a crash: what was being sent is sent again if the channel drops doubles,
         else marked ``ambiguous`` for the owner to see. Returns how many there were."""

@@ -99,6 +99,8 @@ class Status:
             not_yet.append(
                 f"{queue['waiting']} jobs wait for your answer: `stead jobs --state waiting`"
             )
+        if counts["outbox"].get("failed"):
+            not_yet.append(f"{counts['outbox']['failed']} replies could not be delivered")
         if counts["outbox"].get("ambiguous"):
             not_yet.append(f"{counts['outbox']['ambiguous']} replies may or may not have arrived")
         return works, not_yet

@@ -248,6 +248,9 @@ class SqliteStore:
     async def ambiguous(self, delivery_id: int, note: str) -> None:
         await self.write(lambda c: record.mark(c, delivery_id, "ambiguous", note))
 
+    async def undeliverable(self, delivery_id: int, note: str) -> None:
+        await self.write(lambda c: record.mark(c, delivery_id, "failed", note))
+
     async def recover_outbox(self, channel: str, *, dedupes: bool) -> int:
         return await self.write(lambda c: record.recover(c, channel, dedupes))
 

@@ -232,7 +232,8 @@ def counts(c: apsw.Connection) -> View:
     )
     outbox = rows(
         c,
-        "SELECT state, count(*) FROM outbox WHERE state IN ('pending', 'sending', 'ambiguous')"
+        "SELECT state, count(*) FROM outbox"
+        " WHERE state IN ('pending', 'sending', 'ambiguous', 'failed')"
         " GROUP BY state",
     )
     running = rows(c, "SELECT node_id, count(*) FROM job WHERE state = 'running' GROUP BY node_id")
