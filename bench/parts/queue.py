@@ -1,8 +1,8 @@
 """Claim and finish per second in the queue itself: no HTTP, real commits and syncs.
 
-Queue and store as the gateway has them, on its kind of event loop. The limit beside:
-how often this disk can sync 4 KB. One commit serves all who wait, so 32 callers may
-well be above it; a single one never is.
+Queue and store as the gateway has them, on its kind of event loop. Beside it: how often
+this disk can sync 4 KB (one commit serves all who wait, so 32 callers may well be above
+it; a single one never is), and the least queue that the same writer could serve.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import uvloop
 
 from bench.disk import Probe
 from bench.figures import Figure, Place, of_runs
+from bench.least import Least
 from bench.noops import fill
 from stead.core.nouns import Job
 from stead.core.storage import Ruling
@@ -27,6 +28,7 @@ from stead.store.sqlite import SqliteStore
 RUNS = 5
 SECONDS = 0.5
 JOBS = 18_000
+LEAST_JOBS = 40_000
 AIM = 25_000
 
 
@@ -37,7 +39,8 @@ def run(place: Place) -> list[Figure]:
 
 async def _measure(place: Place) -> list[Figure]:
     store = SqliteStore(place.scratch / "state.db", place.scratch / "backups")
-    one, many, fills, syncs = [], [], [], []
+    one, many, least, fills, syncs = [], [], [], [], []
+    peer = Least(place.scratch / "least.db")
     try:
         node = await store.add_node("bench", "no key")
         queue = Queue(store, Policy())
@@ -48,19 +51,24 @@ async def _measure(place: Place) -> list[Figure]:
             syncs.append(_syncs(place))
             alone = await worker.work(1)
             together = await worker.work(32)
+            await peer.fill(LEAST_JOBS)
+            bare = await peer.work(32, SECONDS)
             queued = JOBS - worker.done
             worker.done = 0
             if n:  # the first one warms up
                 one.append(alone)
                 many.append(together)
+                least.append(bare)
     finally:
+        peer.close()
         store.close()
     beside = f"this disk syncs 4 KB {median(syncs):,.0f} times a second"
     return [
         of_runs("claim and finish in the queue, 1 caller", one, "/s", more=True, beside=beside),
         of_runs(
             "claim and finish in the queue, 32 callers", many, "/s", aim=AIM, more=True,
-            beside=f"{beside}; {median(fills):,.0f} jobs/s are queued",
+            beside=f"the least queue, with the same writer: {median(least):,.0f} /s; "
+            f"{median(fills):,.0f} jobs/s are queued",
         ),
     ]  # fmt: skip
 
