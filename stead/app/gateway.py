@@ -112,7 +112,8 @@ def bound(settings: Settings) -> Iterator[socket.socket]:
     if not host.startswith(_LOOPBACK) and not settings.gateway.key_file:
         raise OpenDoor(address=settings.listen)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as sock:
+    # Named TCP, or asyncio sets no TCP_NODELAY on what is accepted from it.
+    with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             sock.bind((host, port))

@@ -40,8 +40,18 @@ class Json(Response):
 
 def failed(error: SteadError) -> Json:
     """An error in the OpenAI shape, with its own HTTP status."""
-    headers = {"www-authenticate": "Bearer"} if error.status == 401 else None
+    headers = {"www-authenticate": "Bearer"} if error.status == 401 else {}
+    if error.code.startswith("job_"):
+        headers["x-should-retry"] = "false"  # the queue has tried; OpenAI's clients heed this
     return Json(error.as_dict(), status_code=error.status, headers=headers)
+
+
+def named(text: str, most: int, param: str, default: str) -> str:
+    """A name as it was given, or the default; raises ``BadRequest`` where it is too long: cut
+    short, two names could become one."""
+    if len(text) > most:
+        raise BadRequest(f"{param} may have at most {most} characters.", param=param)
+    return text or default
 
 
 async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:

@@ -23,7 +23,17 @@ from stead.core.nouns import Inbound
 from stead.flow.flow import Flow
 from stead.flow.live import Seen
 from stead.gateway.auth import Keys
-from stead.gateway.http import Endpoint, Json, comment, decode, read_body, sse, stream, until_gone
+from stead.gateway.http import (
+    Endpoint,
+    Json,
+    comment,
+    decode,
+    named,
+    read_body,
+    sse,
+    stream,
+    until_gone,
+)
 from stead.gateway.talk import End, Talk
 from stead.inference.door import Door
 
@@ -277,7 +287,7 @@ def _inbound(head: _Head, body: bytes, scope: Scope) -> Inbound:
         channel="api",
         external_id=f"idem:{key}" if key else f"auto:{uuid7()}",
         text=texts[last],
-        session=_extra(head, "session")[:200] or "main",
+        session=named(_extra(head, "session"), 200, "metadata.session", "main"),
         mark=mark,
         instructions=system,
         body_hash=hashlib.sha256(body).hexdigest(),

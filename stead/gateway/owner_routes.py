@@ -21,7 +21,7 @@ from stead.core.storage import Store
 from stead.flow.flow import Flow
 from stead.flow.live import Seen
 from stead.gateway.auth import Keys, hash_key
-from stead.gateway.http import Endpoint, Json, comment, decode, read_body, sse, stream
+from stead.gateway.http import Endpoint, Json, comment, decode, named, read_body, sse, stream
 from stead.gateway.presence import Presence
 from stead.gateway.status import Status
 from stead.gateway.talk import Talk
@@ -114,10 +114,10 @@ class Owner:
             raise BadRequest("mark must be light, heavy or empty.", param="mark")
         accepted = await self._flow.accept(
             Inbound(
-                channel=body.channel[:64] or "cli",
+                channel=named(body.channel, 64, "channel", "cli"),
                 external_id=body.external_id or f"auto:{uuid7()}",
                 text=body.text,
-                session=body.session[:200] or "main",
+                session=named(body.session, 200, "session", "main"),
                 mark=body.mark,
                 lane=body.lane,
             )
