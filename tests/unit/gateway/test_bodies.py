@@ -22,6 +22,8 @@ _FAULTS: list[tuple[str, Any, str | None]] = [
     (_MESSAGE, {"text": "x", "mark": "urgent"}, "mark"),
     (_MESSAGE, {"text": "x", "lane": "fast"}, "lane"),
     (_MESSAGE, {"text": "x", "session": ["a"]}, "session"),
+    (_MESSAGE, {"text": "x", "session": "s" * 201}, "session"),
+    (_MESSAGE, {"text": "x", "channel": "c" * 65}, "channel"),
     (_MESSAGE, [], None),
     (_MESSAGE, "text", None),
     (_CHAT, {}, "model"),
