@@ -7,7 +7,6 @@ import threading
 import time
 
 from stead.agent.loop import Result
-
 from stead.core.errors import GatewayAway
 from stead.core.wire import Heartbeat, HeartbeatReply
 from stead.node.heart import Heart
