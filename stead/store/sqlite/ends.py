@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import apsw
 import msgspec
@@ -14,30 +14,81 @@ from stead.core.states import ENDED, JobState
 from stead.core.storage import CrashRule, Ended, Rule, Ruling
 from stead.core.wire import Finish
 from stead.store.sqlite import record
-from stead.store.sqlite.jobs import AT, COLUMNS, FIELDS, cells, get
-from stead.store.sqlite.sql import NOW
-
-#: A row of these: a job, when its present attempt began, and the time now.
-_SELECT = f"SELECT {COLUMNS}, attempt_at, {NOW} FROM job"
-_BEGAN, _CLOCK = len(FIELDS), len(FIELDS) + 1
-
-_MINE = f"{_SELECT} WHERE id = ? AND epoch = ? AND node_id = ? AND state = 'running'"
+from stead.store.sqlite.jobs import OBJECT, encoded, get
+from stead.store.sqlite.sql import NOW, maybe, row, rows
 
 
-def finish(c: apsw.Connection, node_id: str, report: Finish, rule: Rule) -> Ended:
-    row = c.execute(_MINE, (report.job_id, report.epoch, node_id)).fetchone()
-    if row is None:
-        return _repeated(c, node_id, report)
-    found = cells(row)
-    job = Job(*found)
-    ruling = rule(job, report)
-    _note_attempt(
-        c, row, report.outcome, report.trouble.message if report.trouble else "",
-        report.worked_ms, report.id, ruling.state,
-    )  # fmt: skip
-    if report.outcome == "failed" and ruling.counts:
-        found[AT["tries"]] += 1
-    return _move(c, found, ruling, row[_CLOCK])
+@dataclass(slots=True)
+class _Look:
+    """A job as it is, when its present attempt began, and the time of looking."""
+
+    job: Job
+    began: int
+    now: int
+
+
+_OBJECT = f"json_object('job', {OBJECT}, 'began', attempt_at, 'now', {NOW})"
+_THESE = f"""
+SELECT json_group_array({_OBJECT}) FROM job WHERE id IN (SELECT value FROM json_each(?))
+"""
+
+_look = msgspec.json.Decoder(_Look).decode
+_looks = msgspec.json.Decoder(list[_Look]).decode
+
+
+class Reported(NamedTuple):
+    """A report, who sends it, and the rule that judges it."""
+
+    node_id: str
+    report: Finish
+    rule: Rule
+
+
+def finish(c: apsw.Connection, reported: list[Reported]) -> list[Ended | Exception]:
+    """End many attempts. Each stands or falls alone."""
+    ended: list[Ended | Exception] = []
+    part: dict[str, Reported] = {}
+    for one in reported:
+        if one.report.job_id in part:  # the second must find what the first has done
+            ended += _finish(c, list(part.values()))
+            part.clear()
+        part[one.report.job_id] = one
+    return ended + _finish(c, list(part.values()))
+
+
+def _finish(c: apsw.Connection, reported: list[Reported]) -> list[Ended | Exception]:
+    ids = encoded([one.report.job_id for one in reported])
+    there = {look.job.id: look for look in _looks(row(c, _THESE, (ids,))[0])}
+    ended: list[tuple[Job, Ruling] | Ended | Exception] = []
+    attempts, moves = [], []
+    for one in reported:
+        report = one.report
+        try:
+            look = there.get(report.job_id)
+            if look is None or not _owns(look.job, one):
+                ended.append(_repeated(c, one.node_id, report))
+                continue
+            ruling = one.rule(look.job, report)
+        except Exception as fault:  # noqa: BLE001 - the edge of a report: its reporter gets it
+            ended.append(fault)
+            continue
+        error = report.trouble.message if report.trouble else ""
+        attempts.append(
+            _attempt(look, report.outcome, error, report.worked_ms, report.id, ruling.state)
+        )
+        failed = report.outcome == "failed" and ruling.counts
+        job = _ruled(look, ruling, tries=look.job.tries + failed)
+        moves.append(_move_of(job))
+        ended.append((job, ruling))
+    if moves:
+        c.execute(_NOTE, (encoded(attempts),))
+        c.execute(_MOVE, (encoded(moves),))
+    return [_after(c, *one) if isinstance(one, tuple) else one for one in ended]
+
+
+def _owns(job: Job, one: Reported) -> bool:
+    owner = (job.epoch, job.node_id) == (one.report.epoch, one.node_id)
+    return owner and job.state is JobState.RUNNING
 
 
 def _repeated(c: apsw.Connection, node_id: str, report: Finish) -> Ended:
@@ -52,50 +103,71 @@ def _repeated(c: apsw.Connection, node_id: str, report: Finish) -> Ended:
     return Ended(get(c, report.job_id), JobState(earlier[0]), repeat=True)
 
 
-def _note_attempt(
-    c: apsw.Connection,
-    row: Sequence[Any],
-    outcome: str,
-    error: str,
-    worked_ms: int = 0,
-    report_id: str = "",
-    reply: str = "",
-) -> None:
+_NOTE = """
+INSERT INTO attempt (job_id, epoch, node_id, started_at, ended_at, outcome, error, worked_ms,
+                     report_id, reply)
+SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6,
+       value ->> 7, value ->> 8, value ->> 9
+FROM json_each(?)
+"""
+
+
+def _attempt(
+    look: _Look, outcome: str, error: str, worked_ms: int = 0, report_id: str = "", reply: str = ""
+) -> tuple[Any, ...]:
     """An attempt gets its row when it ends; until then it is told by the job's own row."""
-    c.execute(
-        "INSERT INTO attempt (job_id, epoch, node_id, started_at, ended_at, outcome, error,"
-        " worked_ms, report_id, reply) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            row[0], row[AT["epoch"]], row[AT["node_id"]], row[_BEGAN], row[_CLOCK], outcome, error,
-            worked_ms, report_id, reply,
-        ),
+    job = look.job
+    return (
+        job.id, job.epoch, job.node_id, look.began, look.now, outcome, error, worked_ms, report_id,
+        reply,
     )  # fmt: skip
 
 
 _MOVE = """
-UPDATE job SET state = ?2, tries = ?3, crashes = ?4, error = ?5, run_at = ?6, ended_at = ?7,
-    lease_until = 0, waiting_for = ?8, claim_req = NULL
-WHERE id = ?1
+UPDATE job SET state = e.value ->> 1, tries = e.value ->> 2, crashes = e.value ->> 3,
+    error = e.value ->> 4, run_at = e.value ->> 5, ended_at = e.value ->> 6, lease_until = 0,
+    waiting_for = e.value ->> 7, claim_req = NULL
+FROM json_each(?) e WHERE job.id = e.value ->> 0
 """
 
 
-def _move(c: apsw.Connection, found: list[Any], ruling: Ruling, now: int) -> Ended:
-    """Put a job into the state ruled, with its reply, outbox row and log line."""
-    found[AT["state"]] = ruling.state
-    found[AT["error"]] = ruling.error
-    if ruling.state is JobState.QUEUED:
-        found[AT["run_at"]] = now + ruling.delay_ms
-    found[AT["ended_at"]] = now if ruling.state in ENDED else 0
-    found[AT["lease_until"]] = 0
-    found[AT["waiting_for"]] = ruling.waiting_for
-    job = Job(*found)
-    c.execute(
-        _MOVE,
-        (
-            job.id, job.state, job.tries, job.crashes, job.error, job.run_at, job.ended_at,
-            job.waiting_for,
-        ),
+def _become(job: Job, **changes: Any) -> Job:
+    """Change a job that was read here and that nobody else has yet; a rule that saw it is done
+    with it. To make it anew would cost more than the statement that writes it."""
+    for name, value in changes.items():
+        object.__setattr__(job, name, value)
+    return job
+
+
+def _ruled(look: _Look, ruling: Ruling, **counts: int) -> Job:
+    """The job in the state ruled."""
+    return _become(
+        look.job,
+        state=ruling.state,
+        error=ruling.error,
+        run_at=look.now + ruling.delay_ms if ruling.state is JobState.QUEUED else look.job.run_at,
+        ended_at=look.now if ruling.state in ENDED else 0,
+        lease_until=0,
+        waiting_for=ruling.waiting_for,
+        **counts,
+    )
+
+
+def _move_of(job: Job) -> tuple[Any, ...]:
+    return (
+        job.id, job.state, job.tries, job.crashes, job.error, job.run_at, job.ended_at,
+        job.waiting_for,
     )  # fmt: skip
+
+
+def _move(c: apsw.Connection, look: _Look, ruling: Ruling) -> Ended:
+    job = _ruled(look, ruling)
+    c.execute(_MOVE, (encoded([_move_of(job)]),))
+    return _after(c, job, ruling)
+
+
+def _after(c: apsw.Connection, job: Job, ruling: Ruling) -> Ended:
+    """What an end brings with it: reply, outbox row, log line, the next of its key."""
     message_id = None
     if job.message_id is not None and ruling.reply is not None:
         message_id = record.reply(c, job, ruling.reply, ruling.role)
@@ -124,81 +196,86 @@ def _unblock(c: apsw.Connection, conc_key: str) -> tuple[str, str] | None:
 # --- a worker vanished ---------------------------------------------------------
 
 
-def _crashed(c: apsw.Connection, row: Sequence[Any], why: str, rule: CrashRule) -> Ended:
+def _crashed(c: apsw.Connection, look: _Look, why: str, rule: CrashRule) -> Ended:
     """A worker vanished with this job: count the crash first, then decide."""
-    found = cells(row)
-    found[AT["crashes"]] += 1
-    _note_attempt(c, row, "crashed", why)
-    return _move(c, found, rule(Job(*found), why), row[_CLOCK])
+    c.execute(_NOTE, (encoded([_attempt(look, "crashed", why)]),))
+    _become(look.job, crashes=look.job.crashes + 1)
+    return _move(c, look, rule(look.job, why))
 
 
 def expired(c: apsw.Connection, limit: int) -> list[str]:
     """The running jobs whose lease has run out, those that ran out first before others."""
-    rows = c.execute(
+    found = rows(
+        c,
         f"SELECT id FROM job WHERE state = 'running' AND lease_until < {NOW}"
         " ORDER BY lease_until LIMIT ?",
         (limit,),
     )
-    return [str(row[0]) for row in rows]
+    return [one[0] for one in found]
 
 
 def past_deadline(c: apsw.Connection, limit: int) -> list[str]:
     """The jobs that nobody took up, or that still wait, after their time."""
-    rows = c.execute(
+    found = rows(
+        c,
         f"SELECT id FROM job WHERE deadline_at > 0 AND deadline_at < {NOW}"
         " AND state IN ('queued', 'waiting') LIMIT ?",
         (limit,),
     )
-    return [str(row[0]) for row in rows]
+    return [one[0] for one in found]
 
 
 def reap(c: apsw.Connection, job_id: str, rule: CrashRule) -> Ended | None:
     """Take one of those back; None if it has gone on by itself meanwhile."""
-    row = c.execute(f"{_SELECT} WHERE id = ?", (job_id,)).fetchone()
-    if row is None:
+    look = _at(c, job_id)
+    if look is None:
         return None
-    state, now = row[AT["state"]], row[_CLOCK]
-    if state == JobState.RUNNING and row[AT["lease_until"]] < now:
-        return _crashed(c, row, "its worker went silent and the lease ran out", rule)
-    if state in (JobState.QUEUED, JobState.WAITING) and 0 < row[AT["deadline_at"]] < now:
-        return _move(c, cells(row), rule(Job(*cells(row)), "deadline"), now)
+    job = look.job
+    if job.state is JobState.RUNNING and job.lease_until < look.now:
+        return _crashed(c, look, "its worker went silent and the lease ran out", rule)
+    unclaimed = job.state in (JobState.QUEUED, JobState.WAITING)
+    if unclaimed and 0 < job.deadline_at < look.now:
+        return _move(c, look, rule(job, "deadline"))
     return None
 
 
 def left_behind(c: apsw.Connection, node_id: str, boot: str) -> list[str]:
     """The jobs that other boots of this node still hold."""
-    rows = c.execute(
+    found = rows(
+        c,
         "SELECT id FROM job WHERE state = 'running' AND node_id = ? AND boot <> ? ORDER BY id",
         (node_id, boot),
     )
-    return [str(row[0]) for row in rows]
+    return [one[0] for one in found]
 
 
 def release(
     c: apsw.Connection, job_id: str, node_id: str, boot: str, rule: CrashRule
 ) -> Ended | None:
     """Take one of those back; None if it has gone on by itself meanwhile."""
-    row = c.execute(
-        f"{_SELECT} WHERE id = ? AND state = 'running' AND node_id = ? AND boot <> ?",
-        (job_id, node_id, boot),
-    ).fetchone()
-    return None if row is None else _crashed(c, row, "its worker restarted", rule)
+    look = _at(c, job_id, "AND state = 'running' AND node_id = ? AND boot <> ?", node_id, boot)
+    return None if look is None else _crashed(c, look, "its worker restarted", rule)
+
+
+def _at(c: apsw.Connection, job_id: str, more: str = "", *args: str) -> _Look | None:
+    found = maybe(c, f"SELECT {_OBJECT} FROM job WHERE id = ? {more}", (job_id, *args))
+    return None if found is None else _look(found[0])
 
 
 # --- by the owner's hand ---------------------------------------------------------
 
 
 def cancel(c: apsw.Connection, job_id: str, rule: CrashRule) -> Ended:
-    row = c.execute(f"{_SELECT} WHERE id = ?", (job_id,)).fetchone()
-    if row is None:
+    look = _at(c, job_id)
+    if look is None:
         raise NotFound(what=f"job {job_id}")
-    job = Job(*cells(row))
+    job = look.job
     if job.state in ENDED:
         raise WrongState(job_id=job_id, state=job.state)
     if job.state is JobState.RUNNING:
         c.execute("UPDATE job SET cancel_req = 1 WHERE id = ?", (job_id,))
         return Ended(get(c, job_id), job.state)
-    return _move(c, cells(row), rule(job, "cancel"), row[_CLOCK])
+    return _move(c, look, rule(job, "cancel"))
 
 
 def revive(c: apsw.Connection, job_id: str) -> Job:
@@ -220,7 +297,7 @@ def answer(c: apsw.Connection, job_id: str, words: str) -> Job:
         "SELECT max(seq) FROM step WHERE job_id = ? AND state IN ('unknown', 'intent')", (job_id,)
     ).get
     answers = {**job.payload.get("answers", {}), str(asked or 0): words}
-    payload = msgspec.json.encode({**job.payload, "answers": answers}).decode()
+    payload = encoded({**job.payload, "answers": answers})
     c.execute("UPDATE job SET payload = ? WHERE id = ?", (payload, job_id))
     _requeue(c, job)
     return get(c, job_id)

@@ -47,6 +47,7 @@ class SqliteStore:
         self.path = path
         connection = engine.connect(path)
         self._needs = jobs.queued_needs(connection) | {""}
+        self._met: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._writer = Writer(connection, str(path))
         self._readers = ThreadPoolExecutor(2, thread_name_prefix="store-reader")
         self._local = threading.local()
@@ -94,7 +95,7 @@ class SqliteStore:
                 record.day_line(c, line.replace("{job}", job_id[-8:], 1))
             return Accepted(message_id, job_id, False, job.route)
 
-        self._needs.add(job.needs)
+        self._know(job.needs)
         return await self.write(op)
 
     async def notice(self, channel: str, session: str, external_id: str, text: str) -> str | None:
@@ -113,7 +114,7 @@ class SqliteStore:
                     return known, False
             return jobs.insert(c, job), True
 
-        self._needs.add(job.needs)
+        self._know(job.needs)
         return await self.write(op)
 
     async def claim(
@@ -126,21 +127,33 @@ class SqliteStore:
         labels: Sequence[str],
         lease_ms: int,
     ) -> Granted | None:
-        needs = self._satisfied(labels)
-        return await self.write(
-            lambda c: jobs.claim(c, request_id, node_id, boot, lanes, needs, lease_ms)
-        )
+        needs = self._satisfied(tuple(labels))
+        asked = jobs.Asked(request_id, node_id, boot, tuple(lanes), needs, lease_ms)
+        # Last: what the other operations of the batch make ready is there to be claimed.
+        return await self._writer.run_bulk(jobs.claim, asked, last=True)
 
-    def _satisfied(self, labels: Sequence[str]) -> list[str]:
+    def _know(self, needs: str) -> None:
+        if needs not in self._needs:
+            self._needs.add(needs)
+            self._met.clear()
+
+    def _satisfied(self, labels: tuple[str, ...]) -> tuple[str, ...]:
         """The needs that a worker with these labels can meet.
 
         ``@gateway`` marks work for the worker inside the gateway, which takes
         nothing else.
         """
-        have = set(labels)
-        if "@gateway" in have:
-            return ["@gateway"]
-        return [need for need in self._needs if not need or set(need.split(",")) <= have]
+        met = self._met.get(labels)
+        if met is None:
+            have = set(labels)
+            if "@gateway" in have:
+                met = ("@gateway",)
+            else:
+                met = tuple(one for one in self._needs if not one or set(one.split(",")) <= have)
+            if len(self._met) > 1000:  # whoever makes labels up must not fill the memory
+                self._met.clear()
+            self._met[labels] = met
+        return met
 
     async def heartbeat(self, node_id: str, held: Sequence[Held], lease_ms: int) -> Beat:
         return await self.write(lambda c: jobs.heartbeat(c, node_id, held, lease_ms))
@@ -162,7 +175,7 @@ class SqliteStore:
         return await self.write(op)
 
     async def finish(self, node_id: str, report: Finish, rule: Rule) -> Ended:
-        return await self.write(lambda c: ends.finish(c, node_id, report, rule))
+        return await self._writer.run_bulk(ends.finish, ends.Reported(node_id, report, rule))
 
     async def reap(self, rule: CrashRule, *, limit: int = 100) -> list[Ended]:
         due = await self.read(

@@ -5,7 +5,8 @@ operation into one transaction and commits once (one fsync), so the cost of a
 durable write is shared by all who asked at the same moment.
 
 An operation is a function of the connection. It may be run twice (when another
-operation of its batch fails), so it must not do anything but SQL.
+operation of its batch fails), so it must not do anything but SQL. Of some kinds
+many wait at a time; those are bulk operations, which do all of a batch at once.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import asyncio
 import logging
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from itertools import groupby
 from typing import Any, TypeVar
 
 import apsw
@@ -24,8 +26,12 @@ from stead.core.errors import SteadError, StoreUnusable
 
 log = logging.getLogger(__name__)
 
+A = TypeVar("A")
 T = TypeVar("T")
 Op = Callable[[apsw.Connection], T]
+
+#: Answers many askers in their order; an exception in place of an answer is raised at its asker.
+Bulk = Callable[[apsw.Connection, list[A]], Sequence[T | Exception]]
 
 _MAX_BATCH = 512
 
@@ -33,21 +39,33 @@ CLOSING = "stead is shutting down"
 
 
 class _Waiting:
-    """One operation and whoever waits for it: a coroutine or a thread."""
+    """One operation (or what is asked of a bulk one) and who waits: a coroutine or a thread."""
 
-    __slots__ = ("error", "future", "loop", "op", "result")
+    __slots__ = ("ask", "bulk", "error", "future", "last", "loop", "result")
 
     def __init__(
         self,
-        op: Op[Any],
+        ask: Any,
         loop: asyncio.AbstractEventLoop | None,
         future: asyncio.Future[Any] | Future[Any],
+        bulk: Bulk[Any, Any] | None = None,
+        last: bool = False,
     ) -> None:
-        self.op = op
+        self.ask = ask
+        self.bulk = bulk
+        self.last = last
         self.loop = loop
         self.future = future
         self.result: Any = None
         self.error: BaseException | None = None
+
+
+def _is_last(item: _Waiting) -> bool:
+    return item.last
+
+
+def _bulk_of(item: _Waiting) -> Bulk[Any, Any] | None:
+    return item.bulk
 
 
 def _deliver(batch: list[_Waiting]) -> None:
@@ -82,6 +100,16 @@ class Writer:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         self._ask(_Waiting(op, loop, future))
+        return await future
+
+    async def run_bulk(self, bulk: Bulk[A, T], ask: A, *, last: bool = False) -> T:
+        """Have ``bulk`` answer this together with all like it that wait.
+
+        ``last``: behind all other operations of the batch, whatever their order was.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        self._ask(_Waiting(ask, loop, future, bulk, last))
         return await future
 
     def run_sync(self, op: Op[T], timeout: float | None = 60.0) -> T:
@@ -148,8 +176,8 @@ class Writer:
         execute = self._connection.execute
         execute("BEGIN IMMEDIATE")
         try:
-            for item in batch:
-                item.result = item.op(self._connection)
+            for bulk, items in groupby(sorted(batch, key=_is_last), key=_bulk_of):
+                self._do(bulk, list(items))
         except Exception as error:  # noqa: BLE001 - the edge of an operation: its caller gets it
             self._rollback()
             if len(batch) == 1:
@@ -167,7 +195,7 @@ class Writer:
             item.error = None
             execute("SAVEPOINT one")
             try:
-                item.result = item.op(self._connection)
+                self._do(item.bulk, [item])
             except Exception as error:
                 if self._connection.in_transaction:
                     execute("ROLLBACK TO one")
@@ -176,6 +204,18 @@ class Writer:
                 item.error = self._words(error) if isinstance(error, apsw.Error) else error
             execute("RELEASE one")
         execute("COMMIT")
+
+    def _do(self, bulk: Bulk[Any, Any] | None, items: list[_Waiting]) -> None:
+        if bulk is None:
+            for item in items:
+                item.result = item.ask(self._connection)
+            return
+        answers = bulk(self._connection, [item.ask for item in items])
+        for item, answer in zip(items, answers, strict=True):
+            if isinstance(answer, Exception):
+                item.error = answer
+            else:
+                item.result = answer
 
     def _rollback(self) -> None:
         """Never fails: a rollback that cannot be made has been made by SQLite itself."""

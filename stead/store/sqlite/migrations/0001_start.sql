@@ -30,7 +30,7 @@ CREATE TABLE job (
     prio         INTEGER NOT NULL,
     kind         TEXT NOT NULL,
     needs        TEXT NOT NULL,
-    payload      TEXT NOT NULL,
+    payload      TEXT NOT NULL CHECK (json_valid(payload)),
     state        TEXT NOT NULL,
     -- 1: an earlier job with the same conc_key is not over, so this one is not ready yet.
     blocked      INTEGER NOT NULL DEFAULT 0,
