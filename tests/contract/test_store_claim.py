@@ -146,6 +146,37 @@ async def test_a_repeated_claim_gets_the_same_job(house: House) -> None:
     assert (await claimed(store, "n2", request_id="r1")).id != first.job.id
 
 
+async def test_a_claim_racing_with_itself_gets_one_job(store: Store) -> None:
+    """Copies of one request at the same moment all get the same job, at the same epoch."""
+    for _ in range(5):
+        await store.enqueue(background())
+    granted = await asyncio.gather(*(claim(store, request_id=f"r{n % 2}") for n in range(20)))
+    got = [(one.job.id, one.job.epoch) for one in granted if one is not None]
+    assert len(got) == 20 and len(set(got)) == 2
+    assert len(await store.leases()) == 2
+
+
+async def test_workers_of_all_kinds_at_once(store: Store) -> None:
+    """Claims that come together get what each alone would: its lanes, its labels, in order."""
+    for needs in ("", "gpu", "", "@gateway"):
+        await store.enqueue(background(needs=needs))
+    await store.enqueue(chat("a"))
+    granted = await asyncio.gather(
+        claim(store, "n1", lanes=("chat",)),
+        claim(store, "n2", labels=("gpu",), lanes=("background",)),
+        claim(store, "n3", lanes=("chat",)),
+        claim(store, "@gateway", labels=("@gateway",)),
+        claim(store, "n4"),
+        claim(store, "n5", labels=("gpu", "nas")),
+        claim(store, "n6"),
+    )
+    got = [(one.job.lane.value, one.job.needs, one.job.node_id) if one else None for one in granted]
+    assert got == [
+        ("chat", "", "n1"), ("background", "", "n2"), None, ("background", "@gateway", "@gateway"),
+        ("background", "", "n4"), ("background", "gpu", "n5"), None,
+    ]  # fmt: skip
+
+
 async def test_a_repeated_claim_starts_its_lease_anew(store: Store) -> None:
     """The worker counts its lease from the answer it got, so a late answer must not be short."""
     await store.enqueue(background())

@@ -466,6 +466,19 @@ async def test_a_race_over_one_conversation(store: Store) -> None:
     assert done == order
 
 
+async def test_a_report_with_an_impossible_number(store: Store) -> None:
+    """A number that no database holds is refused at its reporter; its neighbours are ended."""
+    for _ in range(3):
+        await store.enqueue(background())
+    jobs = [await claimed(store) for _ in range(3)]
+    results = await asyncio.gather(
+        *(finish(store, job, worked_ms=2**70 if n == 1 else 5) for n, job in enumerate(jobs)),
+        return_exceptions=True,
+    )
+    assert [isinstance(one, OverflowError) for one in results] == [False, True, False]
+    assert [await state_of(store, job.id) for job in jobs] == ["done", "running", "done"]
+
+
 async def test_a_rule_that_fails_changes_nothing(store: Store) -> None:
     """When the end of an attempt cannot be judged its report is refused whole, to be sent again."""
 

@@ -68,6 +68,8 @@ def _finish(c: apsw.Connection, reported: list[Reported]) -> list[Ended | Except
             if look is None or not _owns(look.job, one):
                 ended.append(_repeated(c, one.node_id, report))
                 continue
+            if abs(report.worked_ms) >= 2**63:  # JSON would carry it as something else
+                raise OverflowError(f"worked_ms {report.worked_ms}")
             ruling = one.rule(look.job, report)
         except Exception as fault:  # noqa: BLE001 - the edge of a report: its reporter gets it
             ended.append(fault)

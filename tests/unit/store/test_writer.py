@@ -122,6 +122,66 @@ async def test_a_single_failure_is_undone(writer: Writer, path: Path) -> None:
     assert written(path) == [2]
 
 
+async def test_what_is_alike_is_done_together(writer: Writer, path: Path) -> None:
+    """A bulk operation gets all of its kind that wait in one go, in their order; each asker gets
+    its own answer, and one that is refused is refused alone."""
+    rounds: list[list[int]] = []
+
+    def insert_all(c: apsw.Connection, asked: list[int]) -> list[int | Exception]:
+        rounds.append(asked)
+        good = [x for x in asked if x % 10]
+        c.executemany("INSERT INTO t VALUES (?, '')", [(x,) for x in good])
+        return [x if x % 10 else NotFound(what=f"job {x}") for x in asked]
+
+    gate = Gate(writer)
+    first = await gate.shut()
+    waiting = [asyncio.create_task(writer.run_bulk(insert_all, x)) for x in range(8, 13)]
+    await asyncio.sleep(0)
+    gate.leave.set()
+    await first
+    results = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [one for one in results if not isinstance(one, BaseException)] == [8, 9, 11, 12]
+    assert isinstance(results[2], NotFound)
+    assert rounds == [[8, 9, 10, 11, 12]]
+    assert written(path) == [8, 9, 11, 12]
+
+
+async def test_a_bulk_operation_that_fails_is_done_one_by_one(writer: Writer, path: Path) -> None:
+    """When one asker breaks the whole, the others are served all the same."""
+
+    def insert_all(c: apsw.Connection, asked: list[int]) -> list[int]:
+        c.executemany("INSERT INTO t VALUES (?, '')", [(x,) for x in asked])
+        return asked
+
+    await writer.run(insert(3))
+    gate = Gate(writer)
+    first = await gate.shut()
+    waiting = [asyncio.create_task(writer.run_bulk(insert_all, x)) for x in range(1, 6)]
+    await asyncio.sleep(0)
+    gate.leave.set()
+    await first
+    results = await asyncio.gather(*waiting, return_exceptions=True)
+    assert isinstance(results[2], StoreUnusable)
+    assert written(path) == [1, 2, 3, 4, 5]
+
+
+async def test_what_comes_last_sees_all_the_rest(writer: Writer) -> None:
+    """An operation that asks for it runs behind all others of its batch."""
+
+    def count(c: apsw.Connection, asked: list[str]) -> list[int]:
+        return [int(c.execute("SELECT count(*) FROM t").get)] * len(asked)
+
+    gate = Gate(writer)
+    first = await gate.shut()
+    counted = asyncio.create_task(writer.run_bulk(count, "x", last=True))
+    await asyncio.sleep(0)
+    others = [asyncio.create_task(writer.run(insert(x))) for x in range(5)]
+    await asyncio.sleep(0)
+    gate.leave.set()
+    await asyncio.gather(first, *others)
+    assert await counted == 5
+
+
 async def test_it_is_durable_when_it_returns(writer: Writer, path: Path) -> None:
     """What was answered is in the file for every other connection to see."""
     for n in range(20):
