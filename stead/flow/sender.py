@@ -56,6 +56,7 @@ class Sender:
                     recovered = True
                 await self.send_due(channel)
             except Exception:  # the edge of a channel: its rows wait, the other channels go on
+                recovered = False  # nobody knows what became of a row that is still `sending`
                 log.exception("the outbox of %s could not be worked on", channel.name)
             wanted = self._wanted[channel.name]
             with contextlib.suppress(TimeoutError):

@@ -75,6 +75,17 @@ async def test_ambiguous_is_left_for_the_owner(store: Store) -> None:
     assert (await store.view_counts())["outbox"] == {"ambiguous": 1}
 
 
+async def test_undeliverable_is_shown(store: Store) -> None:
+    """What can never be delivered is not tried again, and is shown with its reason."""
+    job = await converse(store, "one", "first")
+    (sent,) = await store.take("cli")
+    await store.undeliverable(sent.id, "no such chat")
+    assert await store.take("cli") == []
+    assert await store.recover_outbox("cli", dedupes=True) == 0
+    assert await delivery(store, job.id) == [("failed", 1, "no such chat")]
+    assert (await store.view_counts())["outbox"] == {"failed": 1}
+
+
 @pytest.mark.parametrize("dedupes", [True, False])
 async def test_what_was_being_sent_at_a_crash(house: House, dedupes: bool) -> None:
     """After a crash a reply is sent again only where the channel drops doubles (invariant 5)."""

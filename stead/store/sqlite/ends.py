@@ -245,7 +245,8 @@ def left_behind(c: apsw.Connection, node_id: str, boot: str) -> list[str]:
     """The jobs that other boots of this node still hold."""
     found = rows(
         c,
-        "SELECT id FROM job WHERE state = 'running' AND node_id = ? AND boot <> ? ORDER BY id",
+        # "+id": the few that run are sorted, instead of looking for them among all by id.
+        "SELECT id FROM job WHERE state = 'running' AND node_id = ? AND boot <> ? ORDER BY +id",
         (node_id, boot),
     )
     return [one[0] for one in found]

@@ -156,7 +156,7 @@ def history(c: apsw.Connection, job: Job) -> list[Turn]:
 # --- the outbox --------------------------------------------------------------
 
 #: Word for word what the index of open deliveries covers, else SQLite cannot use it.
-_OPEN = "o.state IN ('pending', 'sending', 'ambiguous')"
+_OPEN = "o.state IN ('pending', 'sending', 'ambiguous', 'failed')"
 
 
 def take(c: apsw.Connection, channel: str, limit: int) -> list[Delivery]:

@@ -58,8 +58,10 @@ def jobs(
         where.append("j.id < ?")
         args.append(before)
     condition = f"WHERE {' AND '.join(where)}" if where else ""
+    # With a state the few jobs in it are sorted, instead of looking for them among all by id.
+    order = "+j.id" if state in (JobState.QUEUED, JobState.RUNNING) else "j.id"
     found = _rows(
-        c.execute(f"{_JOB_SELECT} {condition} ORDER BY j.id DESC LIMIT ?", (*args, limit + 1)),
+        c.execute(f"{_JOB_SELECT} {condition} ORDER BY {order} DESC LIMIT ?", (*args, limit + 1)),
         _JOB_FIELDS,
     )
     return {"jobs": found[:limit], "more": len(found) > limit}

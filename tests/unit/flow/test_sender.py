@@ -129,3 +129,20 @@ async def test_a_hanging_channel_holds_up_no_other(store: SqliteStore, tmp_path:
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     assert stuck.letters() == []
+
+
+async def test_a_fault_of_a_channel_leaves_nothing_hanging(
+    store: SqliteStore, tmp_path: Path
+) -> None:
+    """A channel that breaks as nobody foresaw: its reply is not left as being sent for ever."""
+    box = Letterbox(tmp_path / "box", "post")
+    box.fail = ZeroDivisionError("a fault of the channel")
+    await store.notice("post", "main", "a", "hello")
+    running = asyncio.create_task(Sender(store, [box], look_s=0.01).run())
+    async with asyncio.timeout(5):
+        await box.came.wait()
+        await left("pending", store)
+        await left("sending", store)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert (await state(store))[0][0] == "ambiguous"

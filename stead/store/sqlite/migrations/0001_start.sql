@@ -120,7 +120,7 @@ CREATE TABLE outbox (
     note         TEXT NOT NULL DEFAULT ''
 ) STRICT;
 CREATE INDEX outbox_open ON outbox (channel, state, id)
-    WHERE state IN ('pending', 'sending', 'ambiguous');
+    WHERE state IN ('pending', 'sending', 'ambiguous', 'failed');
 CREATE INDEX outbox_job ON outbox (job_id);
 
 -- The ledger: one row a model call.
@@ -145,6 +145,7 @@ CREATE TABLE call (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX call_at ON call (at);
 CREATE INDEX call_job ON call (job_id) WHERE job_id IS NOT NULL;
+CREATE INDEX call_open ON call (id) WHERE state = 'reserved';
 
 -- What is spent and set aside in each UTC day, kept in step with `call` by its writers.
 CREATE TABLE spent (

@@ -1,0 +1,137 @@
+"""A million rows cost no more than a thousand: what is done often looks rows up, it walks none."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import apsw
+import apsw.ext
+import pytest
+
+from stead.core.ids import uuid7
+from stead.core.nouns import Call, Usage
+from stead.core.states import StepState
+from stead.core.wire import Held
+from stead.store.sqlite import SqliteStore, engine
+from tests.contract.storages import (
+    background,
+    chat,
+    claim,
+    claimed,
+    crash_rule,
+    finish,
+    inbound,
+    journal,
+    report,
+    rule,
+    step,
+)
+
+#: A walk over a whole table, or over an index of it that has a row for each of its rows.
+WALK = re.compile(r"^SCAN (?!.*(VIRTUAL TABLE|job_running|job_ready|outbox_open|call_open))")
+
+#: Tables of which there are few rows, or whose rows go as soon as they are done with.
+SMALL = ("dayline", "(subquery", "CONSTANT")
+
+
+@pytest.fixture
+async def seen(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Every statement that any connection runs."""
+    seen: set[str] = set()
+    real = engine.connect
+
+    def connect(path: Path, *, readonly: bool = False) -> apsw.Connection:
+        connection = real(path, readonly=readonly)
+        connection.trace_v2(apsw.SQLITE_TRACE_STMT, lambda event: seen.add(str(event["sql"])))
+        return connection
+
+    monkeypatch.setattr(engine, "connect", connect)
+    return seen
+
+
+@pytest.fixture
+async def store(tmp_path: Path, seen: set[str]) -> AsyncIterator[SqliteStore]:
+    store = SqliteStore(tmp_path / "state.db", tmp_path / "copies")
+    yield store
+    store.close()
+
+
+def walks(path: Path, statements: set[str]) -> list[str]:
+    connection = engine.connect(path, readonly=True)
+    found = []
+    for sql in sorted(statements):
+        if not re.match(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\b", sql):
+            continue
+        explain = f"EXPLAIN QUERY PLAN {sql}"
+        bindings = [None] * apsw.ext.query_info(connection, explain).bindings_count
+        for row in connection.execute(explain, bindings):
+            plan = str(row[3])
+            if WALK.match(plan) and not plan.removeprefix("SCAN ").startswith(SMALL):
+                found.append(f"{plan}: {' '.join(sql.split())[:200]}")
+    connection.close()
+    return found
+
+
+async def everyday(store: SqliteStore) -> None:
+    """All that happens on the way of messages, many times a second."""
+    accepted = await store.accept(inbound(external_id="1"), chat(), "line")
+    await store.accept(inbound(external_id="1"), chat(), "line")
+    await store.accept(inbound(body_hash="h", is_retry=True), chat("b"), "line")
+    await store.enqueue(background(idem_key="k"))
+    await store.enqueue(background(idem_key="k"))
+    granted = await claim(store, request_id="r", labels=("gpu",))
+    assert granted is not None
+    await claim(store, request_id="r")
+    job = granted.job
+    await store.history(job)
+    await store.heartbeat("n1", [Held(job.id, 1), Held("x", 1)], 30_000)
+    await journal(store, job, step(1), step(1, StepState.DONE), step(2))
+    await finish(store, job, "waiting", waiting_for="?")
+    await store.answer(job.id, "done")
+    again = await claimed(store)
+    await journal(store, again, step(2))
+    done = report(again, "done", "hello")
+    for _ in range(2):
+        assert again.node_id is not None
+        await store.finish(again.node_id, done, rule)
+    await claimed(store, lease_ms=-1000)
+    await store.reap(crash_rule)
+    await store.release("n1", "b2", crash_rule)
+    await store.cancel((await store.enqueue(chat("c")))[0], crash_rule)
+    await store.extend_leases(30_000)
+    await store.leases()
+    await store.next_due_ms()
+    (sent, *_) = await store.take("cli")
+    await store.delivered(sent.id)
+    await store.fetched(accepted.job_id)
+    await store.fetched_messages([sent.message_id])
+    await store.notice("cli", "main", "away", "words")
+
+
+async def the_rest(store: SqliteStore) -> None:
+    """The ledger, and what is looked at every few seconds or at each start."""
+    call = Call(
+        uuid7(), 0, "m", "b", "owner", "j", "chat", Usage(), 10, "reserved", 0, 0.0, 0.0, ""
+    )
+    await store.reserve(call, limit_micro=100, lane_limit_micro=100)
+    await store.book(call.id, Usage(), status=200, first_ms=0, total_ms=0)
+    await store.close_open_calls()
+    await store.recover_outbox("cli", dedupes=True)
+    await store.view_counts()
+    await store.view_waiting()
+    await store.view_messages("main", 0, 10)
+    await store.view_messages("main", -1, 10)
+    for state in ("queued", "running", "waiting", "dead"):
+        await store.view_jobs(state=state)
+
+
+async def test_nothing_is_walked_through(
+    store: SqliteStore, seen: set[str], tmp_path: Path
+) -> None:
+    """Each statement of the everyday finds its rows by an index."""
+    await everyday(store)
+    await the_rest(store)
+    assert len(seen) > 50
+    assert walks(tmp_path / "state.db", seen) == []
