@@ -20,6 +20,7 @@ from tests.contract.storages import (
     claimed,
     crash_rule,
     finish,
+    inbound,
     journal,
     report,
     rule,
@@ -288,6 +289,31 @@ async def test_leases_start_anew_after_a_stop(house: House) -> None:
     assert await store.extend_leases(60_000) == 1
     assert await store.reap(crash_rule) == []
     assert await store.leases() == [(job.id, 1, "n1")]
+
+
+async def test_only_work_counts_as_time_spent(store: Store) -> None:
+    """The time between attempts, be it the owner's night or a stop of the house, is not counted
+    against a job's limit on time; its story still says when it really began."""
+    accepted = await store.accept(inbound(), chat(), "")
+    job = await claimed(store)
+    await finish(store, job, "waiting", waiting_for="?")
+    await asyncio.sleep(0.04)
+    await store.answer(job.id, "done")
+    again = await claimed(store, lease_ms=30_000)
+    assert again.lease_until - 30_000 - again.started_at < 30
+    assert again.started_at > job.started_at
+    assert (await store.view_why(accepted.job_id))["times"]["started_at"] == job.started_at
+
+
+async def test_a_stop_of_the_gateway_counts_as_no_time(house: House) -> None:
+    """When the gateway was down for longer than a lease, its jobs' clocks stood still."""
+    await house.store.enqueue(background())
+    job = await claimed(house.store, lease_ms=-50_000)  # its lease ran out 50 s ago
+    store = house.reopen()
+    await store.extend_leases(30_000)
+    await store.release("n1", "b2", crash_rule)
+    again = await claimed(store, lease_ms=30_000)
+    assert again.started_at - job.started_at >= 50_000
 
 
 # --- the journal -------------------------------------------------------------

@@ -120,7 +120,8 @@ _GRANT = f"""
 UPDATE job SET state = 'running', epoch = epoch + 1, node_id = e.value ->> 1,
     boot = e.value ->> 2, claim_req = e.value ->> 3, lease_until = {NOW} + (e.value ->> 4),
     cancel_req = 0, waiting_for = '', attempt_at = {NOW},
-    started_at = CASE started_at WHEN 0 THEN {NOW} ELSE started_at END,
+    started_at = CASE started_at WHEN 0 THEN {NOW} ELSE started_at + {NOW} - coalesce(
+        (SELECT max(ended_at) FROM attempt WHERE attempt.job_id = job.id), {NOW}) END,
     history_upto = CASE WHEN history_upto > 0 OR message_id IS NULL THEN history_upto
         ELSE (SELECT coalesce(max(seq), 0) FROM message) END
 FROM json_each(?) e WHERE job.id = e.value ->> 0 AND state = 'queued'

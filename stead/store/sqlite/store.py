@@ -210,8 +210,10 @@ class SqliteStore:
 
     async def extend_leases(self, lease_ms: int) -> int:
         def op(c: apsw.Connection) -> int:
+            # The time since a lease ran out is nobody's: it does not count as work on its job.
             c.execute(
-                f"UPDATE job SET lease_until = max(lease_until, {NOW} + ?) WHERE state = 'running'",
+                f"UPDATE job SET lease_until = max(lease_until, {NOW} + ?),"
+                f" started_at = started_at + max(0, {NOW} - lease_until) WHERE state = 'running'",
                 (lease_ms,),
             )
             return c.changes()

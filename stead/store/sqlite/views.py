@@ -19,14 +19,15 @@ _JOB_FIELDS = (
 
 _JOB_SELECT = f"""
 SELECT j.id, j.state, j.lane, j.kind, j.needs, j.session, j.route, j.created_at, j.run_at,
-       j.started_at, j.ended_at, j.epoch, j.tries, j.crashes, coalesce(n.name, j.node_id), j.error,
-       j.waiting_for, j.cancel_req,
-       CASE WHEN j.started_at > 0 THEN j.started_at - j.created_at
+       coalesce(f.started_at, j.started_at), j.ended_at, j.epoch, j.tries, j.crashes,
+       coalesce(n.name, j.node_id), j.error, j.waiting_for, j.cancel_req,
+       CASE WHEN j.started_at > 0 THEN coalesce(f.started_at, j.started_at) - j.created_at
             WHEN j.state = 'queued' THEN {_NOW} - j.created_at ELSE 0 END,
        (SELECT coalesce(sum(a.ended_at - a.started_at), 0) FROM attempt a WHERE a.job_id = j.id)
            + CASE j.state WHEN 'running' THEN {_NOW} - j.attempt_at ELSE 0 END,
        substr(coalesce(m.text, ''), 1, 200), j.message_id, j.max_tries, j.max_crashes
 FROM job j LEFT JOIN node n ON n.id = j.node_id LEFT JOIN message m ON m.id = j.message_id
+     LEFT JOIN attempt f ON f.job_id = j.id AND f.epoch = 1
 """
 
 

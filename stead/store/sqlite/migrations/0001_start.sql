@@ -53,6 +53,8 @@ CREATE TABLE job (
     session      TEXT,
     turn         INTEGER NOT NULL DEFAULT 0,
     route        TEXT NOT NULL DEFAULT '',
+    -- When it would have begun, had it been worked on ever since: moved on at each claim by the
+    -- time that nobody worked on it, so that its limit on time counts work alone.
     started_at   INTEGER NOT NULL DEFAULT 0,
     -- When the present attempt began; it gets its row in `attempt` when it ends.
     attempt_at   INTEGER NOT NULL DEFAULT 0,
