@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -25,12 +26,13 @@ def routes(service: NodeService, keys: Keys, max_body: int) -> list[Route]:
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
             node = await keys.node(scope)
             body = decode(await read_body(scope, receive, max_body), type)
-            if type is Claim:  # the only call that waits: give up when the node does
+            answer = await work(node, replace(body, wait_s=0.0) if type is Claim else body)
+            if type is Claim and answer.job is None and body.wait_s > 0:
+                # The only call that waits, and it gives up when the node does. The look before
+                # spares a busy gateway two tasks a claim.
                 answer = await until_gone(receive, work(node, body))
                 if answer is None:
                     return
-            else:
-                answer = await work(node, body)
             await _send(send, _encode(answer))
 
         return Route(f"/node/v1/{name}", Endpoint(app), methods=["POST"])

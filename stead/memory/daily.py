@@ -25,6 +25,10 @@ _MARK = re.compile(rb"<!-- (\d+) -->\s*$", re.MULTILINE)
 _TAIL_BYTES = 262_144
 
 
+#: Lines are gathered so long before they are written to the file (seconds).
+_REST_S = 0.25
+
+
 class DailyLog:
     """Moves lines from the database into the day's file."""
 
@@ -46,6 +50,9 @@ class DailyLog:
                 # Not wait_for: in Python 3.11 it swallows a cancel that comes with the event.
                 async with asyncio.timeout(5.0):
                     await self._wanted.wait()
+                # The line is safe in the database; its way into the file (two more syncs) must
+                # not get in the way of the work that the same message set off.
+                await asyncio.sleep(_REST_S)
             self._wanted.clear()
             try:
                 await self.write_pending()

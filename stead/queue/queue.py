@@ -95,10 +95,10 @@ class Queue:
             self._waiters.append(waiter)
             looks_again = False
             try:
-                # Shielded: a caller that hangs up must not undo our knowledge of what it got.
-                granted = await asyncio.shield(
-                    self._grant(request_id, node_id, boot, lanes, labels)
-                )
+                # A caller that hangs up here may have been given a job that we do not note as
+                # held. Nobody works on it: its worker learns of it only by asking again under
+                # the same id, and then it is noted.
+                granted = await self._grant(request_id, node_id, boot, lanes, labels)
                 if granted is not None:
                     return granted
                 left = until - loop.time()
