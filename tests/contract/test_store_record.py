@@ -137,6 +137,28 @@ async def test_history_is_the_same_at_every_attempt(house: House) -> None:
     assert await store.history(again) == before == [Turn("user", "one"), Turn("assistant", "first")]
 
 
+async def test_a_late_answer_does_not_change_what_was_read(store: Store) -> None:
+    """An earlier message that is answered only after a job began is not in what that job reads at
+    its next attempt either, but in what later ones read."""
+    await store.accept(inbound("one"), chat(), "")
+    first = await claimed(store)
+    await finish(store, first, "waiting", waiting_for="Shall I?")
+    await store.accept(inbound("two"), chat(), "")
+    job = await claimed(store)
+    before = await store.history(job)
+    await finish(store, job, "waiting", waiting_for="And now?")
+    await store.answer(first.id, "done")
+    await finish(store, await claimed(store), "done", "late")
+    await store.answer(job.id, "done")
+    again = await claimed(store)
+    assert again.id == job.id
+    assert await store.history(again) == before
+    assert before == [Turn("user", "one"), Turn("assistant", "(no answer)")]
+    await finish(store, again, "done", "second")
+    await store.accept(inbound("three"), chat(), "")
+    assert Turn("assistant", "late") in await store.history(await claimed(store))
+
+
 async def test_unanswered_messages_keep_the_alternation(store: Store) -> None:
     """A message that failed joins the next one; an apology is no answer of the assistant."""
     await converse(store, "one", None)
