@@ -67,6 +67,9 @@ def run_gateway(home: Path, loaded: Loaded) -> int:
     What keeps it from starting is one sentence on stderr and code 1.
     """
     settings = loaded.settings
+    # The event loop and the store's writer share one lock; the default of 5 ms would let the
+    # one wait that long for the other on each hand-over.
+    sys.setswitchinterval(0.001)
     logs.setup(
         home / "logs", "gateway", settings.log.level, settings.log.max_mb, settings.log.keep,
         to_stderr=False,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import threading
 from pathlib import Path
 from typing import Literal
 
@@ -35,17 +36,25 @@ def read_key(path: Path) -> str:
 
 
 def write_new_key(path: Path, key: str) -> None:
-    """Write ``key`` to a file that must not exist yet, readable by its owner only."""
+    """Write ``key`` to a file that must not exist yet, readable by its owner only.
+
+    It appears whole or not at all: another process that looks for it at the same
+    moment never reads an empty one.
+    """
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+        with os.fdopen(os.open(draft, flags, 0o600), "w", encoding="utf-8") as file:
+            file.write(key + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(draft, path)
     except FileExistsError as error:
         raise HomeUnusable(f"{path} exists already; it was left as it is") from error
     except OSError as error:
         raise HomeUnusable(f"The key file {path} cannot be written: {error.strerror}") from error
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(key + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+    finally:
+        draft.unlink(missing_ok=True)
     sync_folder(path.resolve().parent)
 
 

@@ -29,7 +29,8 @@ def routes(service: NodeService, keys: Keys, max_body: int) -> list[Route]:
             answer = await work(node, replace(body, wait_s=0.0) if type is Claim else body)
             if type is Claim and answer.job is None and body.wait_s > 0:
                 # The only call that waits, and it gives up when the node does. The look before
-                # spares a busy gateway two tasks a claim.
+                # spares a busy gateway two tasks a claim. Its key may have been revoked since.
+                node = await keys.node(scope)
                 answer = await until_gone(receive, work(node, body))
                 if answer is None:
                     return

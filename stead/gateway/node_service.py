@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -31,6 +32,8 @@ log = logging.getLogger(__name__)
 
 #: A claim is held open no longer than this, whatever the node asks for (seconds).
 _LONGEST_WAIT_S = 60.0
+#: How often the time of a node's last visit is written down (seconds).
+_NOTE_S = 60.0
 _OUTCOMES = ("done", "failed", "waiting", "cancelled")
 
 
@@ -58,6 +61,7 @@ class NodeService:
         self._limits = limits
         self._version = version
         self.stopping = False
+        self._noted: dict[str, float] = {}
 
     async def hello(self, node: NodeRow, body: Hello) -> HelloReply:
         """A node has started: what its earlier process held is free at once."""
@@ -73,6 +77,14 @@ class NodeService:
         log.info("node %s is here (stead %s)", node.name, body.version)
         return HelloReply(node.id, node.name, self._queue.policy.lease_ms, self._version)
 
+    async def _note(self, node: NodeRow) -> None:
+        """Keep in the database when a node was last here, for after a restart; seldom, because
+        an idle house should leave its disk alone."""
+        now = time.monotonic()
+        if node.id != IN_PROCESS.id and now - self._noted.get(node.id, now - _NOTE_S) >= _NOTE_S:
+            self._noted[node.id] = now
+            await self._store.saw_node(node.id)
+
     async def claim(self, node: NodeRow, body: Claim) -> ClaimReply:
         """The next job for this node, or none after ``wait_s``."""
         wait_s = 0.0 if self.stopping else min(max(body.wait_s, 0.0), _LONGEST_WAIT_S)
@@ -85,7 +97,10 @@ class NodeService:
                 labels=_labels(node, body.labels),
                 wait_s=wait_s,
             )
-        return ClaimReply(await self._claimed(granted) if granted is not None else None)
+        if granted is None:
+            await self._note(node)  # here, where nobody waits for it
+            return ClaimReply()
+        return ClaimReply(await self._claimed(granted))
 
     async def _claimed(self, granted: Granted) -> ClaimedJob:
         job = granted.job
