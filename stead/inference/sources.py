@@ -131,8 +131,13 @@ def ollama_file(name: str, stores: tuple[Path, ...]) -> Path | None:
     path, _, tag = name.partition(":")
     if "/" not in path:
         path = f"library/{path}"
-    for store in stores:
-        manifest = store / "manifests" / "registry.ollama.ai" / path / (tag or "latest")
+    # Below the manifests there is a folder for each host that models were pulled from.
+    found = (
+        (store, host / path / (tag or "latest"))
+        for store in stores
+        for host in sorted((store / "manifests").glob("*"))
+    )
+    for store, manifest in found:
         try:
             layers = msgspec.json.decode(manifest.read_bytes(), type=_Manifest).layers
         except (OSError, msgspec.DecodeError):

@@ -267,7 +267,7 @@ def test_ollama_blob_that_lies_about_its_hash_is_refused(tmp_path: Path, told: T
 def test_ollama_model_is_found_by_its_manifest(tmp_path: Path) -> None:
     """An owner's own Ollama model is found by name and tag."""
     digest = sha(CONTENT)
-    manifest = tmp_path / "manifests" / "registry.ollama.ai" / "library" / "mine" / "4b"
+    manifest = tmp_path / "manifests" / "models.example" / "library" / "mine" / "4b"
     manifest.parent.mkdir(parents=True)
     layers = [
         {"mediaType": "application/vnd.ollama.image.license", "digest": "sha256:" + "0" * 64},
