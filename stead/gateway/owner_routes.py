@@ -213,6 +213,7 @@ class Owner:
         key = new_key("node")
         node_id = await self._store.add_node(name, hash_key(key))
         self._keys.forget_nodes()
+        self._presence.invited(node_id)
         return Json({"name": name, "key": key, "id": node_id}, status_code=201)
 
     async def _delete_node(self, request: Request) -> Response:

@@ -10,6 +10,8 @@ from typing import Any
 
 from stead.core.errors import WrongKey
 
+_REVOKED = "That node key was revoked."
+
 
 class Presence:
     """A node is there while it has a claim open, or was heard of within ``away_s`` seconds."""
@@ -22,30 +24,35 @@ class Presence:
         self._began = time.monotonic()
 
     def heard(self, node_id: str) -> None:
-        self._heard[node_id] = time.monotonic()
+        if node_id not in self._revoked:
+            self._heard[node_id] = time.monotonic()
+
+    def invited(self, node_id: str) -> None:
+        """The node has a new key; what was said with the revoked one counts no more."""
         self._revoked.discard(node_id)
 
     @contextmanager
     def claiming(self, node_id: str) -> Iterator[None]:
         """While a node's claim is held open it is surely there.
 
-        Raises ``WrongKey`` in the claim when the node's key is revoked meanwhile.
+        Raises ``WrongKey`` in the claim when the node's key is revoked meanwhile, or was while
+        the claim was on its way here.
         """
+        if node_id in self._revoked:
+            raise WrongKey(_REVOKED)
         task = asyncio.current_task()
         assert task is not None
         claims = self._open.setdefault(node_id, [])
         claims.append(task)
-        self._revoked.discard(node_id)
         try:
             yield
         except asyncio.CancelledError:
             if node_id in self._revoked:
-                raise WrongKey("That node key was revoked.") from None
+                raise WrongKey(_REVOKED) from None
             raise
         finally:
             claims.remove(task)
-            if node_id not in self._revoked:
-                self.heard(node_id)
+            self.heard(node_id)
 
     def gone(self, node_id: str) -> None:
         """Its key was revoked: a claim that it holds open ends now."""
