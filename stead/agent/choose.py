@@ -14,6 +14,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol
 
 from stead.agent import prompt
@@ -238,6 +239,7 @@ class _SchemaReader:
         return Answer("", (), finish, f"the answer cannot be used ({why}): {short!r}")
 
 
+@lru_cache(maxsize=32)  # a way is constant, and making it takes as long as a commit
 def choose(profile: ModelProfile, role: str, tools: Toolbox) -> Way:
     """The way of this profile; the role ``light`` has no tools."""
     system = prompt.system(profile, role, tools)

@@ -8,7 +8,7 @@ What is emitted as ``token`` in one attempt is, joined, the text of the result.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from stead.agent import prompt
@@ -133,7 +133,7 @@ class _Job:
         """One model call. ``again``: its last answer was of no use, so it gets no tools now."""
         final = again or self.guard.tired or self.meter.last_answer
         request = self._request(final)
-        plan = Plan(f"model:{self.role}", asdict(request), str(self.talk[-1]["content"]))
+        plan = Plan(f"model:{self.role}", request, str(self.talk[-1]["content"]))
 
         async def call() -> Made:
             return await self._stream(request, final=final, again=again)

@@ -29,6 +29,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import msgspec
+
 from stead.agent.limits import Meter
 from stead.core.errors import OutcomeUnknown, SteadError
 from stead.core.nouns import Step, Usage
@@ -67,8 +69,8 @@ class Plan:
 
     name: str
     """``model:<role>`` or ``tool:<name>``."""
-    input: Mapping[str, Any]
-    """All that decides about the outcome; hashed, not stored."""
+    input: object
+    """All that decides about the outcome, as it would be JSON; hashed, not stored."""
     shown: str
     """A short text of it, for people."""
     rule: OnUnknown = OnUnknown.REPEAT
@@ -186,10 +188,9 @@ class Steps:
         raise OutcomeUnknown(seq=step.seq, name=step.name)
 
 
-def input_hash(value: Mapping[str, Any]) -> str:
-    """SHA-256 of canonical JSON (sorted keys, no spaces)."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+def input_hash(value: object) -> str:
+    """SHA-256 of canonical JSON (UTF-8, sorted keys, no spaces)."""
+    return hashlib.sha256(msgspec.json.encode(value, order="sorted")).hexdigest()
 
 
 def _now() -> int:

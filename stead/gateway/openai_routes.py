@@ -20,6 +20,7 @@ from starlette.types import Receive, Scope, Send
 from stead.core.errors import BadRequest, SteadError
 from stead.core.ids import uuid7
 from stead.core.nouns import Inbound
+from stead.core.storage import Accepted
 from stead.flow.flow import Flow
 from stead.flow.live import Seen
 from stead.gateway.auth import Keys
@@ -129,10 +130,10 @@ class OpenAI:
         began = int(time.time())
         if head.stream:
             usage = bool((head.stream_options or {}).get("include_usage"))
-            pieces = _told(self._chunks(accepted.job_id, began, usage))
+            pieces = _told(self._chunks(accepted, began, usage))
             await stream(receive, send, pieces)
             return
-        end = await until_gone(receive, self._wait(accepted.job_id))
+        end = await until_gone(receive, self._wait(accepted))
         if end is None:
             return
         if not end.answered and end.state != "waiting":
@@ -140,20 +141,20 @@ class OpenAI:
         await Json(_completion(end, began))(scope, receive, send)
         await self._talk.read(end)
 
-    async def _wait(self, job_id: str) -> End:
+    async def _wait(self, accepted: Accepted) -> End:
         try:
             async with asyncio.timeout(self._wait_s):
-                return await self._talk.end(job_id)
+                return await self._talk.end(accepted.job_id, fresh=not accepted.duplicate)
         except TimeoutError:
-            raise _Timeout(job_id=job_id[-8:]) from None
+            raise _Timeout(job_id=accepted.job_id[-8:]) from None
 
     async def _chunks(
-        self, job_id: str, began: int, with_usage: bool
+        self, accepted: Accepted, began: int, with_usage: bool
     ) -> AsyncGenerator[bytes, None]:
         """The answer as chat.completion.chunk events; what the agent does goes as comments."""
         base = {
-            "id": f"chatcmpl-{job_id}", "object": "chat.completion.chunk", "created": began,
-            "model": AGENT,
+            "id": f"chatcmpl-{accepted.job_id}", "object": "chat.completion.chunk",
+            "created": began, "model": AGENT,
         }  # fmt: skip
 
         def chunk(delta: dict[str, str], finish: str | None = None) -> bytes:
@@ -162,7 +163,8 @@ class OpenAI:
 
         yield chunk({"role": "assistant", "content": ""})
         sent = ""
-        async for seen in self._talk.follow(job_id):
+        fresh = not accepted.duplicate
+        async for seen in self._talk.follow(accepted.job_id, fresh=fresh):
             if seen is None:
                 yield comment("still working")
             elif isinstance(seen, Seen):

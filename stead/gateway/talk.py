@@ -48,24 +48,24 @@ class Talk:
         self._live = live
 
     async def follow(
-        self, job_id: str, after: int = 0, beat_s: float = 15.0
+        self, job_id: str, after: int = 0, beat_s: float = 15.0, *, fresh: bool = False
     ) -> AsyncIterator[Seen | End | None]:
         """Live events, then the :class:`End`. None now and then is a sign of life.
 
-        A job that ended before gives its End at once.
+        A job that ended before gives its End at once. ``fresh``: it was accepted just now, so
+        the live events are all there is to see of it; no look at the record delays its start.
         """
-        story = await self._store.view_why(job_id)
-        if story["job"]["state"] not in _OVER:
+        if fresh or (await self._store.view_why(job_id))["job"]["state"] not in _OVER:
             async for seen in self._live.watch(job_id, after, beat_s):
                 yield seen
-            story = await self._store.view_why(job_id)
-            if story["job"]["state"] not in _OVER:
-                raise Stopping
+        story = await self._store.view_why(job_id)
+        if story["job"]["state"] not in _OVER:
+            raise Stopping
         yield _end(story)
 
-    async def end(self, job_id: str) -> End:
-        """Wait for the end of a job."""
-        async for seen in self.follow(job_id):
+    async def end(self, job_id: str, *, fresh: bool = False) -> End:
+        """Wait for the end of a job; ``fresh`` as in :meth:`follow`."""
+        async for seen in self.follow(job_id, fresh=fresh):
             if isinstance(seen, End):
                 return seen
         raise AssertionError("follow() ends with an End")

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -143,8 +144,9 @@ def cut(text: str, limit: int) -> str:
     return f"{text[:limit]}\n[cut: {len(text) - limit} of {len(text)} characters left out]"
 
 
+@cache
 def args_schema(args: type[Args], *, described: bool) -> dict[str, Any]:
-    """JSON Schema of a Struct without references, titles and defaults."""
+    """JSON Schema of a Struct without references, titles and defaults; not to be changed."""
     (top,), parts = msgspec.json.schema_components([args], ref_template="{name}")
     dropped = {"title", "default"} if described else {"title", "default", "description"}
 
