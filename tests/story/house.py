@@ -69,7 +69,9 @@ class House:
         for name in names:
             self.start_at(name, self.home, *commands[name])
 
-    def start_at(self, name: str, home: Path, *command: str) -> None:
+    def start_at(
+        self, name: str, home: Path, *command: str, env: dict[str, str] | None = None
+    ) -> None:
         """Start any command of `stead` in any home, as the part ``name`` of this house."""
         with (self.home / f"{name}.out").open("ab") as log:
             self.parts[name] = subprocess.Popen(
@@ -78,6 +80,7 @@ class House:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                env=None if env is None else {**os.environ, **env},
             )
 
     def all_up(self) -> None:
@@ -157,13 +160,17 @@ class House:
             connection.close()
 
     def cli(
-        self, *args: str, home: Path | None = None, timeout: float = 60.0
+        self,
+        *args: str,
+        home: Path | None = None,
+        timeout: float = 60.0,
+        env: dict[str, str] | None = None,
     ) -> subprocess.CompletedProcess[str]:
         """`stead ...` as the owner types it."""
         return subprocess.run(
             [sys.executable, "-m", "stead", "--home", str(home or self.home), *args],
             capture_output=True, text=True, timeout=timeout, check=False,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL, env=None if env is None else {**os.environ, **env},
         )  # fmt: skip
 
     def get(self, path: str) -> Any:
