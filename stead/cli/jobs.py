@@ -61,6 +61,8 @@ def jobs(ctx: click.Context, /, as_json: bool, **filters: Any) -> int:
         return code
     head = ("ID", "STATE", "LANE", "WAITED", "WORKED", "NODE", "TEXT")
     click.echo(table(head, [_row(job) for job in rows]))
+    for job in rows if filters.get("state") == JobState.DEAD else ():
+        click.echo(f"{short(str(job.get('id')))}: {job.get('error')}")
     if data.get("more"):
         click.echo(f"More: stead jobs --before {rows[-1]['id']}")
     return code

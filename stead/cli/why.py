@@ -60,6 +60,8 @@ def words(story: dict[str, Any]) -> Iterator[str]:
         yield _title("Attempts")
     for attempt in attempts:
         yield _attempt(attempt)
+        if attempt.get("under_way"):
+            yield f"     {attempt['under_way']}"
     steps = story.get("steps") or []
     if steps:
         yield _title("Steps")

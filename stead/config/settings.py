@@ -44,7 +44,7 @@ class QueueSection(Section, frozen=True):
         float, _help("A job is taken back when its worker is silent so long", ge=1)
     ] = 30.0
     max_tries: Annotated[int, _help("Failures a job may report before it is dead", ge=1)] = 3
-    max_crashes: Annotated[int, _help("Workers a job may take down before it is dead", ge=1)] = 5
+    max_crashes: Annotated[int, _help("Workers a job may take down before it is dead", ge=1)] = 3
     backoff_s: Annotated[float, _help("Wait before the second try; doubles each time", ge=0)] = 2.0
     backoff_max_s: Annotated[float, _help("Longest wait between tries", ge=0)] = 300.0
 

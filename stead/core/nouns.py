@@ -179,6 +179,8 @@ class Job:
     error: str
     waiting_for: str
     history_upto: int
+    beside: int = 0
+    """How many other jobs its worker held, when that vanished, that may as well be the cause."""
 
 
 @dataclass(frozen=True, slots=True)

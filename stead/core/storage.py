@@ -60,6 +60,8 @@ class Ruling:
     """For the daily log."""
     counts: bool = True
     """Whether a reported failure uses up one of the job's tries."""
+    tell: bool = False
+    """Say the reply also of a job that came by no message: where the owner spoke last."""
 
 
 Rule = Callable[[Job, Finish], Ruling]
@@ -194,6 +196,10 @@ class JobStore(Protocol):
 
     async def leases(self) -> list[tuple[str, int, str]]:
         """All running jobs as (job id, epoch, node id)."""
+        ...
+
+    async def job(self, job_id: str) -> Job:
+        """Raises ``NotFound``."""
         ...
 
 

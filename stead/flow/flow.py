@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stead.core.nouns import Inbound, Job, NewJob
 from stead.core.states import ENDED, JobState
@@ -31,7 +31,7 @@ class Tries:
     """How often a job may fail, and how many workers it may take down."""
 
     tries: int = 3
-    crashes: int = 5
+    crashes: int = 3
 
 
 class Flow:
@@ -150,7 +150,10 @@ class Flow:
 
     def crash_rule(self, job: Job, why: str) -> Ruling:
         """What becomes of a job whose worker vanished, or that was cancelled or ran out of time."""
-        return _ruling(job, after_crash(self._queue.policy, job, why))
+        ruling = _ruling(job, after_crash(self._queue.policy, job, why))
+        # What brings workers down concerns the owner, whoever queued it.
+        poison = ruling.state is JobState.DEAD and job.crashes >= job.max_crashes
+        return replace(ruling, tell=True) if poison else ruling
 
     def _after(self, ended: Ended) -> None:
         """What follows a committed end: watchers, sender and log writer are told."""

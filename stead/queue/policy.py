@@ -61,12 +61,16 @@ def after_report(policy: Policy, job: Job, report: Finish) -> Verdict:
 
 
 def after_crash(policy: Policy, job: Job, why: str) -> Verdict:
-    """What a vanished worker means; ``job.crashes`` counts this one already."""
+    """What a vanished worker means; ``job.crashes`` counts this one already.
+
+    It never ends a job beside which another ran that is as likely the cause (``job.beside``):
+    those are tried again apart from each other.
+    """
     if why == "cancel" or job.cancel_req:
         return Verdict(JobState.CANCELLED, why="cancelled by the owner")
     if why == "deadline":
         return Verdict(JobState.DEAD, why="its deadline passed before anyone could do it")
-    if job.crashes >= job.max_crashes:
+    if job.crashes >= job.max_crashes and not job.beside:
         return Verdict(
             JobState.DEAD,
             why=f"its worker vanished {job.crashes} times ({why}); it may be what brings it down",

@@ -88,7 +88,7 @@ def crash_rule(job: Job, why: str) -> Ruling:
     """Cancelled when asked to be, dead when ``max_crashes`` are used up or too late."""
     if why == "cancel" or job.cancel_req:
         return Ruling(JobState.CANCELLED, error="cancelled", reply="Cancelled.", role="notice")
-    if why == "deadline" or job.crashes >= job.max_crashes:
+    if why == "deadline" or (job.crashes >= job.max_crashes and not job.beside):
         return Ruling(JobState.DEAD, error=why, reply=f"Sorry: {why}", role="notice")
     return Ruling(JobState.QUEUED, error=why)
 

@@ -13,7 +13,7 @@ from stead.core.nouns import Job
 from stead.core.states import ENDED, JobState
 from stead.core.storage import CrashRule, Ended, Rule, Ruling
 from stead.core.wire import Finish
-from stead.store.sqlite import record
+from stead.store.sqlite import record, suspects
 from stead.store.sqlite.jobs import OBJECT, encoded, get
 from stead.store.sqlite.sql import NOW, maybe, row, rows
 
@@ -107,28 +107,35 @@ def _repeated(c: apsw.Connection, node_id: str, report: Finish) -> Ended:
 
 _NOTE = """
 INSERT INTO attempt (job_id, epoch, node_id, started_at, ended_at, outcome, error, worked_ms,
-                     report_id, reply)
+                     report_id, reply, under_way)
 SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6,
-       value ->> 7, value ->> 8, value ->> 9
+       value ->> 7, value ->> 8, value ->> 9, value ->> 10
 FROM json_each(?)
 """
 
 
 def _attempt(
-    look: _Look, outcome: str, error: str, worked_ms: int = 0, report_id: str = "", reply: str = ""
+    look: _Look,
+    outcome: str,
+    error: str,
+    worked_ms: int = 0,
+    report_id: str = "",
+    reply: str = "",
+    under_way: str = "",
 ) -> tuple[Any, ...]:
     """An attempt gets its row when it ends; until then it is told by the job's own row."""
     job = look.job
     return (
         job.id, job.epoch, job.node_id, look.began, look.now, outcome, error, worked_ms, report_id,
-        reply,
+        reply, under_way,
     )  # fmt: skip
 
 
 _MOVE = """
 UPDATE job SET state = e.value ->> 1, tries = e.value ->> 2, crashes = e.value ->> 3,
     error = e.value ->> 4, run_at = e.value ->> 5, ended_at = e.value ->> 6, lease_until = 0,
-    waiting_for = e.value ->> 7, claim_req = NULL
+    waiting_for = e.value ->> 7, claim_req = NULL,
+    blocked = CASE WHEN e.value ->> 3 > 0 THEN -1 ELSE blocked END
 FROM json_each(?) e WHERE job.id = e.value ->> 0
 """
 
@@ -173,6 +180,8 @@ def _after(c: apsw.Connection, job: Job, ruling: Ruling) -> Ended:
     message_id = None
     if job.message_id is not None and ruling.reply is not None:
         message_id = record.reply(c, job, ruling.reply, ruling.role)
+    elif ruling.tell and ruling.reply is not None:
+        message_id = record.tell(c, f"job:{job.id}:{job.epoch}", ruling.reply)
     if ruling.line:
         record.day_line(c, ruling.line)
     ready = None
@@ -187,7 +196,7 @@ def _unblock(c: apsw.Connection, conc_key: str) -> tuple[str, str] | None:
     None becomes ready while another of the key is: the unblocked one sorts first.
     """
     row = c.execute(
-        "UPDATE job SET blocked = 0 WHERE blocked = 1 AND id ="
+        "UPDATE job SET blocked = -(crashes > 0) WHERE blocked = 1 AND id ="
         " (SELECT id FROM job WHERE conc_key = ?1 AND state IN ('queued', 'running')"
         "  ORDER BY blocked, id LIMIT 1) RETURNING needs, lane",
         (conc_key,),
@@ -200,9 +209,12 @@ def _unblock(c: apsw.Connection, conc_key: str) -> tuple[str, str] | None:
 
 def _crashed(c: apsw.Connection, look: _Look, why: str, rule: CrashRule) -> Ended:
     """A worker vanished with this job: count the crash first, then decide."""
-    c.execute(_NOTE, (encoded([_attempt(look, "crashed", why)]),))
-    _become(look.job, crashes=look.job.crashes + 1)
-    return _move(c, look, rule(look.job, why))
+    job = look.job
+    under_way = suspects.under_way(c, job)
+    beside = suspects.company(c, job)
+    c.execute(_NOTE, (encoded([_attempt(look, "crashed", why, under_way=under_way)]),))
+    _become(job, crashes=job.crashes + 1, beside=beside)
+    return _move(c, look, rule(job, f"{why}; {under_way}"))
 
 
 def expired(c: apsw.Connection, limit: int) -> list[str]:
@@ -234,7 +246,7 @@ def reap(c: apsw.Connection, job_id: str, rule: CrashRule) -> Ended | None:
         return None
     job = look.job
     if job.state is JobState.RUNNING and job.lease_until < look.now:
-        return _crashed(c, look, "its worker went silent and the lease ran out", rule)
+        return _crashed(c, look, suspects.SILENT, rule)
     unclaimed = job.state in (JobState.QUEUED, JobState.WAITING)
     if unclaimed and 0 < job.deadline_at < look.now:
         return _move(c, look, rule(job, "deadline"))
@@ -286,8 +298,8 @@ def revive(c: apsw.Connection, job_id: str) -> Job:
     job = get(c, job_id)
     if job.state is not JobState.DEAD:
         raise WrongState(job_id=job_id, state=job.state)
-    _requeue(c, job)
     c.execute("UPDATE job SET tries = 0, crashes = 0, deadline_at = 0 WHERE id = ?", (job_id,))
+    _requeue(c, job)
     return get(c, job_id)
 
 
@@ -309,7 +321,8 @@ def answer(c: apsw.Connection, job_id: str, words: str) -> Job:
 def _requeue(c: apsw.Connection, job: Job) -> None:
     c.execute(
         f"UPDATE job SET state = 'queued', run_at = {NOW}, ended_at = 0, waiting_for = '',"
-        " error = '', blocked = conc_key IS NOT NULL AND EXISTS (SELECT 1 FROM job o WHERE"
-        " o.conc_key = job.conc_key AND o.state IN ('queued', 'running')) WHERE id = ?",
+        " error = '', blocked = CASE WHEN conc_key IS NOT NULL AND EXISTS (SELECT 1 FROM job o"
+        " WHERE o.conc_key = job.conc_key AND o.state IN ('queued', 'running')) THEN 1"
+        " ELSE -(crashes > 0) END WHERE id = ?",
         (job.id,),
     )

@@ -20,6 +20,7 @@ from stead.core.nouns import Job, NewJob, Step, Usage
 from stead.core.states import OnUnknown, StepState
 from stead.core.storage import Beat, Granted
 from stead.core.wire import Held
+from stead.store.sqlite import suspects
 from stead.store.sqlite.sql import NOW, Row, maybe, row, rows
 
 # Jobs go to the database and come from it as JSON, many in one statement: each statement costs
@@ -119,7 +120,7 @@ SELECT json_group_array(json_array(prio, run_at, id, due)) FROM (
 _GRANT = f"""
 UPDATE job SET state = 'running', epoch = epoch + 1, node_id = e.value ->> 1,
     boot = e.value ->> 2, claim_req = e.value ->> 3, lease_until = {NOW} + (e.value ->> 4),
-    cancel_req = 0, waiting_for = '', attempt_at = {NOW},
+    cancel_req = 0, waiting_for = '', attempt_at = {NOW}, beside = 0,
     started_at = CASE started_at WHEN 0 THEN {NOW} ELSE started_at + {NOW} - coalesce(
         (SELECT max(ended_at) FROM attempt WHERE attempt.job_id = job.id), {NOW}) END,
     history_upto = CASE WHEN history_upto > 0 OR message_id IS NULL THEN history_upto
@@ -140,6 +141,12 @@ _Ready = tuple[int, int, str]
 def claim(c: apsw.Connection, asked: list[Asked]) -> list[Granted | None]:
     """Serve many claims in their order, those that ask for the same together."""
     given = _again(c, asked)
+    around = suspects.look(c)
+    if around is not None:
+        for one in asked:
+            if one.key not in given:
+                given.update(_serve_around(c, around, one))
+        return [given.get(one.key) for one in asked]
     for (lanes, needs), alike in groupby(asked, key=lambda one: (one.lanes, one.needs)):
         new = {one.key: one for one in alike if one.key not in given}
         given.update(_serve(c, lanes, needs, list(new.values())))
@@ -170,7 +177,27 @@ def _serve(
             break
         found += sorted(one for need in needs for one in _due(c, lane, need, left))[:left]
     # Fewer jobs than askers: those who asked last get nothing.
-    pairs = [(one, job_id) for one, (_, _, job_id) in zip(asked, found, strict=False)]
+    return _give(c, [(one, job_id) for one, (_, _, job_id) in zip(asked, found, strict=False)])
+
+
+def _serve_around(
+    c: apsw.Connection, around: suspects.Around, one: Asked
+) -> dict[tuple[str, str], Granted | None]:
+    """Serve one claim while there are jobs that must be kept apart; see ``suspects``."""
+    for lane in one.lanes:
+        job_id = around.pick(one.node_id, lane, one.needs)
+        if job_id is not None:
+            return _give(c, [(one, job_id)])
+        if around.free(one.node_id, lane, one.needs):
+            given = _serve(c, (lane,), one.needs, [one])
+            if given:
+                return given
+    return {}
+
+
+def _give(
+    c: apsw.Connection, pairs: list[tuple[Asked, str]]
+) -> dict[tuple[str, str], Granted | None]:
     if not pairs:
         return {}
     grants = [
@@ -233,6 +260,7 @@ def heartbeat(c: apsw.Connection, node_id: str, held: Sequence[Held], lease_ms: 
         ).fetchone()
         if row is None:
             lost.append(item.job_id)
+            suspects.came_back(c, item.job_id, item.epoch, node_id)
         elif row[0]:
             cancel.append(item.job_id)
     return Beat(cancel, lost)

@@ -123,6 +123,15 @@ def notice(
     return message_id
 
 
+def tell(c: apsw.Connection, external_id: str, text: str) -> str | None:
+    """A notice in the conversation the owner used last; None if there is none yet."""
+    last = maybe(
+        c,
+        "SELECT channel, session FROM message WHERE role = 'owner' ORDER BY seq DESC LIMIT 1",
+    )
+    return notice(c, last[0], last[1], external_id, text) if last else None
+
+
 def history(c: apsw.Connection, job: Job) -> list[Turn]:
     """Earlier turns of the job's conversation, in order, the same at every attempt.
 

@@ -234,7 +234,7 @@ class SqliteStore:
             (due,) = row(
                 c,
                 f"SELECT max(0, min(run_at) - {NOW}) FROM job"
-                " WHERE state = 'queued' AND blocked = 0",
+                " WHERE state = 'queued' AND blocked <= 0",
             )
             return None if due is None else int(due)
 

@@ -114,15 +114,18 @@ def why(c: apsw.Connection, ident: str) -> View:
     attempts = _rows(
         c.execute(
             "SELECT a.epoch, coalesce(n.name, a.node_id), a.started_at, a.ended_at, a.outcome,"
-            " a.error, a.worked_ms FROM attempt a LEFT JOIN node n ON n.id = a.node_id"
+            " a.error, a.worked_ms, a.under_way FROM attempt a LEFT JOIN node n ON n.id = a.node_id"
             " WHERE a.job_id = ?1"
-            " UNION ALL SELECT j.epoch, coalesce(n.name, j.node_id), j.attempt_at, 0, '', '', 0"
+            " UNION ALL SELECT j.epoch, coalesce(n.name, j.node_id), j.attempt_at, 0, '', '', 0, ''"
             " FROM job j LEFT JOIN node n ON n.id = j.node_id"
             " WHERE j.id = ?1 AND j.state = 'running' ORDER BY 1",
             (job_id,),
         ),
-        ("epoch", "node", "started_at", "ended_at", "outcome", "error", "worked_ms"),
-    )
+        (
+            "epoch", "node", "started_at", "ended_at", "outcome", "error", "worked_ms",
+            "under_way",
+        ),
+    )  # fmt: skip
     calls = _rows(
         c.execute(
             "SELECT id, at, model, backend, caller, state, status, prompt_tokens, cached_tokens,"

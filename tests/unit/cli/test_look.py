@@ -163,14 +163,15 @@ def test_something_else_listens(run: Run, gateway: Gateway, home: Path) -> None:
 
 
 def test_jobs(run: Run, gateway: Gateway) -> None:
-    """Jobs are a table; filters are passed on; more is announced with the way to it."""
+    """Jobs are a table; filters are passed on; more is announced with the way to it; what a job
+    died of is told in full."""
     gateway.answers["/api/v1/jobs"] = {"jobs": [ROW], "more": True}
     result = run("jobs", "--state", "dead", "--lane", "chat", "-n", "5")
     assert result.code == 0
-    head, row, more = result.out.splitlines()
+    head, row, told, more = result.out.splitlines()
     assert head.split() == ["ID", "STATE", "LANE", "WAITED", "WORKED", "NODE", "TEXT"]
     assert row.split()[:3] == ["000000a1", "dead", "chat"]
-    assert "the model is gone" in row
+    assert "the model is gone" in row and told == "000000a1: the model is gone"
     assert f"--before {JOB}" in more
     assert gateway.asked("GET", "/api/v1/jobs") == [{"state": "dead", "lane": "chat", "limit": "5"}]
 

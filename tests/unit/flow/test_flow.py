@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from stead.core.errors import StaleEpoch
-from stead.core.nouns import Step, Usage
+from stead.core.nouns import NewJob, Step, Usage
 from stead.core.states import Failure, JobState, Lane, StepState
 from stead.core.wire import Event
 from tests.unit.flow.house import House
@@ -240,6 +240,25 @@ async def test_a_rescue_is_told(house: House) -> None:
     assert "vanished 2 times" in text
     async with asyncio.timeout(5):
         await house.watched(accepted.job_id)
+
+
+async def test_the_owner_is_told_of_poison_that_came_by_no_message(house: House) -> None:
+    """A job that nobody asked for by a message brings workers down: the owner hears of it once,
+    where he spoke last. Its other ends concern nobody."""
+    await house.say(session="garden")
+    await house.settle(await house.claim(), text="hi")
+    await house.sent()
+    poison, _ = await house.queue.enqueue(NewJob("noop", {}, max_crashes=2))
+    for boot in ("b1", "b2"):
+        assert (await house.claim(boot=boot)).id == poison
+        await house.queue.restarted("n1", "later", house.flow.crash_rule)
+    ((role, text),) = await house.sent()
+    assert role == "notice" and "vanished 2 times" in text and poison[-8:] in text
+    (told,) = (await house.store.view_messages("garden", -1, 1))["messages"]
+    assert told["text"] == text
+    await house.queue.enqueue(NewJob("noop", {}, max_tries=1))
+    await house.settle(await house.claim(), "failed")
+    assert await house.sent() == []
 
 
 async def test_a_repeated_end_says_nothing_twice(house: House) -> None:

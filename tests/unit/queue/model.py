@@ -26,6 +26,12 @@ class Job:
     boot: str = ""
     request: str = ""
     cancel: bool = False
+    beside: int = 0
+
+    @property
+    def alone(self) -> bool:
+        """In the background, and one crash from its end."""
+        return self.lane == "background" and 0 < self.crashes >= self.max_crashes - 1
 
 
 @dataclass
@@ -73,14 +79,23 @@ class Model:
         for job in self.jobs.values():
             if job.state == "running" and job.request == request and job.node == node:
                 return job.id
+        here = [job for job in self.running() if job.node == node]
+        suspect_here = any(job.crashes for job in here)
+        background_here = any(job.lane == "background" for job in here)
         for lane in lanes:
             fit = [
                 job for job in self.jobs.values()
                 if self.ready(job) and job.lane == lane
                 and (not job.needs or set(job.needs.split(",")) <= labels)
             ]  # fmt: skip
-            if fit:
-                return min(fit, key=lambda job: (job.prio, job.run_at, job.id)).id
+            suspects = [job for job in fit if job.crashes]
+            innocent = [job for job in fit if not job.crashes]
+            if any(job.alone for job in (here if suspect_here else suspects)):
+                innocent = [job for job in innocent if job.lane == "chat"]
+            may = [job for job in suspects if not (job.alone and background_here)]
+            for some in ([] if suspect_here else may, innocent):
+                if some:
+                    return min(some, key=lambda job: (job.prio, job.run_at, job.id)).id
         return ""
 
     def claim(self, job_id: str, node: str, boot: str, request: str) -> Job:
@@ -89,6 +104,7 @@ class Model:
             job.state, job.node, job.boot, job.request = "running", node, boot, request
             job.epoch += 1
             job.cancel = False
+            job.beside = 0
         return job
 
     def finish(self, job: Job, outcome: str, permanent: bool) -> str:
@@ -105,15 +121,22 @@ class Model:
             self._leave(job, outcome)
         return job.state
 
-    def crash(self, job: Job) -> str:
-        job.crashes += 1
-        if job.cancel:
-            self._leave(job, "cancelled")
-        elif job.crashes >= job.max_crashes:
-            self._leave(job, "dead")
-        else:
-            job.state = "queued"
-        return job.state
+    def crash(self, held: list[Job]) -> None:
+        """A worker vanished with all of these at once."""
+        for job in held:
+            job.beside = sum(
+                other.crashes >= job.crashes or (other.lane == job.lane == "background")
+                for other in held
+                if other is not job
+            )
+        for job in held:
+            job.crashes += 1
+            if job.cancel:
+                self._leave(job, "cancelled")
+            elif job.crashes >= job.max_crashes and not job.beside:
+                self._leave(job, "dead")
+            else:
+                job.state = "queued"
 
     def cancel(self, job: Job) -> str:
         if job.state == "running":

@@ -91,6 +91,15 @@ def test_crashes(why: str, crashes: int, cancel: bool, state: str) -> None:
     assert verdict.state in TRANSITIONS[JobState.RUNNING]
 
 
+def test_company_saves() -> None:
+    """A crash that another job may as well have caused ends no job; it is tried once more."""
+    for crashes in (3, 4, 9):
+        verdict = after_crash(POLICY, job(crashes=crashes, beside=1), "lease")
+        assert verdict.state == JobState.QUEUED
+    cancelled = after_crash(POLICY, job(crashes=3, beside=1, cancel_req=True), "lease")
+    assert cancelled.state == JobState.CANCELLED
+
+
 def test_what_is_told() -> None:
     """The reason of an end is in words, with the number of tries or crashes."""
     assert after_report(POLICY, job(), report("waiting")).why == "Shall I?"

@@ -33,6 +33,7 @@ CREATE TABLE job (
     payload      TEXT NOT NULL CHECK (json_valid(payload)),
     state        TEXT NOT NULL,
     -- 1: an earlier job with the same conc_key is not over, so this one is not ready yet.
+    -- -1: it ran on a worker that vanished, so it is ready, but apart from others like it.
     blocked      INTEGER NOT NULL DEFAULT 0,
     created_at   INTEGER NOT NULL,
     run_at       INTEGER NOT NULL,
@@ -61,11 +62,15 @@ CREATE TABLE job (
     ended_at     INTEGER NOT NULL DEFAULT 0,
     error        TEXT NOT NULL DEFAULT '',
     waiting_for  TEXT NOT NULL DEFAULT '',
-    history_upto INTEGER NOT NULL DEFAULT 0
+    history_upto INTEGER NOT NULL DEFAULT 0,
+    -- How many others its worker held that may as well have brought it down.
+    beside       INTEGER NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID;
 -- Few indexes are touched on a job's usual way: job_ready in and out, job_running in and out.
 CREATE INDEX job_ready ON job (blocked, lane, needs, prio, run_at, id) WHERE state = 'queued';
 CREATE INDEX job_running ON job (claim_req) WHERE state = 'running';
+-- Nearly always empty: what ran on a worker that vanished, and is not over.
+CREATE INDEX job_suspect ON job (state) WHERE crashes > 0 AND state IN ('queued', 'running');
 CREATE INDEX job_stuck ON job (state, id) WHERE state IN ('waiting', 'dead');
 CREATE INDEX job_deadline ON job (deadline_at) WHERE deadline_at > 0 AND state IN ('queued', 'waiting');
 -- The one job of a key that is ready or running (blocked = 0) sorts first, then the oldest.
@@ -86,6 +91,8 @@ CREATE TABLE attempt (
     -- The report that ended it and what it was answered, so that a repeat gets the same.
     report_id  TEXT NOT NULL,
     reply      TEXT NOT NULL,
+    -- Of one whose worker vanished: the step that was under way, in words.
+    under_way  TEXT NOT NULL,
     PRIMARY KEY (job_id, epoch)
 ) STRICT, WITHOUT ROWID;
 
