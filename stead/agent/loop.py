@@ -8,7 +8,7 @@ What is emitted as ``token`` in one attempt is, joined, the text of the result.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from stead.agent import prompt
@@ -25,6 +25,7 @@ from stead.core.states import Effects, Failure
 __all__ = ["BadAnswer", "Result", "Task", "Toolbox", "run", "toolbox"]
 
 
+_REQUEST = fields(ModelRequest)
 OUT_OF_STEPS = "not run: the step limit of this job is reached; answer with what you have"
 
 
@@ -133,7 +134,8 @@ class _Job:
         """One model call. ``again``: its last answer was of no use, so it gets no tools now."""
         final = again or self.guard.tired or self.meter.last_answer
         request = self._request(final)
-        plan = Plan(f"model:{self.role}", request, str(self.talk[-1]["content"]))
+        inputs = {one.name: getattr(request, one.name) for one in _REQUEST}
+        plan = Plan(f"model:{self.role}", inputs, str(self.talk[-1]["content"]))
 
         async def call() -> Made:
             return await self._stream(request, final=final, again=again)
@@ -197,7 +199,7 @@ class _Job:
         """
         plan = Plan(
             name=f"tool:{call.name[:64]}",
-            input={"tool": call.name, "args": call.arguments},
+            input={"tool": self.tools.fingerprint(call.name), "args": call.arguments},
             shown=call.arguments,
             intent=False,
             counts=False,
@@ -209,11 +211,11 @@ class _Job:
             return await self._refuse(
                 plan, call, {"result": known} if known else {"error": str(problem)}
             )
-        plan = replace(plan, rule=tool.on_unknown)
         if known:
             return await self._refuse(plan, call, {"result": known})
         if not self.meter.room_for_tool:
             return await self._refuse(plan, call, {"error": OUT_OF_STEPS})
+        plan = replace(plan, rule=tool.on_unknown, effects=tool.effects)
 
         async def run_it() -> Made:
             done = await self.tools.call(tool, args, prompt.result_chars(self.task.profile))

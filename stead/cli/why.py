@@ -142,7 +142,25 @@ def _attempt(attempt: dict[str, Any]) -> str:
     text += f"{_clock(attempt.get('started_at'))}: {outcome}"
     if attempt.get("ended_at") and attempt.get("started_at"):
         text += f" after {span(attempt['ended_at'] - attempt['started_at'])}"
-    return text + (f" ({attempt['error']})" if attempt.get("error") else "")
+    text += f" ({attempt['error']})" if attempt.get("error") else ""
+    did = [
+        f"{verb} {'steps' if len(seqs) > 1 else 'step'} {_runs(seqs)}"
+        for verb, seqs in (("replayed", attempt.get("replayed")), ("ran", attempt.get("ran")))
+        if seqs
+    ]
+    return f"{text}; {', '.join(did)}" if did else text
+
+
+def _runs(numbers: list[int]) -> str:
+    """``[1, 2, 3, 5]`` -> ``1-3, 5``."""
+    told: list[str] = []
+    for number in sorted(set(numbers)):
+        first, _, last = told[-1].partition("-") if told else ("", "", "")
+        if told and number == int(last or first) + 1:
+            told[-1] = f"{first}-{number}"
+        else:
+            told.append(str(number))
+    return ", ".join(told)
 
 
 def _step(step: dict[str, Any]) -> Iterator[str]:
@@ -158,10 +176,17 @@ def _step(step: dict[str, Any]) -> Iterator[str]:
     yield text
     if state == "unknown":
         yield f"     its rule says: {_RULE_WORDS.get(str(step.get('rule')), step.get('rule'))}"
-    if step.get("replayed"):
-        yield "     replayed by the later attempts from the journal; not run and not paid again"
+    if step.get("effects") not in (None, "", "none"):
+        yield f"     may have effects: {_EFFECTS.get(str(step['effects']), step['effects'])}"
     if step.get("note"):
         yield f"     {step['note']}"
+    replays = step.get("replays") or []
+    if replays:
+        epochs = _runs([replay["epoch"] for replay in replays])
+        yield f"     replayed by attempt {epochs} from the journal; not run and not paid again"
+    for replay in replays:
+        if replay.get("note"):
+            yield f"     attempt {replay['epoch']} found it different: {replay['note']}"
     if step.get("input"):
         yield f"     in:  {one_line(str(step['input']), 160)}"
     if step.get("output"):
@@ -174,6 +199,7 @@ _STEP_WORDS = {
     "failed": "failed",
     "unknown": "its worker was lost while it ran; whether it happened is not known",
 }
+_EFFECTS = {"workspace": "in the workspace", "outside": "outside the workspace"}
 _RULE_WORDS = {
     "repeat": "repeat it, as doing it twice does no harm",
     "ask": "ask the owner",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from stead.core.states import Failure, JobState, Lane, OnUnknown, StepState
+from stead.core.states import Effects, Failure, JobState, Lane, OnUnknown, StepState
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +132,10 @@ class Step:
     epoch: int = 0
     note: str = ""
     """What resume did with it, in words."""
+    effects: Effects = Effects.NONE
+    """What it may have changed."""
+    parts: str = ""
+    """A short hash of each part of its input, so that a resume can say what has changed."""
 
 
 @dataclass(frozen=True, slots=True)

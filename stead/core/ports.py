@@ -90,6 +90,10 @@ class Journal(Protocol):
         """Record an outcome; return when it is durable on this machine at least."""
         ...
 
+    async def replayed(self, step: Step) -> None:
+        """Record that an earlier outcome was used again; with a note, what had changed since."""
+        ...
+
 
 class Emit(Protocol):
     """Where an agent tells what it is doing. Never blocks, never fails."""

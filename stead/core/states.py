@@ -54,12 +54,15 @@ class StepState(StrEnum):
     ``intent`` is written before the call, ``done`` or ``failed`` after it.
     ``unknown`` marks an intent whose worker vanished before its outcome was
     known; it is set when a later worker meets the intent on resume.
+    ``replayed`` is what a later worker reports when it has used an outcome
+    again: never the state of a step, kept beside the steps.
     """
 
     INTENT = "intent"
     DONE = "done"
     FAILED = "failed"
     UNKNOWN = "unknown"
+    REPLAYED = "replayed"
 
 
 class OnUnknown(StrEnum):

@@ -40,9 +40,13 @@ def received(message: Inbound, route: str) -> str:
 
 
 def stepped(job_id: str, step: Step) -> str:
-    """A tool run or model call; an intent is no event yet and gives no line."""
+    """A tool run or model call; an intent is no event yet and gives no line, and a replay only
+    where something had changed since."""
     if step.state is StepState.INTENT:
         return ""
+    if step.state is StepState.REPLAYED:
+        told = f"step {step.seq} ({step.name}) replayed; {step.note} [job {job_id[-8:]}]"
+        return told if step.note else ""
     used = (
         f", {step.usage.prompt_tokens}+{step.usage.completion_tokens} tokens,"
         f" {money(step.usage.cost_micro)}"

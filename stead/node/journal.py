@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from stead.core.nouns import Step
+from stead.core.nouns import Step, Usage
 from stead.node.sender import Sender
 
 
@@ -32,3 +32,12 @@ class NodeJournal:
     async def settle(self, step: Step) -> None:
         """Record the outcome durably."""
         await self._sender.settle(replace(step, epoch=self._sender.epoch))
+
+    async def replayed(self, step: Step) -> None:
+        """Record that an outcome was used again. It goes with the next entry, at no cost of its
+        own; where something had changed, it is on this disk before the job goes on."""
+        entry = replace(step, epoch=self._sender.epoch, output="", usage=Usage())
+        if entry.note:
+            await self._sender.settle(entry)
+        else:
+            self._sender.pass_on(entry)

@@ -158,6 +158,10 @@ class Sender:
         """Return when the outcome is on this disk, or at the gateway if that is sooner."""
         await self._keep(Event(self._next(), "step", step=step))
 
+    def pass_on(self, step: Step) -> None:
+        """An entry that must arrive in its order, and that nobody waits for."""
+        self._push(Event(self._next(), "step", step=step), spooled=False)
+
     async def finish(self, finish: Finish) -> None:
         """As :meth:`settle`, for the end. Nothing may be said after it."""
         await self._keep(finish)

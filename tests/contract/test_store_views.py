@@ -107,13 +107,19 @@ async def test_the_whole_story(store: Store) -> None:
     await journal(store, first, step(1, StepState.DONE, output='{"result": "x"}'), step(2))
     await finish(store, first, "failed")
     second = await claimed(store, "n2")
-    await journal(store, second, step(2), step(2, StepState.DONE))
+    replayed = step(1, StepState.REPLAYED, note="changed since: the model")
+    await journal(store, second, replayed, step(2), step(2, StepState.DONE))
+    await journal(store, second, replayed)
     story = await store.view_why(accepted.job_id)
     assert [(a["epoch"], a["node"], a["outcome"]) for a in story["attempts"]] == [
         (1, "n1", "failed"), (2, "n2", ""),
     ]  # fmt: skip
     told = [(s["seq"], s["epoch"], s["state"], s["replayed"]) for s in story["steps"]]
     assert told == [(1, 1, "done", True), (2, 1, "unknown", False), (2, 2, "done", False)]
+    assert [(r["epoch"], r["note"]) for r in story["steps"][0]["replays"]] == [
+        (2, "changed since: the model")
+    ]
+    assert [(a["ran"], a["replayed"]) for a in story["attempts"]] == [([1, 2], []), ([2], [1])]
     assert story["reply"] is None and story["delivery"] == []
     await finish(store, second, "done", "there")
     story = await store.view_why(accepted.job_id)

@@ -12,6 +12,8 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from stead.agent.changes import GONE, input_hash
+from stead.core.errors import SteadError
 from stead.core.states import Effects, OnUnknown
 
 
@@ -20,6 +22,24 @@ class Args(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 A = TypeVar("A", bound=Args)
+
+
+class ToolUndeclared(SteadError):
+    """The tool {name!r} cannot be used: it does not declare {missing}.
+    Every tool says what it may change (`effects`: none, workspace or outside) and what is to be
+    done when a worker dies in its call (`on_unknown`: repeat, ask or fail)."""
+
+    code = "tool_undeclared"
+
+
+class ToolTwice(SteadError):
+    """There are two tools named {name!r}; give one of them another name."""
+
+    code = "tool_twice"
+
+
+#: Stands for what a tool has not declared; no toolbox lets it in.
+_UNDECLARED: Any = None
 
 
 class ToolError(Exception):
@@ -52,9 +72,13 @@ class Tool(Generic[A]):
     """A few words for the short prompt of a small model."""
     args: type[A]
     run: Callable[[A, Context], Awaitable[str]]
-    effects: Effects = Effects.NONE
-    on_unknown: OnUnknown = OnUnknown.REPEAT
+    effects: Effects = _UNDECLARED
+    """What it may change. Must be declared, as the rule: a toolbox refuses a tool without."""
+    on_unknown: OnUnknown = _UNDECLARED
     """What to do when a worker died between the call and its outcome (invariant 3)."""
+    version: int = 1
+    """Raise it when the same arguments come to do something else: a call that an earlier version
+    left without an outcome is then not repeated before the owner was asked."""
     time_limit_s: float = 20.0
     output_limit: int = 6000
     """Characters."""
@@ -85,7 +109,14 @@ class Toolbox:
     """The tools an agent may use, and where they work."""
 
     def __init__(self, tools: Iterable[Tool[Any]], context: Context) -> None:
-        self._tools = {tool.name: tool for tool in tools}
+        """Raises ``ToolUndeclared`` and ``ToolTwice``."""
+        self._tools: dict[str, Tool[Any]] = {}
+        for tool in tools:
+            _check_declared(tool)
+            if tool.name in self._tools:
+                raise ToolTwice(name=tool.name)
+            self._tools[tool.name] = tool
+        self._prints = {name: fingerprint(tool) for name, tool in self._tools.items()}
         self._context = context
 
     def __iter__(self) -> Iterator[Tool[Any]]:
@@ -93,6 +124,10 @@ class Toolbox:
 
     def __contains__(self, name: object) -> bool:
         return name in self._tools
+
+    def fingerprint(self, name: str) -> str:
+        """What tells one version of a tool from another; of a tool that is not there, ``gone``."""
+        return self._prints.get(name, GONE)
 
     def read(self, name: str, arguments: str) -> tuple[Tool[Any], Args]:
         """The tool and its arguments out of what a model asked for.
@@ -135,6 +170,22 @@ class Toolbox:
             words = f"the tool broke: {type(problem).__name__}: {problem}"
             return Outcome(cut(words, limit), ok=False)
         return Outcome(cut(text, limit))
+
+
+def _check_declared(tool: Tool[Any]) -> None:
+    missing: list[str] = []
+    if not isinstance(tool.effects, Effects):
+        missing.append("its effects")
+    if not isinstance(tool.on_unknown, OnUnknown):
+        missing.append("what to do about an unknown outcome (on_unknown)")
+    if missing:
+        raise ToolUndeclared(name=tool.name, missing=" and ".join(missing))
+
+
+def fingerprint(tool: Tool[Any]) -> str:
+    """Hash of what decides what a call of a tool does and what may be done about it."""
+    schema = tool.schema(described=False)
+    return input_hash([tool.name, tool.version, schema, tool.effects, tool.on_unknown])
 
 
 def cut(text: str, limit: int) -> str:

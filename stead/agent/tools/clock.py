@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from stead.agent.tools.base import Args, Context, Tool
+from stead.core.states import Effects, OnUnknown
 
 
 class ClockArgs(Args, frozen=True):
@@ -26,4 +27,6 @@ CLOCK = Tool(
     short="date and time",
     args=ClockArgs,
     run=now,
+    effects=Effects.NONE,
+    on_unknown=OnUnknown.REPEAT,
 )

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from stead.agent.tools.base import Args, Context, Tool, blocking
+from stead.core.states import Effects, OnUnknown
 
 About = Literal["disk", "memory", "cpu", "uptime", "os", "all"]
 
@@ -105,4 +106,6 @@ HOST_FACTS = Tool(
     short="this machine's disk (space, storage), memory, cpu, uptime, os",
     args=HostArgs,
     run=blocking(facts),
+    effects=Effects.NONE,
+    on_unknown=OnUnknown.REPEAT,
 )

@@ -10,6 +10,7 @@ from msgspec import Meta
 
 from stead.agent.tools.base import Args, Context, Tool, ToolError, blocking
 from stead.agent.tools.workspace import locate, open_inside, size_words
+from stead.core.states import Effects, OnUnknown
 
 MOST = 200
 """Entries shown."""
@@ -65,4 +66,6 @@ LIST_FILES = Tool(
     short="names of the owner's files",
     args=ListArgs,
     run=blocking(entries),
+    effects=Effects.NONE,
+    on_unknown=OnUnknown.REPEAT,
 )

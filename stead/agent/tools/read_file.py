@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from stead.agent.tools.base import Args, Context, Tool, ToolError, blocking
 from stead.agent.tools.workspace import is_binary, locate, open_inside, size_words
+from stead.core.states import Effects, OnUnknown
 
 SKIP_MOST = 50_000_000
 """Bytes passed over at most on the way to ``from_line``."""
@@ -57,4 +58,6 @@ READ_FILE = Tool(
     short="what a file says",
     args=ReadArgs,
     run=blocking(content),
+    effects=Effects.NONE,
+    on_unknown=OnUnknown.REPEAT,
 )

@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from stead.agent.tools.base import Args, Context, Tool, ToolError, blocking
 from stead.agent.tools.workspace import is_binary, locate, open_inside
+from stead.core.states import Effects, OnUnknown
 
 MOST_FILES = 5_000
 MOST_BYTES = 2_000_000
@@ -110,4 +111,6 @@ SEARCH_FILES = Tool(
     short="which files have a word",
     args=SearchArgs,
     run=blocking(search),
+    effects=Effects.NONE,
+    on_unknown=OnUnknown.REPEAT,
 )

@@ -308,8 +308,10 @@ def answer(c: apsw.Connection, job_id: str, words: str) -> Job:
     job = get(c, job_id)
     if job.state is not JobState.WAITING:
         raise WrongState(job_id=job_id, state=job.state)
-    asked = c.execute(
-        "SELECT max(seq) FROM step WHERE job_id = ? AND state IN ('unknown', 'intent')", (job_id,)
+    asked = c.execute(  # by the last attempt: an earlier one may have left later intents
+        "SELECT seq FROM step WHERE job_id = ? AND state IN ('unknown', 'intent')"
+        " ORDER BY epoch DESC, seq DESC LIMIT 1",
+        (job_id,),
     ).get
     answers = {**job.payload.get("answers", {}), str(asked or 0): words}
     payload = encoded({**job.payload, "answers": answers})

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import Any, NamedTuple
 
 import apsw
@@ -17,7 +17,7 @@ import msgspec
 from stead.core.errors import NotFound, StaleEpoch
 from stead.core.ids import uuid7
 from stead.core.nouns import Job, NewJob, Step, Usage
-from stead.core.states import OnUnknown, StepState
+from stead.core.states import Effects, OnUnknown, StepState
 from stead.core.storage import Beat, Granted
 from stead.core.wire import Held
 from stead.store.sqlite import suspects
@@ -280,7 +280,7 @@ def fence(c: apsw.Connection, job_id: str, epoch: int, node_id: str) -> bool:
 
 _STEP_COLUMNS = (
     "seq, epoch, name, input_hash, state, rule, input, output, prompt_tokens, cached_tokens,"
-    " completion_tokens, cost_micro, started_at, ended_at, note"
+    " completion_tokens, cost_micro, started_at, ended_at, note, effects, parts"
 )
 
 
@@ -289,7 +289,8 @@ def step_of(row: Sequence[Any]) -> Step:
     return Step(
         seq=row[0], epoch=row[1], name=row[2], input_hash=row[3], state=StepState(row[4]),
         rule=OnUnknown(row[5]), input=row[6], output=row[7], usage=Usage(*row[8:12]),
-        started_at=row[12], ended_at=row[13], note=row[14],
+        started_at=row[12], ended_at=row[13], note=row[14], effects=Effects(row[15]),
+        parts=row[16],
     )  # fmt: skip
 
 
@@ -297,12 +298,20 @@ def journal(c: apsw.Connection, job_id: str, epoch: int, step: Step) -> bool:
     """Write one step of the present epoch; True if it was news.
 
     A known outcome is never overwritten. An intent of an earlier epoch at the
-    same place is marked: its own outcome will never be known.
+    same place is marked: its own outcome will never be known. That an outcome was
+    used again is kept beside the steps.
     """
+    if step.state is StepState.REPLAYED:
+        c.execute(
+            f"INSERT INTO replay (job_id, seq, epoch, at, note) VALUES (?, ?, ?, {NOW}, ?)"
+            " ON CONFLICT (job_id, seq, epoch) DO NOTHING",
+            (job_id, step.seq, epoch, step.note),
+        )
+        return c.changes() > 0
     usage = step.usage
     c.execute(
         f"INSERT INTO step (job_id, {_STEP_COLUMNS})"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
         " ON CONFLICT (job_id, seq, epoch) DO UPDATE SET state = excluded.state,"
         " output = excluded.output, prompt_tokens = excluded.prompt_tokens,"
         " cached_tokens = excluded.cached_tokens, completion_tokens = excluded.completion_tokens,"
@@ -312,28 +321,43 @@ def journal(c: apsw.Connection, job_id: str, epoch: int, step: Step) -> bool:
         (
             job_id, step.seq, epoch, step.name, step.input_hash, step.state, step.rule, step.input,
             step.output, usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens,
-            usage.cost_micro, step.started_at, step.ended_at, step.note,
+            usage.cost_micro, step.started_at, step.ended_at, step.note, step.effects, step.parts,
         ),
     )  # fmt: skip
     news = c.changes() > 0
     if news and epoch > 1:
         c.execute(
             "UPDATE step SET state = 'unknown',"
-            " note = 'in flight when its worker died; ' || CASE rule WHEN 'repeat'"
-            " THEN 'repeated by its rule' ELSE 'settled by the owner' END"
-            " WHERE job_id = ? AND seq = ? AND epoch < ? AND state = 'intent'",
-            (job_id, step.seq, epoch),
+            " note = CASE WHEN ?4 LIKE 'in flight%' THEN ?4"
+            " ELSE 'in flight when its worker died; ' || CASE WHEN ?4 <> '' THEN ?4"
+            " WHEN rule = 'repeat' THEN 'repeated by its rule' ELSE 'settled by the owner' END END"
+            " WHERE job_id = ?1 AND seq = ?2 AND epoch < ?3 AND state = 'intent'",
+            (job_id, step.seq, epoch, step.note),
         )
     return news
 
 
 def steps(c: apsw.Connection, job_id: str) -> list[Step]:
     """What a worker needs to resume: for each place the outcome, else the last that is known."""
-    best: dict[int, Step] = {}
-    for found in rows(
+    found = rows(
         c, f"SELECT {_STEP_COLUMNS} FROM step WHERE job_id = ? ORDER BY seq, epoch", (job_id,)
-    ):
-        step = step_of(found)
+    )
+    best: dict[int, Step] = {}
+    for step in _in_force([step_of(one) for one in found]):
         if step.seq not in best or best[step.seq].state is not StepState.DONE:
             best[step.seq] = step
     return list(best.values())
+
+
+def _in_force(steps: list[Step]) -> list[Step]:
+    """Without those that a later attempt set aside: it took another step in the same place."""
+    anew = [
+        (after.seq, after.epoch)
+        for before, after in pairwise(steps)
+        if before.seq == after.seq and before.name != after.name
+    ]
+    return [
+        step
+        for step in steps
+        if not any(step.seq >= seq and step.epoch < epoch for seq, epoch in anew)
+    ]

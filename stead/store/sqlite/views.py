@@ -183,23 +183,36 @@ def _route(job: View) -> View:
 
 
 def _steps(c: apsw.Connection, job_id: str, attempts: list[View]) -> list[View]:
+    """The journal. Each attempt is told which steps it ran and which it replayed."""
     fields = (
         "seq", "epoch", "name", "state", "rule", "input", "output", "prompt_tokens",
         "cached_tokens", "completion_tokens", "cost_micro", "started_at", "ended_at", "note",
-        "input_hash",
+        "input_hash", "effects",
     )  # fmt: skip
     found = _rows(
         c.execute(
-            "SELECT seq, epoch, name, state, rule, input, output, prompt_tokens, cached_tokens,"
-            " completion_tokens, cost_micro, started_at, ended_at, note, input_hash"
-            " FROM step WHERE job_id = ? ORDER BY seq, epoch",
-            (job_id,),
+            f"SELECT {', '.join(fields)} FROM step WHERE job_id = ? ORDER BY seq, epoch", (job_id,)
         ),
         fields,
     )
-    last = max((attempt["epoch"] for attempt in attempts), default=0)
+    replays = _rows(
+        c.execute(
+            "SELECT seq, epoch, at, note FROM replay WHERE job_id = ? ORDER BY seq, epoch",
+            (job_id,),
+        ),
+        ("seq", "epoch", "at", "note"),
+    )
+    for attempt in attempts:
+        epoch = attempt["epoch"]
+        attempt["ran"] = [step["seq"] for step in found if step["epoch"] == epoch]
+        attempt["replayed"] = [replay["seq"] for replay in replays if replay["epoch"] == epoch]
     for step in found:
-        step["replayed"] = step["state"] == "done" and step["epoch"] < last
+        done = step["state"] == "done"
+        of_it = [
+            one for one in replays if one["seq"] == step["seq"] and one["epoch"] > step["epoch"]
+        ]
+        step["replays"] = of_it if done else []
+        step["replayed"] = bool(step["replays"])
     return found
 
 

@@ -101,6 +101,7 @@ class Memory:
         self.steps = {step.seq: step for step in past}
         self._past = dict(self.steps)
         self.operations: list[tuple[str, Step]] = []
+        self.replays: list[Step] = []
         self._left = die_after
 
     def past(self, seq: int) -> Step | None:
@@ -113,6 +114,10 @@ class Memory:
     async def settle(self, step: Step) -> None:
         assert step.state is not StepState.INTENT
         self._write("settle", step)
+
+    async def replayed(self, step: Step) -> None:
+        assert step.state is StepState.REPLAYED
+        self.replays.append(step)
 
     def _write(self, what: str, step: Step) -> None:
         self.operations.append((what, step))

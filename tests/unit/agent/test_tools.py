@@ -22,11 +22,14 @@ from stead.agent.tools.base import (
     Tool,
     Toolbox,
     ToolError,
+    ToolTwice,
+    ToolUndeclared,
     args_schema,
     blocking,
     cut,
+    fingerprint,
 )
-from stead.core.states import Effects
+from stead.core.states import Effects, OnUnknown
 
 MOST = 100_000
 
@@ -63,7 +66,8 @@ class OddArgs(Args, frozen=True):
 
 
 def tool(run: Any, **fields: Any) -> Tool[OddArgs]:
-    return Tool(name="odd", about="", short="", args=OddArgs, run=blocking(run), **fields)
+    silent = Tool(name="odd", about="", short="", args=OddArgs, run=blocking(run))
+    return replace(silent, **{"effects": Effects.NONE, "on_unknown": OnUnknown.REPEAT, **fields})
 
 
 def called(made: Tool[OddArgs], most: int = MOST) -> Outcome:
@@ -126,6 +130,41 @@ def test_output_is_capped_with_a_note() -> None:
     assert not done.ok
     assert done.text.startswith("the tool broke: ValueError: yyy")
     assert len(done.text) < 7000
+
+
+@pytest.mark.parametrize(
+    ("missing", "told"),
+    [
+        ({"effects": None}, "its effects"),
+        ({"on_unknown": None}, "on_unknown"),
+        ({"effects": None, "on_unknown": None}, "its effects and what to do"),
+        ({"on_unknown": "perhaps"}, "on_unknown"),
+    ],
+)
+def test_a_tool_declares_its_effects_and_its_rule(missing: dict[str, Any], told: str) -> None:
+    """There is no default by silence: the toolbox refuses a tool that does not say what it may
+    change and what is to be done about an unknown outcome, and says which one and what."""
+    silent = tool(lambda a, c: "", **missing)
+    with pytest.raises(ToolUndeclared, match=told) as caught:
+        Toolbox([tool(lambda a, c: "", name="fine"), silent], Context(Path("/nonexistent")))
+    assert "'odd'" in str(caught.value)
+
+
+def test_two_tools_of_one_name_are_refused() -> None:
+    """The second would silently take the place of the first."""
+    with pytest.raises(ToolTwice, match="odd"):
+        Toolbox([tool(lambda a, c: "")] * 2, Context(Path("/nonexistent")))
+
+
+def test_the_fingerprint_tells_versions_apart() -> None:
+    """It is the same for the same tool, and another for each thing that decides about a call."""
+    one: Any = tool(lambda a, c: "")
+    other = [
+        replace(one, version=2), replace(one, args=Args), replace(one, effects=Effects.OUTSIDE),
+        replace(one, on_unknown=OnUnknown.FAIL), replace(one, name="even"),
+    ]  # fmt: skip
+    assert fingerprint(one) == fingerprint(tool(lambda a, c: "x"))
+    assert len({fingerprint(tool) for tool in [one, *other]}) == 6
 
 
 def test_a_tool_that_takes_too_long() -> None:

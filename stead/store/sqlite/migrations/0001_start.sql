@@ -113,6 +113,18 @@ CREATE TABLE step (
     started_at        INTEGER NOT NULL,
     ended_at          INTEGER NOT NULL,
     note              TEXT NOT NULL,
+    effects           TEXT NOT NULL DEFAULT 'none',
+    parts             TEXT NOT NULL DEFAULT '',
+    PRIMARY KEY (job_id, seq, epoch)
+) STRICT, WITHOUT ROWID;
+
+-- Which attempt (epoch) used the outcome of a step again, and what had changed since.
+CREATE TABLE replay (
+    job_id TEXT NOT NULL REFERENCES job (id) ON DELETE CASCADE,
+    seq    INTEGER NOT NULL,
+    epoch  INTEGER NOT NULL,
+    at     INTEGER NOT NULL,
+    note   TEXT NOT NULL,
     PRIMARY KEY (job_id, seq, epoch)
 ) STRICT, WITHOUT ROWID;
 
