@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from stead import __version__
+from stead.agent.tools import toolbox
+from stead.agent.tools.base import Toolbox
 from stead.config import Loaded, parse_listen
 from stead.core import logs
 from stead.node.main import NodeOptions, run_node
 
 
-def run(home: Path, loaded: Loaded) -> int:
+def run(home: Path, loaded: Loaded, tools: Callable[[Path], Toolbox] = toolbox) -> int:
     """Run a node till it is told to stop; returns its exit code."""
     settings = loaded.settings
     node = settings.node
@@ -28,7 +31,7 @@ def run(home: Path, loaded: Loaded) -> int:
         chat_slots=node.chat_slots,
         version=__version__,
     )
-    return run_node(home, options)
+    return run_node(home, options, tools)
 
 
 def local_url(listen: str) -> str:

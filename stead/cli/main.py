@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "model": ("stead.cli.model:model", "List, fetch and remove local models."),
     "node": ("stead.cli.node:node", "Run a node here; invite, join, list or revoke one."),
     "gateway": ("stead.cli.run:gateway", "Run the gateway alone, in the foreground."),
+    "chaos": ("stead.cli.chaos:chaos", "Break a stead of its own on purpose, and judge."),
     "config": ("stead.cli.config:config", "Check, show or change the settings."),
     "key": ("stead.cli.key:key", "Print the owner's key, or make a new one."),
     "version": ("stead.cli.version:version", "Print the version."),

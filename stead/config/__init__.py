@@ -7,7 +7,7 @@ changes one value of stead.toml.
 from stead.config.checks import parse_listen
 from stead.config.describe import Setting, as_toml, describe, starter
 from stead.config.edit import edit, prepare_home, value_of
-from stead.config.loading import DEFAULT, Loaded, home_dir, load, no_color
+from stead.config.loading import DEFAULT, Loaded, child_environment, home_dir, load, no_color
 from stead.config.settings import (
     BackendModel,
     BackendSection,
@@ -40,6 +40,7 @@ __all__ = [
     "Setting",
     "Settings",
     "as_toml",
+    "child_environment",
     "describe",
     "edit",
     "home_dir",

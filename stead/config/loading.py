@@ -66,6 +66,13 @@ def home_dir() -> Path:
     return Path(os.environ.get("STEAD_HOME") or "~/.stead").expanduser().absolute()
 
 
+def child_environment(more: Mapping[str, str]) -> dict[str, str]:
+    """The environment for a process that shall not know the settings of this one: ours without
+    whatever is stead's, and ``more``."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith("STEAD_")}
+    return {**own, **more}
+
+
 def no_color() -> bool:
     """Whether the user asked for no colours (no-color.org)."""
     return bool(os.environ.get("NO_COLOR"))

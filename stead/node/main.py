@@ -44,9 +44,10 @@ class NodeOptions:
     version: str = ""
 
 
-def run_node(home: Path, options: NodeOptions) -> int:
+def run_node(home: Path, options: NodeOptions, tools: Callable[[Path], Toolbox] = toolbox) -> int:
     """Run a node in ``home`` until SIGTERM or SIGINT; return its exit code.
 
+    ``tools`` makes the tools of a workspace: all there are, unless others are wanted.
     0: stopped cleanly. 1: it could not start; one sentence in the log says why.
     """
     pid_file = home / "run" / "node.pid"
@@ -59,7 +60,7 @@ def run_node(home: Path, options: NodeOptions) -> int:
     try:
         pid_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_atomic(pid_file, b"%d\n" % os.getpid())
-        return _runner_of_loop()(_serve(home, options, key, spool))
+        return _runner_of_loop()(_serve(home, options, key, spool, tools(home / "workspace")))
     except Exception:
         # The edge of the process: its log is where the owner looks for the reason.
         log.exception("the node failed")
@@ -70,9 +71,8 @@ def run_node(home: Path, options: NodeOptions) -> int:
             pid_file.unlink()
 
 
-async def _serve(home: Path, options: NodeOptions, key: str, spool: Spool) -> int:
+async def _serve(home: Path, options: NodeOptions, key: str, spool: Spool, tools: Toolbox) -> int:
     link = HttpLink(options.gateway, key)
-    tools: Toolbox = toolbox(home / "workspace")
     runner = Runner(
         link,
         lambda job: HttpModelClient(link.client, job.key),
