@@ -104,6 +104,15 @@ class WrongState(SteadError):
     code = "wrong_state"
 
 
+class Unreadable(SteadError):
+    """The row of job {job_id} in the database cannot be read ({why}), so nothing can be done
+    with it. What is known of it: `stead why {job_id}`."""
+
+    status = 409
+    kind = "conflict_error"
+    code = "unreadable"
+
+
 class OverBudget(SteadError):
     """The budget is used up: {why}. Raise it under [budget] in stead.toml, or wait for tomorrow."""
 

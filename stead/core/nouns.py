@@ -69,15 +69,21 @@ class NewJob:
     payload: dict[str, Any]
     lane: Lane = Lane.CHAT
     prio: int = 0
-    """Lower goes first within a lane."""
+    """Lower goes first within a lane, unless the other has waited so much longer."""
     needs: str = ""
     """Comma-joined sorted labels; ``@gateway`` is the worker inside the gateway."""
+    prefer: str = ""
+    """Comma-joined names of nodes; another gets it only while none of them is there."""
+    avoid: str = ""
+    """Comma-joined names of nodes that never get it."""
     run_at: int = 0
     """Not before; 0 is at once."""
     deadline_at: int = 0
     """Not after; 0 is never."""
     conc_key: str | None = None
-    """Jobs that share it run one at a time, in order."""
+    """Jobs that share it run ``conc_limit`` at a time, begun in the order of arrival."""
+    conc_limit: int = 1
+    """With 1 a job that is to be tried again keeps its turn; with more it lets others go first."""
     idem_key: str | None = None
     """The same key twice is the same job."""
     max_tries: int = 3
@@ -160,6 +166,8 @@ class Job:
     prio: int
     kind: str
     needs: str
+    prefer: str
+    avoid: str
     payload: dict[str, Any]
     state: JobState
     created_at: int
@@ -174,6 +182,7 @@ class Job:
     lease_until: int
     cancel_req: bool
     conc_key: str | None
+    conc_limit: int
     idem_key: str | None
     message_id: str | None
     session: str | None

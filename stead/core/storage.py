@@ -6,11 +6,12 @@ All methods are durable when they return. "Now" is the database's clock
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from stead.core.nouns import Call, Inbound, Job, NewJob, Step, Turn, Usage
+from stead.core.placement import Ready
 from stead.core.states import JobState
 from stead.core.wire import Finish, Held
 
@@ -64,7 +65,13 @@ class Ruling:
     """Say the reply also of a job that came by no message: where the owner spoke last."""
 
 
+#: So begins the reason given to a ``CrashRule`` for a job whose row makes no sense.
+UNREADABLE = "its row in the database cannot be read"
+
 Rule = Callable[[Job, Finish], Ruling]
+
+#: Judges a job without a report: it is given ``cancel``, ``deadline``, or why in words. A job that
+#: is ``UNREADABLE`` ends as dead, whatever is ruled.
 CrashRule = Callable[[Job, str], Ruling]
 
 
@@ -77,8 +84,8 @@ class Ended:
     repeat: bool = False
     """This very report had been written before."""
     message_id: str | None = None
-    ready: tuple[str, str] | None = None
-    """Needs and lane of the next job of its ``conc_key``, which became ready by this."""
+    ready: Ready | None = None
+    """The next job of its ``conc_key``, which became ready by this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,9 +146,15 @@ class JobStore(Protocol):
         lanes: Sequence[str],
         labels: Sequence[str],
         lease_ms: int,
+        name: str = "",
+        there: Collection[str] = (),
     ) -> Granted | None:
         """Give the next ready job to a node and raise its epoch (invariant 2).
 
+        ``name`` is the node's, ``there`` the names of the nodes that are there: see
+        ``stead.core.placement``. Within a lane the lowest ``prio`` goes first, then who has
+        been due longest; but each ``age_ms`` of waiting counts as much as one ``prio``. What
+        is past its deadline is not given out. A row that cannot be read holds up nobody.
         The same ``request_id`` of the same node gets the same job again.
         """
         ...
@@ -167,7 +180,8 @@ class JobStore(Protocol):
         ...
 
     async def reap(self, rule: CrashRule, *, limit: int = 100) -> list[Ended]:
-        """Take back jobs whose lease ran out, and end those past their deadline."""
+        """Take back jobs whose lease ran out, and end those past their deadline, and those
+        whose rows cannot be read."""
         ...
 
     async def release(self, node_id: str, boot: str, rule: CrashRule) -> list[Ended]:

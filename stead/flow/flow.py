@@ -21,7 +21,7 @@ from stead.flow.live import Live
 from stead.flow.router import Router
 from stead.memory.daily import DailyLog
 from stead.queue.policy import Verdict, after_crash, after_report
-from stead.queue.queue import Queue
+from stead.queue.queue import Queue, ready
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ class Flow:
         )
         accepted = await self._store.accept(message, job, words.received(message, told))
         if not accepted.duplicate:
-            self._queue.wake(job.needs, job.lane)
+            self._queue.wake(ready(job))
             self._daily.nudge()
             if route.to == "node":
                 for call in self._on_accept:
@@ -130,13 +130,13 @@ class Flow:
     async def revive(self, job_id: str) -> Job:
         job = await self._store.revive(job_id)
         self._live.again(job_id)
-        self._queue.wake(job.needs, job.lane)
+        self._queue.wake(ready(job))
         return job
 
     async def answer(self, job_id: str, answer: str) -> Job:
         job = await self._store.answer(job_id, answer)
         self._live.again(job_id)
-        self._queue.wake(job.needs, job.lane)
+        self._queue.wake(ready(job))
         return job
 
     def _rule(self, job: Job, report: Finish) -> Ruling:

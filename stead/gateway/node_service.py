@@ -96,6 +96,7 @@ class NodeService:
                 lanes=body.lanes,
                 labels=_labels(node, body.labels),
                 wait_s=wait_s,
+                name=node.name,
             )
         if granted is None:
             await self._note(node)  # here, where nobody waits for it

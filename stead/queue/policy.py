@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from stead.core.nouns import Job
 from stead.core.states import Failure, JobState
+from stead.core.storage import UNREADABLE
 from stead.core.wire import Finish
 
 
@@ -70,6 +71,8 @@ def after_crash(policy: Policy, job: Job, why: str) -> Verdict:
         return Verdict(JobState.CANCELLED, why="cancelled by the owner")
     if why == "deadline":
         return Verdict(JobState.DEAD, why="its deadline passed before anyone could do it")
+    if why.startswith(UNREADABLE):
+        return Verdict(JobState.DEAD, why=why)
     if job.crashes >= job.max_crashes and not job.beside:
         return Verdict(
             JobState.DEAD,

@@ -10,10 +10,11 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from stead.core.nouns import NewJob
+from stead.core.nouns import Job, NewJob
+from stead.core.placement import Ready, may_take
 from stead.core.states import JobState
 from stead.core.storage import Ended, Granted, JobStore, Ruling
 from stead.core.wire import Held
@@ -23,29 +24,44 @@ log = logging.getLogger(__name__)
 
 #: A waiting claim looks at the rows this often even if nobody woke it (seconds).
 _BACKSTOP_S = 1.0
+#: Jobs that are taken back at a time.
+_AT_ONCE = 100
 
 
 @dataclass(slots=True)
 class _Waiter:
     """A claim that waits, with what it can take. It is woken with what it is woken for."""
 
+    name: str
     lanes: Sequence[str]
     labels: frozenset[str]
-    future: asyncio.Future[tuple[str, str]]
+    future: asyncio.Future[Ready]
 
-    def fits(self, needs: str, lane: str) -> bool:
-        """As the store judges it: ``@gateway`` work is for its own worker, which does no other."""
-        if lane not in self.lanes or ("@gateway" in self.labels) is not (needs == "@gateway"):
-            return False
-        return not needs or self.labels.issuperset(needs.split(","))
+    def fits(self, job: Ready, there: Collection[str]) -> bool:
+        """As the store judges it."""
+        return job.lane in self.lanes and may_take(
+            job.needs, job.prefer, job.avoid, name=self.name, labels=self.labels, there=there
+        )
+
+
+def ready(job: Job | NewJob) -> Ready:
+    """A job that is ready, as a worker is woken for it."""
+    return Ready(job.needs, job.lane, job.prefer, job.avoid)
 
 
 class Queue:
-    """Claims, leases and rescue over a :class:`~stead.core.storage.JobStore`."""
+    """Claims, leases and rescue over a :class:`~stead.core.storage.JobStore`.
 
-    def __init__(self, store: JobStore, policy: Policy) -> None:
+    ``there`` names the nodes that are there, so that others leave them the jobs that prefer them:
+    neither silent for the failover time, nor drained or retired.
+    """
+
+    def __init__(
+        self, store: JobStore, policy: Policy, there: Callable[[], Collection[str]] = frozenset
+    ) -> None:
         self._store = store
         self.policy = policy
+        self._there = there
         self._waiters: deque[_Waiter] = deque()
         self._held: dict[str, tuple[int, str]] = {}
         self._on_ended: list[Callable[[Ended], None]] = []
@@ -66,14 +82,15 @@ class Queue:
         """Queue a job (durable when this returns) and wake a worker for it."""
         job_id, new = await self._store.enqueue(job)
         if new:
-            self.wake(job.needs, job.lane)
+            self.wake(ready(job))
         return job_id, new
 
-    def wake(self, needs: str, lane: str) -> None:
+    def wake(self, job: Ready) -> None:
         """A job became ready: let the claim look that waits longest of those that can take it."""
+        there = self._there() if job.prefer else ()
         for waiter in self._waiters:
-            if not waiter.future.done() and waiter.fits(needs, lane):
-                waiter.future.set_result((needs, lane))
+            if not waiter.future.done() and waiter.fits(job, there):
+                waiter.future.set_result(job)
                 return
 
     async def claim(
@@ -85,20 +102,24 @@ class Queue:
         lanes: Sequence[str],
         labels: Sequence[str],
         wait_s: float,
+        name: str = "",
     ) -> Granted | None:
-        """The next ready job for this worker, or None after ``wait_s`` seconds."""
+        """The next ready job for this worker, or None after ``wait_s`` seconds.
+
+        ``name`` is the node's own, by which jobs prefer and avoid it.
+        """
         loop = asyncio.get_running_loop()
         until = loop.time() + wait_s
         while True:
             # Waiting is set up before looking, so that nothing slips in between the two.
-            waiter = _Waiter(lanes, frozenset(labels), loop.create_future())
+            waiter = _Waiter(name, lanes, frozenset(labels), loop.create_future())
             self._waiters.append(waiter)
             looks_again = False
             try:
                 # A caller that hangs up here may have been given a job that we do not note as
                 # held. Nobody works on it: its worker learns of it only by asking again under
                 # the same id, and then it is noted.
-                granted = await self._grant(request_id, node_id, boot, lanes, labels)
+                granted = await self._grant(request_id, node_id, boot, lanes, labels, name)
                 if granted is not None:
                     return granted
                 left = until - loop.time()
@@ -110,7 +131,7 @@ class Queue:
                 self._waiters.remove(waiter)
                 if waiter.future.done() and not looks_again:
                     # However it leaves, a wake-up that it makes no use of is another's.
-                    self.wake(*waiter.future.result())
+                    self.wake(waiter.future.result())
 
     async def _grant(
         self,
@@ -119,6 +140,7 @@ class Queue:
         boot: str,
         lanes: Sequence[str],
         labels: Sequence[str],
+        name: str,
     ) -> Granted | None:
         granted = await self._store.claim(
             request_id=request_id,
@@ -127,6 +149,8 @@ class Queue:
             lanes=lanes,
             labels=labels,
             lease_ms=self.policy.lease_ms,
+            name=name,
+            there=self._there(),
         )
         if granted is not None:
             self._held[granted.job.id] = (granted.job.epoch, node_id)
@@ -137,7 +161,7 @@ class Queue:
         self._closed = True
         for waiter in self._waiters:
             if not waiter.future.done():
-                waiter.future.set_result(("", ""))
+                waiter.future.set_result(Ready("", ""))
 
     # --- leases --------------------------------------------------------------------
 
@@ -167,19 +191,23 @@ class Queue:
         if ended.state is JobState.QUEUED:
             # The row decides when it is due; this is only so that somebody looks at that time.
             wait_s = max(0.0, job.run_at / 1000 - time.time())
-            asyncio.get_running_loop().call_later(wait_s, self.wake, job.needs, job.lane)
+            asyncio.get_running_loop().call_later(wait_s, self.wake, ready(job))
         if ended.ready is not None:
-            self.wake(*ended.ready)
+            self.wake(ended.ready)
 
     # --- rescue --------------------------------------------------------------------
 
     async def rescue(self, rule: Callable[..., Ruling]) -> None:
-        """One round of taking back what has lost its worker."""
-        for ended in await self._store.reap(rule):
-            log.warning(
-                "job %s was taken back", ended.job.id, extra={"fields": {"state": ended.state}}
-            )
-            self._tell(ended)
+        """Take back what has lost its worker, and end what is too late or makes no sense."""
+        more = True
+        while more:
+            taken = await self._store.reap(rule, limit=_AT_ONCE)
+            for ended in taken:
+                log.warning(
+                    "job %s was taken back", ended.job.id, extra={"fields": {"state": ended.state}}
+                )
+                self._tell(ended)
+            more = len(taken) >= _AT_ONCE
 
     async def restarted(self, node_id: str, boot: str, rule: Callable[..., Ruling]) -> None:
         """A node came up anew: what its earlier process held is free at once."""

@@ -14,11 +14,11 @@ from stead.core.storage import Ended, Granted, Ruling, Store
 from stead.core.wire import Finish
 from stead.store.sqlite import SqliteStore
 
-Opener = Callable[[Path], Store]
+Opener = Callable[..., Store]
 
 #: Each opens the storage that lies in a folder, again and again the same one.
 STORAGES: dict[str, Opener] = {
-    "sqlite": lambda folder: SqliteStore(folder / "state.db", folder / "copies"),
+    "sqlite": lambda folder, **more: SqliteStore(folder / "state.db", folder / "copies", **more),
 }
 
 LANES = ("chat", "background")
@@ -32,9 +32,10 @@ class House:
         self._folder = folder
         self.store = opener(folder)
 
-    def reopen(self) -> Store:
+    def reopen(self, **more: Any) -> Store:
+        """``more``: what its maker takes, such as ``age_ms``."""
         self.store.close()
-        self.store = self._opener(self._folder)
+        self.store = self._opener(self._folder, **more)
         return self.store
 
 
@@ -141,12 +142,28 @@ async def until_lease_is_over(store: Store, job: Job) -> None:
     raise AssertionError("the lease never ran out")
 
 
+async def now_of(store: Store) -> int:
+    """The time on the storage's clock, told by a job that is then cancelled."""
+    job_id, _ = await store.enqueue(background(prio=10**6, needs="clock"))
+    return (await store.cancel(job_id, crash_rule)).job.created_at
+
+
+async def until(store: Store, when: int) -> None:
+    """Until the storage's clock is past this time."""
+    for _ in range(1000):
+        now = await now_of(store)
+        if now > when:
+            return
+        await asyncio.sleep((when - now + 1) / 1000)
+    raise AssertionError("the storage's clock stands still")
+
+
 async def state_of(store: Store, job_id: str) -> str:
     return str((await store.view_why(job_id))["job"]["state"])
 
 
 __all__ = [
     "LANES", "STORAGES", "House", "OnUnknown", "Usage", "background", "chat", "claim", "claimed",
-    "converse", "crash_rule", "finish", "inbound", "journal", "report", "rule", "state_of",
-    "step", "trouble", "until_lease_is_over",
+    "converse", "crash_rule", "finish", "inbound", "journal", "now_of", "report", "rule",
+    "state_of", "step", "trouble", "until", "until_lease_is_over",
 ]  # fmt: skip

@@ -8,6 +8,7 @@ import pytest
 
 from stead.core.errors import StaleEpoch, WrongState
 from stead.core.nouns import Job
+from stead.core.placement import Ready
 from stead.core.states import JobState
 from stead.core.storage import Ruling, Store
 from stead.core.wire import Finish
@@ -21,11 +22,13 @@ from tests.contract.storages import (
     finish,
     inbound,
     journal,
+    now_of,
     report,
     rule,
     state_of,
     step,
     trouble,
+    until,
     until_lease_is_over,
 )
 
@@ -279,9 +282,12 @@ async def test_one_job_that_cannot_be_judged_does_not_hold_up_the_others(store: 
 
 async def test_a_deadline_ends_what_nobody_did(store: Store) -> None:
     """A job past its deadline is dead and says so; one that runs may still come to its end."""
-    await store.accept(inbound(), chat(deadline_at=1), "")
+    soon = await now_of(store) + 300
+    await store.accept(inbound(), chat(deadline_at=soon), "")
     running = await claimed(store)
-    queued = await store.accept(inbound(), chat("other", deadline_at=1), "")
+    queued = await store.accept(inbound(), chat("other", deadline_at=soon), "")
+    await until(store, soon)
+    assert await claim(store) is None
     (ended,) = await store.reap(crash_rule)
     assert (ended.job.id, ended.state) == (queued.job_id, JobState.DEAD)
     assert (await finish(store, running)).state is JobState.DONE
@@ -323,15 +329,15 @@ async def test_cancel_while_it_waits(store: Store) -> None:
 
 async def test_revive_only_the_dead(store: Store) -> None:
     """Only a dead job is queued again by hand, with its counts at zero and no deadline."""
-    await store.accept(inbound(), chat(max_tries=1, deadline_at=1), "")
+    soon = await now_of(store) + 1000
+    await store.accept(inbound(), chat(max_tries=1, deadline_at=soon), "")
     job = await claimed(store)
     with pytest.raises(WrongState, match="running"):
         await store.revive(job.id)
     await finish(store, job, "failed")
     revived = await store.revive(job.id)
     assert (revived.state, revived.tries, revived.crashes) == (JobState.QUEUED, 0, 0)
-    assert (revived.error, revived.ended_at) == ("", 0)
-    assert await store.reap(crash_rule) == []
+    assert (revived.error, revived.ended_at, revived.deadline_at) == ("", 0, 0)
     with pytest.raises(WrongState, match="queued"):
         await store.revive(job.id)
     again = await claimed(store)
@@ -369,7 +375,7 @@ async def test_one_conversation_runs_one_job_at_a_time(store: Store) -> None:
     assert (await claimed(store)).id == other
     assert await claim(store) is None
     ended = await finish(store, job)
-    assert ended.ready == ("", "chat")
+    assert ended.ready == Ready("", "chat")
     assert (await claimed(store)).id == second
 
 
@@ -400,7 +406,7 @@ async def test_an_end_of_any_kind_lets_the_next_one_go(store: Store, end: str) -
     else:
         outcome = "failed" if end == "dead" else end
         ended = await finish(store, await claimed(store), outcome, waiting_for="?")
-    assert (ended.state, ended.ready) == (end, ("gpu", "chat"))
+    assert (ended.state, ended.ready) == (end, Ready("gpu", "chat"))
     assert (await claimed(store, labels=("gpu",))).id == second
 
 

@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 import apsw
 import msgspec
 
-from stead.core.errors import NotFound, StaleEpoch, WrongState
+from stead.core.errors import NotFound, StaleEpoch, Unreadable, WrongState
 from stead.core.nouns import Job
 from stead.core.states import ENDED, JobState
 from stead.core.storage import CrashRule, Ended, Rule, Ruling
 from stead.core.wire import Finish
-from stead.store.sqlite import record, suspects
+from stead.store.sqlite import holds, poison, record, suspects
 from stead.store.sqlite.jobs import OBJECT, encoded, get
 from stead.store.sqlite.sql import NOW, maybe, row, rows
 
@@ -57,14 +57,15 @@ def finish(c: apsw.Connection, reported: list[Reported]) -> list[Ended | Excepti
 
 
 def _finish(c: apsw.Connection, reported: list[Reported]) -> list[Ended | Exception]:
-    ids = encoded([one.report.job_id for one in reported])
-    there = {look.job.id: look for look in _looks(row(c, _THESE, (ids,))[0])}
+    there = _at_these(c, [one.report.job_id for one in reported])
     ended: list[tuple[Job, Ruling] | Ended | Exception] = []
     attempts, moves = [], []
     for one in reported:
         report = one.report
         try:
             look = there.get(report.job_id)
+            if isinstance(look, Unreadable):
+                raise look
             if look is None or not _owns(look.job, one):
                 ended.append(_repeated(c, one.node_id, report))
                 continue
@@ -80,12 +81,31 @@ def _finish(c: apsw.Connection, reported: list[Reported]) -> list[Ended | Except
         )
         failed = report.outcome == "failed" and ruling.counts
         job = _ruled(look, ruling, tries=look.job.tries + failed)
-        moves.append(_move_of(job))
+        moves.append(_move_of(job, look.now))
         ended.append((job, ruling))
     if moves:
         c.execute(_NOTE, (encoded(attempts),))
         c.execute(_MOVE, (encoded(moves),))
     return [_after(c, *one) if isinstance(one, tuple) else one for one in ended]
+
+
+def _at_these(c: apsw.Connection, job_ids: list[str]) -> dict[str, _Look | Unreadable]:
+    """The jobs that are there, each as it is; one that cannot be read spoils no other."""
+    try:
+        return {look.job.id: look for look in _looks(row(c, _THESE, (encoded(job_ids),))[0])}
+    except Exception as fault:
+        if not poison.is_poison(fault):
+            raise
+    there: dict[str, _Look | Unreadable] = {}
+    for job_id in job_ids:
+        try:
+            look = _at(c, job_id)
+        except Unreadable as fault:
+            there[job_id] = fault
+        else:
+            if look is not None:
+                there[job_id] = look
+    return there
 
 
 def _owns(job: Job, one: Reported) -> bool:
@@ -133,9 +153,9 @@ def _attempt(
 
 _MOVE = """
 UPDATE job SET state = e.value ->> 1, tries = e.value ->> 2, crashes = e.value ->> 3,
-    error = e.value ->> 4, run_at = e.value ->> 5, ended_at = e.value ->> 6, lease_until = 0,
-    waiting_for = e.value ->> 7, claim_req = NULL,
-    blocked = CASE WHEN e.value ->> 3 > 0 THEN -1 ELSE blocked END
+    error = e.value ->> 4, rank = rank - run_at + (e.value ->> 5), run_at = e.value ->> 5,
+    ended_at = e.value ->> 6, waiting_for = e.value ->> 7, hold = e.value ->> 8, lease_until = 0,
+    claim_req = NULL
 FROM json_each(?) e WHERE job.id = e.value ->> 0
 """
 
@@ -162,16 +182,26 @@ def _ruled(look: _Look, ruling: Ruling, **counts: int) -> Job:
     )
 
 
-def _move_of(job: Job) -> tuple[Any, ...]:
+def _move_of(job: Job, now: int) -> tuple[Any, ...]:
+    hold = holds.READY
+    if job.state is JobState.QUEUED and job.run_at > now:
+        hold = holds.PAUSED if _keeps_turn(job) else holds.LATER
+    elif job.state is JobState.QUEUED and job.crashes > 0:
+        hold = holds.APART
     return (
         job.id, job.state, job.tries, job.crashes, job.error, job.run_at, job.ended_at,
-        job.waiting_for,
+        job.waiting_for, hold,
     )  # fmt: skip
+
+
+def _keeps_turn(job: Job) -> bool:
+    """Of a key with one place the order is promised, so who is tried again is not overtaken."""
+    return job.conc_key is None or job.conc_limit <= 1
 
 
 def _move(c: apsw.Connection, look: _Look, ruling: Ruling) -> Ended:
     job = _ruled(look, ruling)
-    c.execute(_MOVE, (encoded([_move_of(job)]),))
+    c.execute(_MOVE, (encoded([_move_of(job, look.now)]),))
     return _after(c, job, ruling)
 
 
@@ -185,23 +215,9 @@ def _after(c: apsw.Connection, job: Job, ruling: Ruling) -> Ended:
     if ruling.line:
         record.day_line(c, ruling.line)
     ready = None
-    if job.conc_key is not None and job.state is not JobState.QUEUED:
-        ready = _unblock(c, job.conc_key)
+    if job.conc_key is not None and (job.state is not JobState.QUEUED or not _keeps_turn(job)):
+        ready = holds.let_next(c, job.conc_key)
     return Ended(job, job.state, message_id=message_id, ready=ready)
-
-
-def _unblock(c: apsw.Connection, conc_key: str) -> tuple[str, str] | None:
-    """Let the next job of a key become ready; returns its needs and lane.
-
-    None becomes ready while another of the key is: the unblocked one sorts first.
-    """
-    row = c.execute(
-        "UPDATE job SET blocked = -(crashes > 0) WHERE blocked = 1 AND id ="
-        " (SELECT id FROM job WHERE conc_key = ?1 AND state IN ('queued', 'running')"
-        "  ORDER BY blocked, id LIMIT 1) RETURNING needs, lane",
-        (conc_key,),
-    ).fetchone()
-    return None if row is None else (str(row[0]), str(row[1]))
 
 
 # --- a worker vanished ---------------------------------------------------------
@@ -241,7 +257,10 @@ def past_deadline(c: apsw.Connection, limit: int) -> list[str]:
 
 def reap(c: apsw.Connection, job_id: str, rule: CrashRule) -> Ended | None:
     """Take one of those back; None if it has gone on by itself meanwhile."""
-    look = _at(c, job_id)
+    try:
+        look = _at(c, job_id)
+    except Unreadable as fault:
+        return poison.bury(c, job_id.encode(), fault.__cause__, rule)
     if look is None:
         return None
     job = look.job
@@ -268,13 +287,22 @@ def release(
     c: apsw.Connection, job_id: str, node_id: str, boot: str, rule: CrashRule
 ) -> Ended | None:
     """Take one of those back; None if it has gone on by itself meanwhile."""
-    look = _at(c, job_id, "AND state = 'running' AND node_id = ? AND boot <> ?", node_id, boot)
+    try:
+        look = _at(c, job_id, "AND state = 'running' AND node_id = ? AND boot <> ?", node_id, boot)
+    except Unreadable as fault:
+        return poison.bury(c, job_id.encode(), fault.__cause__, rule)
     return None if look is None else _crashed(c, look, "its worker restarted", rule)
 
 
 def _at(c: apsw.Connection, job_id: str, more: str = "", *args: str) -> _Look | None:
-    found = maybe(c, f"SELECT {_OBJECT} FROM job WHERE id = ? {more}", (job_id, *args))
-    return None if found is None else _look(found[0])
+    """Raises ``Unreadable``."""
+    try:
+        found = maybe(c, f"SELECT {_OBJECT} FROM job WHERE id = ? {more}", (job_id, *args))
+        return None if found is None else _look(found[0])
+    except Exception as fault:
+        if poison.is_poison(fault):
+            raise Unreadable(job_id=job_id, why=fault) from fault
+        raise
 
 
 # --- by the owner's hand ---------------------------------------------------------
@@ -320,11 +348,12 @@ def answer(c: apsw.Connection, job_id: str, words: str) -> Job:
     return get(c, job_id)
 
 
+_REQUEUE = f"""
+UPDATE job SET state = 'queued', rank = rank - run_at + {NOW}, run_at = {NOW}, ended_at = 0,
+    waiting_for = '', error = '', hold = {holds.on_arrival(NOW, "?2", "?3")}
+WHERE id = ?1
+"""
+
+
 def _requeue(c: apsw.Connection, job: Job) -> None:
-    c.execute(
-        f"UPDATE job SET state = 'queued', run_at = {NOW}, ended_at = 0, waiting_for = '',"
-        " error = '', blocked = CASE WHEN conc_key IS NOT NULL AND EXISTS (SELECT 1 FROM job o"
-        " WHERE o.conc_key = job.conc_key AND o.state IN ('queued', 'running')) THEN 1"
-        " ELSE -(crashes > 0) END WHERE id = ?",
-        (job.id,),
-    )
+    c.execute(_REQUEUE, (job.id, job.conc_key, job.conc_limit))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,7 +27,9 @@ from stead.core.storage import (
     View,
 )
 from stead.core.wire import Finish, Held
-from stead.store.sqlite import ends, engine, jobs, ledger, nodes, record, views
+from stead.store.sqlite import ends, engine, holds, jobs, ledger, nodes, poison, record, views
+from stead.store.sqlite.claims import Asked, Claims
+from stead.store.sqlite.demands import Asker, Demands
 from stead.store.sqlite.sql import NOW, row, rows
 from stead.store.sqlite.writer import CLOSING, Op, Writer, why
 
@@ -35,20 +37,25 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+#: Jobs that are made ready in one operation, when their time has come for many.
+_AT_ONCE = 500
+
 
 class SqliteStore:
     """One file, one writer thread, two reading threads with a connection each.
 
+    ``age_ms`` of waiting count in the queue as much as one ``prio``, for jobs queued from now on.
     Raises ``NewerSchema`` or ``StoreUnusable`` when the file cannot be used.
     """
 
-    def __init__(self, path: Path, copies: Path) -> None:
+    def __init__(self, path: Path, copies: Path, *, age_ms: int = 600_000) -> None:
         engine.migrate(path, copies)
         self.path = path
         connection = engine.connect(path)
-        self._needs = jobs.queued_needs(connection) | {""}
-        self._met: dict[tuple[str, ...], tuple[str, ...]] = {}
-        self._writer = Writer(connection, str(path))
+        demands = Demands(connection)
+        self._insert = jobs.Inserter(demands, age_ms).insert
+        self._claim = Claims(demands).claim
+        self._writer = Writer(connection, str(path), demands.undone)
         self._readers = ThreadPoolExecutor(2, thread_name_prefix="store-reader")
         self._local = threading.local()
         self._closed = False
@@ -90,12 +97,11 @@ class SqliteStore:
                 return known
             job_id = uuid7()
             full, turn, message_id = record.owner_message(c, inbound, job, job_id)
-            jobs.insert(c, full, turn, job_id)
+            self._insert(c, full, turn, job_id)
             if line:
                 record.day_line(c, line.replace("{job}", job_id[-8:], 1))
             return Accepted(message_id, job_id, False, job.route)
 
-        self._know(job.needs)
         return await self.write(op)
 
     async def notice(self, channel: str, session: str, external_id: str, text: str) -> str | None:
@@ -112,9 +118,8 @@ class SqliteStore:
                 known = jobs.by_idem_key(c, job.idem_key)
                 if known is not None:
                     return known, False
-            return jobs.insert(c, job), True
+            return self._insert(c, job), True
 
-        self._know(job.needs)
         return await self.write(op)
 
     async def claim(
@@ -126,34 +131,13 @@ class SqliteStore:
         lanes: Sequence[str],
         labels: Sequence[str],
         lease_ms: int,
+        name: str = "",
+        there: Collection[str] = (),
     ) -> Granted | None:
-        needs = self._satisfied(tuple(labels))
-        asked = jobs.Asked(request_id, node_id, boot, tuple(lanes), needs, lease_ms)
+        asker = Asker(name, tuple(labels), frozenset(there))
+        asked = Asked(request_id, node_id, boot, tuple(lanes), asker, lease_ms)
         # Last: what the other operations of the batch make ready is there to be claimed.
-        return await self._writer.run_bulk(jobs.claim, asked, last=True)
-
-    def _know(self, needs: str) -> None:
-        if needs not in self._needs:
-            self._needs.add(needs)
-            self._met.clear()
-
-    def _satisfied(self, labels: tuple[str, ...]) -> tuple[str, ...]:
-        """The needs that a worker with these labels can meet.
-
-        ``@gateway`` marks work for the worker inside the gateway, which takes
-        nothing else.
-        """
-        met = self._met.get(labels)
-        if met is None:
-            have = set(labels)
-            if "@gateway" in have:
-                met = ("@gateway",)
-            else:
-                met = tuple(one for one in self._needs if not one or set(one.split(",")) <= have)
-            if len(self._met) > 1000:  # whoever makes labels up must not fill the memory
-                self._met.clear()
-            self._met[labels] = met
-        return met
+        return await self._writer.run_bulk(self._claim, asked, last=True)
 
     async def heartbeat(self, node_id: str, held: Sequence[Held], lease_ms: int) -> Beat:
         return await self.write(lambda c: jobs.heartbeat(c, node_id, held, lease_ms))
@@ -178,10 +162,16 @@ class SqliteStore:
         return await self._writer.run_bulk(ends.finish, ends.Reported(node_id, report, rule))
 
     async def reap(self, rule: CrashRule, *, limit: int = 100) -> list[Ended]:
-        due = await self.read(
-            lambda c: ends.expired(c, limit) + ends.past_deadline(c, limit)
-        )  # a look first: an idle house must not write to its disk every second
-        return await self._each(due, lambda c, job_id: ends.reap(c, job_id, rule))
+        def look(c: apsw.Connection) -> tuple[list[str], list[bytes], bool]:
+            due = ends.expired(c, limit) + ends.past_deadline(c, limit)
+            return due, poison.aside(c, limit), bool(row(c, holds.ANY_DUE)[0])
+
+        # A look first: an idle house must not write to its disk every second.
+        due, aside, later = await self.read(look)
+        while later:
+            later = await self.write(lambda c: holds.promote(c, _AT_ONCE)) == _AT_ONCE
+        back = await self._each(due, lambda c, job_id: ends.reap(c, job_id, rule))
+        return back + await self._each(aside, lambda c, raw: poison.bury(c, raw, None, rule))
 
     async def release(self, node_id: str, boot: str, rule: CrashRule) -> list[Ended]:
         left = await self.read(lambda c: ends.left_behind(c, node_id, boot))
@@ -190,11 +180,11 @@ class SqliteStore:
         )
 
     async def _each(
-        self, job_ids: list[str], take: Callable[[apsw.Connection, str], Ended | None]
+        self, job_ids: list[T], take: Callable[[apsw.Connection, T], Ended | None]
     ) -> list[Ended]:
         """One operation a job, so that one that cannot be judged does not hold up the others."""
 
-        def of(job_id: str) -> Op[Ended | None]:
+        def of(job_id: T) -> Op[Ended | None]:
             return lambda c: take(c, job_id)
 
         ended = []
@@ -230,15 +220,7 @@ class SqliteStore:
         return await self.write(lambda c: ends.answer(c, job_id, answer))
 
     async def next_due_ms(self) -> int | None:
-        def look(c: apsw.Connection) -> int | None:
-            (due,) = row(
-                c,
-                f"SELECT max(0, min(run_at) - {NOW}) FROM job"
-                " WHERE state = 'queued' AND blocked <= 0",
-            )
-            return None if due is None else int(due)
-
-        return await self.read(look)
+        return await self.read(holds.next_due_ms)
 
     async def leases(self) -> list[tuple[str, int, str]]:
         return await self.read(

@@ -28,8 +28,8 @@ from stead.store.sqlite.sql import NOW, Row, maybe, row, rows
 SILENT = "its worker went silent and the lease ran out"
 
 _AROUND = f"""
-SELECT id, lane, needs, prio, run_at, state = 'running', node_id, crashes + 1 >= max_crashes,
-       state = 'queued' AND blocked = -1 AND run_at <= {NOW}
+SELECT id, lane, demand, rank, state = 'running', node_id, crashes + 1 >= max_crashes,
+       state = 'queued' AND hold = -1 AND NOT (deadline_at > 0 AND deadline_at < {NOW})
 FROM job WHERE crashes > 0 AND state IN ('queued', 'running')
 """
 
@@ -38,9 +38,8 @@ FROM job WHERE crashes > 0 AND state IN ('queued', 'running')
 class _Suspect:
     id: str
     lane: str
-    needs: str
-    prio: int
-    run_at: int
+    demand: int
+    rank: int
     running: int
     node_id: str | None
     last: int
@@ -54,8 +53,8 @@ class _Suspect:
         return bool(self.last) and self.lane != Lane.CHAT
 
     @property
-    def order(self) -> tuple[int, int, str]:
-        return self.prio, self.run_at, self.id
+    def order(self) -> tuple[int, str]:
+        return self.rank, self.id
 
 
 def look(c: apsw.Connection) -> Around | None:
@@ -71,18 +70,22 @@ class Around:
         self._c = c
         self._all = [_Suspect(*one) for one in found]
 
-    def pick(self, node_id: str, lane: str, needs: Sequence[str]) -> str | None:
+    def pick(self, node_id: str, lane: str, met: Sequence[int]) -> str | None:
         """The suspect of this lane that the node may be given now; it is then taken as given."""
         if self._held(node_id):
             return None
-        for one in self._ready(lane, needs):
+        for one in self._ready(lane, met):
             if not (one.alone and self._busy(node_id)):
                 self._all.remove(one)
                 self._all.append(replace(one, running=1, node_id=node_id, ready=0))
                 return one.id
         return None
 
-    def free(self, node_id: str, lane: str, needs: Sequence[str]) -> bool:
+    def leave_out(self, job_id: str) -> None:
+        """This one cannot be given out after all."""
+        self._all = [one for one in self._all if one.id != job_id]
+
+    def free(self, node_id: str, lane: str, met: Sequence[int]) -> bool:
         """Whether the node may be given a job of this lane that has harmed nobody.
 
         Not in the background, while it holds one that must be alone there, or while such a
@@ -91,14 +94,14 @@ class Around:
         if lane == Lane.CHAT:
             return True
         held = self._held(node_id)
-        return not any(one.alone for one in held or self._ready(lane, needs))
+        return not any(one.alone for one in held or self._ready(lane, met))
 
     def _held(self, node_id: str) -> list[_Suspect]:
         return [one for one in self._all if one.running and one.node_id == node_id]
 
-    def _ready(self, lane: str, needs: Sequence[str]) -> list[_Suspect]:
+    def _ready(self, lane: str, met: Sequence[int]) -> list[_Suspect]:
         fitting = (one for one in self._all if one.ready and one.lane == lane)
-        return sorted((one for one in fitting if one.needs in needs), key=lambda one: one.order)
+        return sorted((one for one in fitting if one.demand in met), key=lambda one: one.order)
 
     def _busy(self, node_id: str) -> bool:
         """Whether the node does anything in the background."""
@@ -177,7 +180,7 @@ def came_back(c: apsw.Connection, job_id: str, epoch: int, node_id: str) -> None
     if c.changes():
         c.execute(
             "UPDATE job SET crashes = crashes - 1,"
-            " blocked = CASE WHEN crashes = 1 AND blocked < 0 THEN 0 ELSE blocked END"
+            " hold = CASE WHEN crashes = 1 AND hold < 0 THEN 0 ELSE hold END"
             " WHERE id = ? AND crashes > 0 AND state IN ('queued', 'running', 'waiting')",
             (job_id,),
         )

@@ -79,11 +79,17 @@ def _deliver(batch: list[_Waiting]) -> None:
 
 
 class Writer:
-    """Runs operations in batches, each batch in one durable transaction."""
+    """Runs operations in batches, each batch in one durable transaction.
 
-    def __init__(self, connection: apsw.Connection, path: str) -> None:
+    ``undone`` is called in the writing thread after anything that was written has been undone.
+    """
+
+    def __init__(
+        self, connection: apsw.Connection, path: str, undone: Callable[[], None] = lambda: None
+    ) -> None:
         self._connection = connection
         self._path = path
+        self._undone = undone
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         # Nothing may come into the queue behind the word to end: nobody would answer it.
         self._gate = threading.Lock()
@@ -199,6 +205,7 @@ class Writer:
             except Exception as error:
                 if self._connection.in_transaction:
                     execute("ROLLBACK TO one")
+                    self._undone()
                 else:  # SQLite gave up the whole transaction (disk full, I/O error)
                     raise
                 item.error = self._words(error) if isinstance(error, apsw.Error) else error
@@ -219,6 +226,7 @@ class Writer:
 
     def _rollback(self) -> None:
         """Never fails: a rollback that cannot be made has been made by SQLite itself."""
+        self._undone()
         if self._connection.in_transaction:
             try:
                 self._connection.execute("ROLLBACK")

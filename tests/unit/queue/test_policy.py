@@ -20,6 +20,7 @@ def job(**more: Any) -> Job:
         "state": JobState.RUNNING, "created_at": 1, "run_at": 1, "deadline_at": 0, "epoch": 1,
         "tries": 0, "crashes": 0, "max_tries": 3, "max_crashes": 3, "node_id": "n",
         "lease_until": 1, "cancel_req": False, "conc_key": None, "idem_key": None,
+        "conc_limit": 1, "prefer": "", "avoid": "",
         "message_id": None, "session": None, "route": "", "started_at": 1, "ended_at": 0,
         "error": "", "waiting_for": "", "history_upto": 0,
     }  # fmt: skip

@@ -12,6 +12,7 @@ import pytest
 
 from stead.core.ids import uuid7
 from stead.core.nouns import Job, NewJob
+from stead.core.placement import Ready
 from stead.core.states import JobState, Lane
 from stead.core.storage import Ended, Granted, Ruling
 from stead.core.wire import Finish, Held
@@ -149,7 +150,7 @@ async def test_a_cancelled_claim_passes_its_wake_up_on(queue: Queue, store: Coun
     """When the one that was woken goes away, another is woken in its place."""
     tasks = await waiting(queue, store, claim(queue, "gone"), claim(queue, "stays"))
     job_id, _ = await store.enqueue(NewJob("noop", {}))
-    queue.wake("", "chat")
+    queue.wake(Ready("", "chat"))
     tasks[0].cancel()
     assert (await first_done(tasks[1:])).job.id == job_id
 

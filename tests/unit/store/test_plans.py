@@ -33,7 +33,7 @@ from tests.contract.storages import (
 WALK = re.compile(r"^SCAN (?!.*(VIRTUAL TABLE|job_running|job_ready|outbox_open|call_open))")
 
 #: Tables of which there are few rows, or whose rows go as soon as they are done with.
-SMALL = ("dayline", "(subquery", "CONSTANT")
+SMALL = ("dayline", "demand", "(subquery", "CONSTANT")
 
 
 @pytest.fixture

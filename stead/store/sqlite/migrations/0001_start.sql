@@ -24,17 +24,31 @@ CREATE TABLE session (
     last_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- The distinct demands that jobs make of whoever takes them. There are few of them, so a claim
+-- is one look for each that a node can meet, however many jobs there are.
+CREATE TABLE demand (
+    id     INTEGER PRIMARY KEY,  -- made from the rest, so the same everywhere
+    needs  TEXT NOT NULL,
+    prefer TEXT NOT NULL,
+    avoid  TEXT NOT NULL
+) STRICT;
+
 CREATE TABLE job (
     id           TEXT PRIMARY KEY,
-    lane         TEXT NOT NULL,
+    lane         TEXT NOT NULL CHECK (lane IN ('chat', 'background')),
     prio         INTEGER NOT NULL,
     kind         TEXT NOT NULL,
     needs        TEXT NOT NULL,
+    prefer       TEXT NOT NULL DEFAULT '',
+    avoid        TEXT NOT NULL DEFAULT '',
     payload      TEXT NOT NULL CHECK (json_valid(payload)),
-    state        TEXT NOT NULL,
-    -- 1: an earlier job with the same conc_key is not over, so this one is not ready yet.
-    -- -1: it ran on a worker that vanished, so it is ready, but apart from others like it.
-    blocked      INTEGER NOT NULL DEFAULT 0,
+    state        TEXT NOT NULL
+                 CHECK (state IN ('queued', 'running', 'waiting', 'done', 'cancelled', 'dead')),
+    -- Why it is queued but not ready (0: it is): see stead/store/sqlite/holds.py.
+    hold         INTEGER NOT NULL DEFAULT 0,
+    demand       INTEGER NOT NULL,
+    -- Its place among the ready: the time it is due, plus so much for each step of its prio.
+    rank         INTEGER NOT NULL,
     created_at   INTEGER NOT NULL,
     run_at       INTEGER NOT NULL,
     deadline_at  INTEGER NOT NULL DEFAULT 0,
@@ -49,6 +63,7 @@ CREATE TABLE job (
     claim_req    TEXT,
     cancel_req   INTEGER NOT NULL DEFAULT 0,
     conc_key     TEXT,
+    conc_limit   INTEGER NOT NULL DEFAULT 1,
     idem_key     TEXT,
     message_id   TEXT,
     session      TEXT,
@@ -67,14 +82,14 @@ CREATE TABLE job (
     beside       INTEGER NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID;
 -- Few indexes are touched on a job's usual way: job_ready in and out, job_running in and out.
-CREATE INDEX job_ready ON job (blocked, lane, needs, prio, run_at, id) WHERE state = 'queued';
+CREATE INDEX job_ready ON job (hold, lane, demand, rank, id) WHERE state = 'queued';
 CREATE INDEX job_running ON job (claim_req) WHERE state = 'running';
 -- Nearly always empty: what ran on a worker that vanished, and is not over.
 CREATE INDEX job_suspect ON job (state) WHERE crashes > 0 AND state IN ('queued', 'running');
 CREATE INDEX job_stuck ON job (state, id) WHERE state IN ('waiting', 'dead');
 CREATE INDEX job_deadline ON job (deadline_at) WHERE deadline_at > 0 AND state IN ('queued', 'waiting');
--- The one job of a key that is ready or running (blocked = 0) sorts first, then the oldest.
-CREATE INDEX job_conc ON job (conc_key, blocked, id)
+CREATE INDEX job_later ON job (run_at) WHERE state = 'queued' AND hold IN (2, 3);
+CREATE INDEX job_conc ON job (conc_key, hold, id)
     WHERE conc_key IS NOT NULL AND state IN ('queued', 'running');
 CREATE UNIQUE INDEX job_idem ON job (idem_key) WHERE idem_key IS NOT NULL;
 

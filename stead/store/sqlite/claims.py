@@ -1,0 +1,274 @@
+"""The queue's SQL that gives jobs to workers.
+
+A claim is a conditional update whose effect is checked. It costs a few looks
+into an index that holds what is ready and nothing else, however many jobs wait
+for their time, for their key, for another kind of worker, or are over.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any, NamedTuple
+
+import apsw
+import msgspec
+
+from stead.core.nouns import Job, Step
+from stead.core.states import JobState
+from stead.core.storage import Granted
+from stead.store.sqlite import holds, poison, suspects
+from stead.store.sqlite.demands import Asker, Demands
+from stead.store.sqlite.jobs import OBJECT, encoded, get, steps
+from stead.store.sqlite.sql import NOW, Row, row, rows
+
+_decode = msgspec.json.decode
+
+
+class Asked(NamedTuple):
+    """A claim: who asks, for which lanes in which order, and what it can meet."""
+
+    request_id: str
+    node_id: str
+    boot: str
+    lanes: tuple[str, ...]
+    asker: Asker
+    lease_ms: int
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.request_id, self.node_id
+
+
+_AGAIN = """
+SELECT json_group_array(json_array(id, claim_req, node_id)) FROM job
+WHERE claim_req IN (SELECT value FROM json_each(?)) AND state = 'running'
+"""
+
+_HEADS = """
+SELECT json_group_array(json_array(rank, demand)) FROM (
+    SELECT (SELECT rank FROM job WHERE state = 'queued' AND hold = 0 AND lane = ?
+            AND demand = e.value ORDER BY rank, id LIMIT 1) AS rank, e.value AS demand
+    FROM json_each(?) e
+) WHERE rank IS NOT NULL
+"""
+
+_PICK = f"""
+SELECT json_group_array(json_array(rank, id, late)) FROM (
+    SELECT rank, id, deadline_at > 0 AND deadline_at < {NOW} AS late FROM job
+    WHERE state = 'queued' AND hold = 0 AND lane = ? AND demand = ? ORDER BY rank, id LIMIT ?
+)
+"""
+
+_RAW_IDS = """
+SELECT CAST(id AS BLOB) FROM job
+WHERE state = 'queued' AND hold = 0 AND lane = ? AND demand = ? ORDER BY rank, id LIMIT ?
+"""
+
+_ASIDE = f"""
+UPDATE job SET hold = {holds.ASIDE} WHERE id IN (SELECT value FROM json_each(?))
+"""
+
+#: What is to be known of a job to give it out. The time between its attempts is not counted as
+#: work on it; the history that it sees ends at what was recorded at its first claim.
+_BEFORE = f"""json_object('job', {OBJECT}, 'now', {NOW},
+    'idle_since', CASE started_at WHEN 0 THEN NULL
+        ELSE (SELECT max(ended_at) FROM attempt WHERE attempt.job_id = job.id) END,
+    'recorded', CASE WHEN history_upto > 0 OR message_id IS NULL THEN 0
+        ELSE (SELECT coalesce(max(seq), 0) FROM message) END)"""
+
+_THESE = f"""
+SELECT json_group_array({_BEFORE}) FROM job WHERE id IN (SELECT value FROM json_each(?))
+"""
+
+_GRANT = """
+UPDATE job SET state = 'running', epoch = e.value ->> 1, node_id = e.value ->> 2,
+    boot = e.value ->> 3, claim_req = e.value ->> 4, lease_until = e.value ->> 5,
+    cancel_req = 0, waiting_for = '', beside = 0, hold = 0, attempt_at = e.value ->> 6,
+    started_at = e.value ->> 7, history_upto = e.value ->> 8
+FROM json_each(?) e WHERE job.id = e.value ->> 0 AND state = 'queued'
+"""
+
+
+@dataclass(slots=True)
+class _Before:
+    """A job before it is given out."""
+
+    job: Job
+    now: int
+    idle_since: int | None
+    recorded: int
+    steps: list[Step] = field(default_factory=list)
+
+
+_befores = msgspec.json.Decoder(list[_Before]).decode
+
+#: Rank and id of a job that is ready: in the order in which they are.
+_Ready = tuple[int, str]
+
+_Given = dict[tuple[str, str], Granted | None]
+
+
+class Claims:
+    """Serves claims; used by the thread that writes, and nowhere else."""
+
+    def __init__(self, demands: Demands) -> None:
+        self._demands = demands
+
+    def claim(self, c: apsw.Connection, asked: list[Asked]) -> list[Granted | None]:
+        """Serve many claims in their order, those that ask for the same together."""
+        given = _again(c, asked)
+        holds.promote(c, 16 + 2 * len(asked))
+        around = suspects.look(c)
+        if around is not None:
+            for one in asked:
+                if one.key not in given:
+                    given.update(_serve_around(c, around, self._demands.met(one.asker), one))
+            return [given.get(one.key) for one in asked]
+        for (lanes, asker), alike in groupby(asked, key=lambda one: (one.lanes, one.asker)):
+            new = {one.key: one for one in alike if one.key not in given}
+            given.update(_serve(c, lanes, self._demands.met(asker), list(new.values())))
+        return [given.get(one.key) for one in asked]
+
+
+def _again(c: apsw.Connection, asked: list[Asked]) -> _Given:
+    """What was given to these very requests before; their leases start anew."""
+    requests = encoded([one.request_id for one in asked])
+    given: _Given = {}
+    for job_id, request_id, node_id in _array(row(c, _AGAIN, (requests,))):
+        for one in asked:
+            if one.key == (request_id, node_id):
+                c.execute(
+                    f"UPDATE job SET lease_until = {NOW} + ? WHERE id = ?", (one.lease_ms, job_id)
+                )
+                given[one.key] = Granted(get(c, job_id), steps(c, job_id))
+    return given
+
+
+def _serve(
+    c: apsw.Connection, lanes: tuple[str, ...], met: tuple[int, ...], asked: list[Asked]
+) -> _Given:
+    given: _Given = {}
+    for lane in lanes:
+        # A round gives less than was asked for when there is no more, or some was unreadable.
+        while len(given) < len(asked):
+            ready = _next(c, lane, met, len(asked) - len(given))
+            if not ready:
+                break
+            befores = _readable(c, [job_id for _, job_id in ready])
+            given.update(_give(c, befores, asked[len(given) :]))
+    return given
+
+
+def _serve_around(
+    c: apsw.Connection, around: suspects.Around, met: tuple[int, ...], one: Asked
+) -> _Given:
+    """Serve one claim while there are jobs that must be kept apart; see ``suspects``."""
+    for lane in one.lanes:
+        while (job_id := around.pick(one.node_id, lane, met)) is not None:
+            given = _give(c, _readable(c, [job_id]), [one])
+            if given:
+                return given
+            around.leave_out(job_id)
+        if around.free(one.node_id, lane, met):
+            given = _serve(c, (lane,), met, [one])
+            if given:
+                return given
+    return {}
+
+
+def _give(c: apsw.Connection, befores: list[_Before], asked: list[Asked]) -> _Given:
+    grants = []
+    given: _Given = {}
+    for before, one in zip(befores, asked, strict=False):
+        job = before.job
+        began = before.now if job.started_at == 0 else job.started_at
+        if before.idle_since is not None:
+            began += before.now - before.idle_since
+        grants.append(
+            (
+                job.id, job.epoch + 1, one.node_id, one.boot, one.request_id,
+                before.now + one.lease_ms, before.now, began, job.history_upto or before.recorded,
+            )
+        )  # fmt: skip
+        _, job.epoch, job.node_id, _, _, job.lease_until, _, job.started_at, job.history_upto = (
+            grants[-1]
+        )
+        job.state, job.cancel_req, job.waiting_for = JobState.RUNNING, False, ""
+        job.beside = 0
+        given[one.key] = Granted(job, before.steps)
+    if grants:
+        c.execute(_GRANT, (encoded(grants),))
+        if c.changes() != len(grants):
+            raise AssertionError("a job changed under its claim")
+    return given
+
+
+def _readable(c: apsw.Connection, job_ids: list[str]) -> list[_Before]:
+    """Those of these jobs that can be given out, in their order; the others are set aside."""
+    try:
+        there = {one.job.id: one for one in _befores(row(c, _THESE, (encoded(job_ids),))[0])}
+        return [_complete(c, there[job_id]) for job_id in job_ids]
+    except Exception as fault:
+        if not poison.is_poison(fault):
+            raise
+    found = []
+    for job_id in job_ids:
+        try:
+            (one,) = _befores(row(c, _THESE, (encoded([job_id]),))[0])
+            found.append(_complete(c, one))
+        except Exception as fault:
+            if not poison.is_poison(fault):
+                raise
+            poison.set_aside(c, job_id.encode(), fault)
+    return found
+
+
+def _complete(c: apsw.Connection, before: _Before) -> _Before:
+    """With the journal, if it has one. Raises ``ValueError`` for what no job can have."""
+    job = before.job
+    if not (0 <= job.epoch < 2**53 and 0 <= job.started_at < 2**53):
+        raise ValueError(f"epoch {job.epoch} and started_at {job.started_at} cannot be")
+    if job.epoch > 0:
+        before.steps = steps(c, job.id)
+    return before
+
+
+def _next(c: apsw.Connection, lane: str, met: tuple[int, ...], most: int) -> list[_Ready]:
+    """The next jobs of a lane, in order, of all the demands that are met."""
+    if len(met) > 1:
+        heads = sorted(_array(row(c, _HEADS, (lane, encoded(met)))))
+        # Of more demands than are asked for, those with the latest heads give nothing.
+        met = tuple(demand for _, demand in heads[:most])
+    return sorted(one for demand in met for one in _of(c, lane, demand, most))[:most]
+
+
+def _of(c: apsw.Connection, lane: str, demand: int, most: int) -> list[_Ready]:
+    """The next jobs of one demand. Those too late are set aside, so each is met only once."""
+    while True:
+        found: list[_Ready] = []
+        late = []
+        for rank, job_id, is_late in _pick(c, lane, demand, most):
+            if is_late:
+                late.append(job_id)
+            else:
+                found.append((rank, job_id))
+        if not late:
+            return found
+        c.execute(_ASIDE, (encoded(late),))
+
+
+def _pick(c: apsw.Connection, lane: str, demand: int, most: int) -> list[Any]:
+    try:
+        return _array(row(c, _PICK, (lane, demand, most)))
+    except UnicodeDecodeError as fault:  # not even an id can be read
+        ids = rows(c, _RAW_IDS, (lane, demand, most))
+        for job_id in [one for (one,) in ids if not poison.is_text(one)]:
+            poison.set_aside(c, job_id, fault)
+        return _array(row(c, _PICK, (lane, demand, most)))
+
+
+def _array(found: Row) -> list[Any]:
+    """The JSON array that is the only cell of a row."""
+    array: list[Any] = _decode(found[0])
+    return array
