@@ -1,0 +1,1 @@
+"""What breaks things: a shim for disk and clock, a faulty proxy, network namespaces."""
