@@ -295,7 +295,8 @@ class _Link:
         await self._inbox.put(_Event(kind, data, asyncio.get_running_loop().time()))
 
     async def _read_requests(self) -> None:
-        frames, parts = Frames(answers=False), []
+        frames = Frames(answers=False)
+        parts: list[bytes] = []
         with contextlib.suppress(OSError, NotHttp):
             while data := await self._reader.read(_BLOCK):
                 for piece, done in frames.feed(data):
