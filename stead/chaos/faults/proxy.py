@@ -39,14 +39,21 @@ class Proxy:
     """``async with Proxy(port) as proxy: node(gateway=proxy.url)``.
 
     ``upstream``: host and port of the gateway. ``host``, ``port``: where to listen; 0: any free
-    port. ``seed``: of everything drawn.
+    port. ``device``: the only network device that may bring connections (Linux; needs root).
+    ``seed``: of everything drawn.
     """
 
     def __init__(
-        self, upstream: tuple[str, int], *, host: str = "127.0.0.1", port: int = 0, seed: int = 0
+        self,
+        upstream: tuple[str, int],
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        device: str = "",
+        seed: int = 0,
     ) -> None:
         self.upstream = upstream
-        self.host, self.port = host, port
+        self.host, self.port, self._device = host, port, device
         self.weather = Weather()
         self.counts: Counter[str] = Counter()
         self.rng = random.Random(seed)
@@ -139,6 +146,8 @@ class Proxy:
         place = socket.socket(family, socket.SOCK_STREAM)
         place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         place.setblocking(False)
+        if self._device:
+            place.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, self._device.encode())
         place.bind((self.host, self.port))
         return place
 

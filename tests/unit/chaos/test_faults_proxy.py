@@ -6,7 +6,10 @@ import asyncio
 import contextlib
 import hashlib
 import random
+import socket
+import threading
 import time
+import urllib.request
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -15,6 +18,7 @@ import uvicorn
 
 from stead.chaos.faults.frames import Frames, NotHttp
 from stead.chaos.faults.proxy import Proxy, Weather
+from stead.chaos.faults.wires import Wires
 from stead.net.http import Client, ConnectFailed, HttpFailed
 
 #: Long enough for a loaded machine; nothing waits for it where all is well.
@@ -335,3 +339,35 @@ def test_what_is_no_message(answers: bool, wrong: bytes) -> None:
     """What is no HTTP is said to be none."""
     with pytest.raises(NotHttp):
         list(Frames(answers=answers).feed(wrong))
+
+
+def test_wires_need_no_event_loop() -> None:
+    """The same from plain code: a wire can be cut and healed from any thread."""
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+    with socket.create_server(("127.0.0.1", 0)) as server, Wires() as wires:
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    connection, _ = server.accept()
+                    with connection:
+                        connection.recv(1000)
+                        connection.sendall(answer)
+
+        threading.Thread(target=serve, daemon=True).start()
+        wire = wires.lay(server.getsockname())
+
+        def ask_once() -> bytes:
+            with urllib.request.urlopen(wire.url, timeout=PATIENCE) as got:
+                return bytes(got.read())
+
+        assert ask_once() == b"ok"
+        wire.cut()
+        with pytest.raises(OSError):
+            ask_once()
+        wire.heal()
+        assert ask_once() == b"ok"
+        wire.weather(Weather(duplicate=1, late_s=0))
+        ask_once()
+        wire.settled()
+        assert wire.counts()["copies"] == 1
