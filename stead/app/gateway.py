@@ -22,6 +22,7 @@ import uvloop
 
 from stead import __version__
 from stead.agent.loop import toolbox
+from stead.app import channels
 from stead.app.node import local_url
 from stead.app.warm import keep_warm
 from stead.config import Loaded, Settings, parse_listen
@@ -35,11 +36,12 @@ from stead.flow.flow import Flow, Tries
 from stead.flow.live import Live
 from stead.flow.router import Router, Rule
 from stead.flow.sender import Sender
-from stead.gateway import node_routes
+from stead.gateway import channel_routes, node_routes
 from stead.gateway.app import build
 from stead.gateway.auth import Keys, hash_key
 from stead.gateway.node_service import LocalLink, NodeService
 from stead.gateway.openai_routes import OpenAI
+from stead.gateway.outbox_routes import Outbox
 from stead.gateway.owner_routes import Owner
 from stead.gateway.presence import Presence
 from stead.gateway.status import Status
@@ -157,6 +159,7 @@ class Gateway:
         self._settings = settings
         self._store = store
         self._tools = toolbox(home / "workspace")
+        self._channels = channels.make(home, settings)
         self._stopping = asyncio.Event()
         self._why_not_ready = "starting"
 
@@ -169,11 +172,12 @@ class Gateway:
             log.warning("%d model calls were cut off by the last stop", cut)
         await parts.queue.start()
         light = self._light_worker(parts)
+        sending = asyncio.create_task(parts.sender.run(), name="sender")
         tasks = [
             asyncio.create_task(parts.daily.run(), name="daily log"),
             asyncio.create_task(parts.queue.run_rescue(parts.flow.crash_rule), name="rescue"),
             asyncio.create_task(parts.away.run(), name="away"),
-            asyncio.create_task(parts.sender.run(), name="sender"),
+            sending,
             asyncio.create_task(
                 keep_warm(self._home, parts.backends, parts.door, self._tools), name="warm-up"
             ),
@@ -186,14 +190,18 @@ class Gateway:
             await self._until_stopped(server, sock)
         finally:
             parts.service.stopping = True
+            parts.sender.stop()
             light.stop()
             parts.queue.close()
             parts.live.close()
             await server.end()
             await asyncio.wait((tasks[-1],), timeout=6.0)
+            # What is being sent is seen to its end; what takes too long is in doubt then.
+            await asyncio.wait((sending,), timeout=self._settings.gateway.drain_s)
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await self._channels.aclose()
             await parts.door.aclose()
             await parts.purse.aclose()
             with contextlib.suppress(SteadError, OSError):  # the lines wait in the database
@@ -216,17 +224,17 @@ class Gateway:
             store, queue, flow, presence, job_key=keys.job_key, profile=door.profile,
             limits=_limits(settings), version=__version__,
         )  # fmt: skip
+        # Terminal and API are read by their clients; the sender is for channels pushed to.
+        sender = Sender(store, self._channels.pushed, self._channels.manners)
         status = Status(
-            store, queue, presence, model=self._model_words, home=str(self._home),
-            url=local_url(settings.listen), version=__version__,
+            store, queue, presence, model=self._model_words, channels=sender.channels,
+            home=str(self._home), url=local_url(settings.listen), version=__version__,
         )  # fmt: skip
         talk = Talk(store, live)
         away = Away(
             store, live, any_alive=presence.any_alive, settled=presence.settled, told=daily.nudge
         )
         flow.on_accept(away.nudge)
-        # Terminal and API are read by their clients; channels that are pushed to go in here.
-        sender = Sender(store, [])
         flow.on_reply(sender.nudge)
         most = int(settings.gateway.max_body_mb * 1_000_000)
         wait_s = settings.gateway.answer_wait_s
@@ -235,6 +243,8 @@ class Gateway:
                 *node_routes.routes(service, keys, most),
                 *OpenAI(flow, talk, door, keys, max_body=most, wait_s=wait_s).routes(),
                 *Owner(store, flow, talk, keys, presence, status, max_body=most).routes(),
+                *Outbox(store, sender, keys, max_body=most).routes(),
+                *channel_routes.routes(self._channels.ways_in, flow, most),
             ],
             lambda: self._why_not_ready,
         )

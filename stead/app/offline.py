@@ -12,6 +12,7 @@ from stead.core.errors import NewerSchema, StoreUnusable
 from stead.core.storage import View
 from stead.inference import modelstate
 from stead.store.sqlite import engine, views
+from stead.store.sqlite import outbox as deliveries
 
 
 def status(home: Path) -> View:
@@ -54,6 +55,7 @@ def status(home: Path) -> View:
         "queue": counts["queue"],
         "today": counts["today"],
         "outbox": counts["outbox"],
+        "channels": [],
     }
 
 
@@ -67,6 +69,18 @@ def why(home: Path, ident: str) -> View:
     """The story of a message as ``/api/v1/why`` tells it. Raises ``NotFound``."""
     with _database(home) as database:
         return views.why(database, ident)
+
+
+def outbox(home: Path, **filters: Any) -> View:
+    """The replies as ``/api/v1/outbox`` lists them. Raises ``StoreUnusable``."""
+    with _database(home) as database:
+        return deliveries.view(database, **filters)
+
+
+def delivery(home: Path, ident: str) -> View:
+    """One reply as ``/api/v1/outbox/ID`` shows it. Raises ``NotFound``."""
+    with _database(home) as database:
+        return deliveries.show(database, ident)
 
 
 class _database:

@@ -103,4 +103,5 @@ _DELIVERY = {
     "pending": "still to be delivered",
     "sending": "being sent",
     "ambiguous": "that may or may not have arrived",
+    "failed": "that could not be delivered",
 }

@@ -233,7 +233,11 @@ def _reply(reply: dict[str, Any] | None, delivery: list[dict[str, Any]]) -> Iter
             text += f" at {_clock(row['delivered_at'])}"
         if (row.get("tries") or 0) > 1:
             text += f", tried {row['tries']} times"
+        if row.get("doubts"):
+            text += f", {row['doubts']}x in doubt"
         yield text + (f" ({row['note']})" if row.get("note") else "")
+        if row.get("state") in ("ambiguous", "failed"):
+            yield f"  settle it with: stead outbox settle {row['id']} --sent|--again|--drop"
 
 
 def _cost(cost: dict[str, Any]) -> Iterator[str]:

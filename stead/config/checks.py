@@ -12,11 +12,19 @@ from typing import Any
 import msgspec
 
 from stead.config.describe import describe, section_in
-from stead.config.settings import BackendSection, RouteSection, Section, Settings
+from stead.config.settings import (
+    BackendSection,
+    ChannelSection,
+    RouteSection,
+    Section,
+    Settings,
+)
 from stead.core.errors import ConfigError
 
 #: Names that mean something else where a model is asked for.
 _RESERVED = frozenset({"main", "light", "auto", "stead"})
+#: Channels that are always there.
+_CHANNELS = frozenset({"cli", "api", "web"})
 
 
 def checked(raw: dict[str, Any], lines: Mapping[str, int]) -> Settings:
@@ -119,6 +127,7 @@ def _crosschecks(settings: Settings) -> Iterator[tuple[str, str]]:
         )
     yield from _check_backends(settings.backend)
     yield from _check_routes(settings.route)
+    yield from _check_channels(settings.channel)
 
 
 def _is_url(text: str) -> bool:
@@ -174,6 +183,24 @@ def _check_routes(routes: list[RouteSection]) -> Iterator[tuple[str, str]]:
         if route.needs and route.to == "light":
             yield f"{at}.needs", "is for nodes; a light answer is given in the gateway"
         yield from _bad_labels(route.needs, f"{at}.needs")
+
+
+def _check_channels(channels: list[ChannelSection]) -> Iterator[tuple[str, str]]:
+    names: set[str] = set()
+    for index, channel in enumerate(channels):
+        at = f"channel[{index}]"
+        if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,62}", channel.name):
+            yield (
+                f"{at}.name",
+                f"{channel.name!r} is not a name (small letters, digits, and _ - within)",
+            )
+        if channel.name in _CHANNELS:
+            yield f"{at}.name", f"{channel.name!r} is a channel of stead's own"
+        if channel.name in names:
+            yield f"{at}.name", f"there are two channels named {channel.name!r}"
+        names.add(channel.name)
+        if channel.url and not _is_url(channel.url):
+            yield f"{at}.url", f"{channel.url!r} is not a URL (http://... or https://...)"
 
 
 def parse_listen(text: str) -> tuple[str, int]:

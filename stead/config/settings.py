@@ -27,6 +27,9 @@ class GatewaySection(Section, frozen=True):
         float, _help("How long /v1/chat/completions waits for an answer of the agent", gt=0)
     ] = 570.0
     light_slots: Annotated[int, _help("Light answers the gateway works on at once", ge=0)] = 2
+    drain_s: Annotated[
+        float, _help("At a stop, answers under way and sends may take so long to end", ge=0)
+    ] = 8.0
 
 
 class NodeSection(Section, frozen=True):
@@ -103,6 +106,28 @@ class RouteSection(Section, frozen=True):
     needs: Annotated[list[str], _help("Labels the node must carry")] = []
 
 
+class ChannelSection(Section, frozen=True):
+    """A way by which messages come in and replies are pushed (docs/channels.md)."""
+
+    kind: Literal["webhook"]
+    name: Annotated[str, _help("Its name: messages come in at /channel/NAME")]
+    url: Annotated[str, _help("Where replies are posted to; empty: replies wait to be read")] = ""
+    secret_file: Annotated[
+        str, _help("File with its secret; empty: secrets/NAME.whsec, made at start")
+    ] = ""
+    session: Annotated[str, _help("Conversation of a message that names none")] = "main"
+    dedupes: Annotated[
+        bool, _help("Whether the receiver drops a reply whose Idempotency-Key it has had")
+    ] = False
+    ambiguous: Annotated[
+        Literal["send again", "leave", "ask"],
+        _help("What becomes of a reply that may or may not have arrived"),
+    ] = "send again"
+    timeout_s: Annotated[float, _help("How long the receiver may take to answer", gt=0)] = 30.0
+    tries: Annotated[int, _help("A reply that it answers with errors is tried so often", ge=1)] = 20
+    at_once: Annotated[int, _help("Conversations sent to at the same time", ge=1)] = 4
+
+
 class LimitsSection(Section, frozen=True):
     steps: Annotated[int, _help("Model and tool calls in one job", ge=1)] = 20
     tokens: Annotated[int, _help("Tokens in one job", ge=1)] = 200_000
@@ -133,6 +158,7 @@ class Settings(Section, frozen=True):
     model: ModelSection = ModelSection()
     backend: list[BackendSection] = []
     route: Annotated[list[RouteSection], _help("Own rules, tried before the built-in ones")] = []
+    channel: list[ChannelSection] = []
     limits: LimitsSection = LimitsSection()
     budget: BudgetSection = BudgetSection()
     log: LogSection = LogSection()

@@ -212,6 +212,52 @@ class OutcomeUnknown(SteadError):
     failure = Failure.UNKNOWN_OUTCOME
 
 
+class NotSettled(SteadError):
+    """Reply {ident} is {state}; `{how}` cannot be done to it now."""
+
+    status = 409
+    kind = "conflict_error"
+    code = "wrong_state"
+
+
+class ChannelAway(SteadError):
+    """The channel {channel} takes nothing now: {why}"""
+
+    status = 503
+    code = "channel_away"
+    failure = Failure.UNAVAILABLE
+
+    wait_s = 0.0
+    """How long it asked to be left alone, in seconds."""
+    answered = False
+    """Whether that is what it answered to a reply, and not that it could not be reached."""
+
+
+class DeliveryFailed(SteadError):
+    """The channel {channel} could not take this reply: {why}"""
+
+    status = 502
+    code = "delivery_failed"
+    wait_s = 0.0
+    """How long it asked to wait before the next try, in seconds."""
+
+
+class DeliveryRefused(SteadError):
+    """The channel {channel} will not take this reply: {why}"""
+
+    status = 502
+    code = "delivery_refused"
+    failure = Failure.SCHEMA
+
+
+class DeliveryInDoubt(SteadError):
+    """Nobody knows whether {channel} has this reply: {why}"""
+
+    status = 502
+    code = "delivery_in_doubt"
+    failure = Failure.UNKNOWN_OUTCOME
+
+
 class GatewayAway(SteadError):
     """The gateway at {url} cannot be reached: {why}"""
 

@@ -23,6 +23,11 @@ def new_key(kind: Kind) -> str:
     return PREFIX[kind] + base64.urlsafe_b64encode(bits).rstrip(b"=").decode()
 
 
+def new_secret() -> str:
+    """A fresh webhook secret (Standard Webhooks: ``whsec_`` and base64 of 32 bytes)."""
+    return "whsec_" + base64.b64encode(os.urandom(32)).decode()
+
+
 def read_key(path: Path) -> str:
     """The key in ``path``. Raises ``HomeUnusable`` when there is none."""
     try:
@@ -58,11 +63,11 @@ def write_new_key(path: Path, key: str) -> None:
     sync_folder(path.resolve().parent)
 
 
-def ensure_key(path: Path, kind: Kind) -> str:
+def ensure_key(path: Path, kind: Kind | Literal["webhook"]) -> str:
     """The key in ``path``, made now if there is none. Two that race get the same one."""
     if not path.exists():
         try:
-            write_new_key(path, new_key(kind))
+            write_new_key(path, new_secret() if kind == "webhook" else new_key(kind))
         except HomeUnusable:
             if not path.exists():
                 raise

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from stead.core.nouns import Step, Usage
+from stead.core.nouns import Inbound, Step, Usage
 from stead.core.storage import Delivery
 from stead.core.wire import (
     Claim,
@@ -160,12 +160,39 @@ class Channel(Protocol):
 
     name: str
     dedupes: bool
-    """Whether the channel itself drops a message it has had before (by its message id)."""
+    """Whether the other side drops a delivery it has had before (by its message id)."""
 
     async def send(self, delivery: Delivery) -> None:
         """Deliver; return only when the other side has it.
 
-        Raises a ``SteadError``: a permanent one is not tried again.
+        What it raises decides what follows:
+
+        ====================  =====================================================
+        ``ChannelAway``       it takes nothing now: all of its replies wait
+        ``DeliveryFailed``    not this one now: its conversation waits, others go on
+        ``DeliveryRefused``   never this one: it is set aside, the next goes on
+        ``DeliveryInDoubt``   nobody knows: the channel's rule decides
+        ====================  =====================================================
+
+        Another permanent ``SteadError`` counts as refused, any other as failed; another
+        exception as in doubt.
+        """
+        ...
+
+    async def seen(self, delivery: Delivery) -> bool | None:
+        """Whether the other side has it, read back there; None where that cannot be said."""
+        ...
+
+    async def aclose(self) -> None: ...
+
+
+class WayIn(Protocol):
+    """A channel that is posted to."""
+
+    def receive(self, headers: Mapping[str, str], body: bytes) -> Inbound:
+        """The message in a request; ``headers`` with lower-case names.
+
+        Raises ``WrongKey`` or ``BadRequest``. Nothing is recorded here.
         """
         ...
 

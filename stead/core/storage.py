@@ -94,12 +94,19 @@ class Delivery:
 
     id: int
     message_id: str
+    """Also what a receiver knows the delivery by: the same at every try of it."""
     channel: str
     session: str
     job_id: str | None
     text: str
     role: str
     tries: int
+    doubts: int = 0
+    """How often it was sent without anybody knowing whether it arrived."""
+    at: int = 0
+    """When it was recorded."""
+    in_reply_to: str = ""
+    """The external id of the message that it answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,25 +225,64 @@ class JobStore(Protocol):
 
 
 class OutboxStore(Protocol):
-    """Replies on their way (invariant 5)."""
+    """Replies on their way (invariant 5).
+
+    ::
+
+        pending -> sending -> sent | failed
+                      |  \\-> pending (later)
+                      \\----> in doubt: pending (again), left, or ambiguous (asks the owner)
+        ambiguous, failed, left -> sent | pending | dropped   by the owner's hand
+    """
 
     async def take(self, channel: str, limit: int = 20) -> list[Delivery]:
-        """Take what is due for a channel and mark it ``sending``."""
+        """Take what is due for a channel and mark it ``sending``; of each conversation only
+        the first that is under way, so that none overtakes another."""
         ...
 
-    async def delivered(self, delivery_id: int, note: str = "") -> None: ...
+    async def delivered(self, delivery_id: int, note: str = "") -> None:
+        """As all of these: of a row that is ``sending`` or ``ambiguous``; else nothing happens."""
+        ...
 
-    async def undelivered(self, delivery_id: int, *, delay_ms: int, note: str) -> None: ...
+    async def undelivered(
+        self,
+        delivery_id: int,
+        *,
+        delay_ms: int,
+        note: str,
+        doubt: bool = False,
+        counts: bool = True,
+    ) -> None:
+        """Send it later. ``doubt``: it may have arrived all the same. ``counts``: False where
+        the channel was away, which is no fault of the reply and uses up none of its tries."""
+        ...
 
-    async def ambiguous(self, delivery_id: int, note: str) -> None: ...
+    async def ambiguous(self, delivery_id: int, note: str) -> None:
+        """It may or may not have arrived: the owner is asked, its conversation goes on."""
+        ...
+
+    async def left(self, delivery_id: int, note: str) -> None:
+        """It may or may not have arrived, and is left at that by the channel's rule."""
+        ...
 
     async def undeliverable(self, delivery_id: int, note: str) -> None:
-        """It cannot be delivered, now or later; the owner is shown why."""
+        """It cannot be delivered, now or later; the owner is shown why, the next goes on."""
         ...
 
-    async def recover_outbox(self, channel: str, *, dedupes: bool) -> int:
-        """After a crash: what was being sent is sent again if the channel drops doubles,
-        else marked ``ambiguous`` for the owner to see. Returns how many there were."""
+    async def unsettled(self, channel: str) -> list[Delivery]:
+        """What is ``sending`` or ``ambiguous``: after a start, what nobody knows the end of."""
+        ...
+
+    async def next_delivery_ms(self, channel: str) -> int | None:
+        """Milliseconds until the next reply of a channel is due (0: now), None if none waits."""
+        ...
+
+    async def settle_delivery(self, ident: str, how: str) -> View:
+        """The owner's word on a row: ``sent``, ``again`` or ``drop``; the row as it is then.
+
+        ``ident``: its number, or an id (or the end of one) of its message or job. Raises
+        ``NotFound``, ``BadRequest``, or ``NotSettled`` where that cannot be done to it.
+        """
         ...
 
     async def fetched(self, job_id: str) -> None:
@@ -320,6 +366,15 @@ class ViewStore(Protocol):
     async def view_counts(self) -> View: ...
 
     async def view_messages(self, session: str, after: int, limit: int) -> View: ...
+
+    async def view_outbox(self, **filters: Any) -> View:
+        """``deliveries``, the newest first: by ``state`` (default: the open ones), ``channel``,
+        ``before`` (a number), ``limit``."""
+        ...
+
+    async def view_delivery(self, ident: str) -> View:
+        """One row with its whole text. Raises ``NotFound``, ``BadRequest``."""
+        ...
 
     async def view_waiting(self) -> View:
         """The jobs that wait for a node: ``count``, ``since`` (ms), ``jobs``, and the

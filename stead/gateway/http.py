@@ -54,6 +54,19 @@ def named(text: str, most: int, param: str, default: str) -> str:
     return text or default
 
 
+def number(text: str | None, name: str, default: int) -> int:
+    """A whole number of a query or header; raises ``BadRequest``."""
+    if text is None or text == "":
+        return default
+    try:
+        value = int(text)
+    except ValueError:
+        raise BadRequest(f"{name} must be a whole number, not {text!r}.", param=name) from None
+    if abs(value) >= 2**63:
+        raise BadRequest(f"{name} is too large.", param=name)
+    return value
+
+
 async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
     """The whole body; raises ``TooLarge`` as soon as it is known to be, without reading on."""
     for name, value in scope["headers"]:

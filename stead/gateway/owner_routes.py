@@ -21,7 +21,17 @@ from stead.core.storage import Store
 from stead.flow.flow import Flow
 from stead.flow.live import Seen
 from stead.gateway.auth import Keys, hash_key
-from stead.gateway.http import Endpoint, Json, comment, decode, named, read_body, sse, stream
+from stead.gateway.http import (
+    Endpoint,
+    Json,
+    comment,
+    decode,
+    named,
+    number,
+    read_body,
+    sse,
+    stream,
+)
 from stead.gateway.presence import Presence
 from stead.gateway.status import Status
 from stead.gateway.talk import Talk
@@ -137,8 +147,8 @@ class Owner:
         query = request.query_params
         page = await self._store.view_messages(
             query.get("session", "main"),
-            _number(query.get("after"), "after", -1),
-            max(1, min(500, _number(query.get("limit"), "limit", 50))),
+            number(query.get("after"), "after", -1),
+            max(1, min(500, number(query.get("limit"), "limit", 50))),
         )
         if query.get("read"):  # the owner sees them now: what waited to be fetched is delivered
             shown = [message["id"] for message in page["messages"] if message["role"] != "owner"]
@@ -155,7 +165,7 @@ class Owner:
                 lane=query.get("lane", ""),
                 session=query.get("session", ""),
                 before=query.get("before", ""),
-                limit=max(1, min(500, _number(query.get("limit"), "limit", 20))),
+                limit=max(1, min(500, number(query.get("limit"), "limit", 20))),
             )
         )
 
@@ -186,7 +196,7 @@ class Owner:
         self._keys.owner(scope)
         request = Request(scope, receive)
         job_id = await self._job_id(request)
-        after = _number(request.headers.get("last-event-id"), "Last-Event-ID", 0)
+        after = number(request.headers.get("last-event-id"), "Last-Event-ID", 0)
         await stream(receive, send, self._followed(job_id, after))
 
     async def _followed(self, job_id: str, after: int) -> AsyncIterator[bytes]:
@@ -225,15 +235,3 @@ class Owner:
         for node in gone:
             self._presence.gone(node.id)
         return Json({"name": name, "revoked": True})
-
-
-def _number(text: str | None, name: str, default: int) -> int:
-    if text is None or text == "":
-        return default
-    try:
-        number = int(text)
-    except ValueError:
-        raise BadRequest(f"{name} must be a whole number, not {text!r}.", param=name) from None
-    if abs(number) >= 2**63:
-        raise BadRequest(f"{name} is too large.", param=name)
-    return number

@@ -22,6 +22,7 @@ class Status:
         presence: Presence,
         *,
         model: Callable[[], dict[str, Any]],
+        channels: Callable[[], list[View]],
         home: str,
         url: str,
         version: str,
@@ -30,6 +31,7 @@ class Status:
         self._queue = queue
         self._presence = presence
         self._model = model
+        self._channels = channels
         self._home = home
         self._url = url
         self._version = version
@@ -74,6 +76,10 @@ class Status:
             "queue": counts["queue"],
             "today": counts["today"],
             "outbox": counts["outbox"],
+            "channels": [
+                {**channel, "open": counts["channels"].get(channel["name"], {})}
+                for channel in self._channels()
+            ],
         }
 
     def _words(
@@ -99,8 +105,28 @@ class Status:
             not_yet.append(
                 f"{queue['waiting']} jobs wait for your answer: `stead jobs --state waiting`"
             )
-        if counts["outbox"].get("failed"):
-            not_yet.append(f"{counts['outbox']['failed']} replies could not be delivered")
-        if counts["outbox"].get("ambiguous"):
-            not_yet.append(f"{counts['outbox']['ambiguous']} replies may or may not have arrived")
+        outbox = counts["outbox"]
+        if outbox.get("failed"):
+            not_yet.append(
+                f"{outbox['failed']} replies could not be delivered:"
+                " `stead outbox list --state failed`"
+            )
+        if outbox.get("ambiguous"):
+            not_yet.append(
+                f"{outbox['ambiguous']} replies may or may not have arrived:"
+                " `stead outbox list --state ambiguous`"
+            )
+        for channel in self._channels():
+            waiting = counts["channels"].get(channel["name"], {}).get("pending", 0)
+            (works if channel["state"] == "ok" else not_yet).append(_channel(channel, waiting))
         return works, not_yet
+
+
+def _channel(channel: View, waiting: int) -> str:
+    """``channel mail is away since 14:02 (...); 3 replies wait``."""
+    name, waits = channel["name"], f"; {waiting} replies wait" if waiting else ""
+    if channel["state"] == "paused":
+        return f"channel {name} is paused{waits}: `stead outbox resume {name}`"
+    if channel["state"] == "away":
+        return f"channel {name} is away since {clock(channel['since'])} ({channel['why']}){waits}"
+    return f"channel {name} delivers replies{waits}"

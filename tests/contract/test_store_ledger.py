@@ -1,4 +1,4 @@
-"""The contract of a storage: the outbox, the ledger, nodes and facts."""
+"""The contract of a storage: the ledger, nodes and facts."""
 
 from __future__ import annotations
 
@@ -6,118 +6,11 @@ import asyncio
 from dataclasses import replace
 from typing import Any
 
-import pytest
-
 from stead.core.errors import BadRequest
 from stead.core.ids import uuid7
 from stead.core.nouns import Call, Usage
 from stead.core.storage import Store
-from tests.contract.storages import House, chat, claimed, converse, finish, inbound
-
-# --- the outbox --------------------------------------------------------------
-
-
-async def delivery(store: Store, job_id: str) -> list[tuple[str, int, str]]:
-    rows = (await store.view_why(job_id))["delivery"]
-    return [(row["state"], row["tries"], row["note"]) for row in rows]
-
-
-async def test_a_reply_is_taken_once(store: Store) -> None:
-    """What one sender has taken, no other gets; each channel has its own."""
-    job = await converse(store, "one", "first")
-    await store.notice("mail", "main", "n1", "for mail")
-    took = await asyncio.gather(*(store.take("cli") for _ in range(5)))
-    (sent,) = [one for batch in took for one in batch]
-    assert (sent.job_id, sent.text, sent.role, sent.session) == (
-        job.id, "first", "assistant", "main",
-    )  # fmt: skip
-    assert [one.text for one in await store.take("mail")] == ["for mail"]
-
-
-async def test_replies_are_taken_in_order_and_in_part(store: Store) -> None:
-    """A sender gets the oldest first, and no more than it asked for."""
-    for n in range(5):
-        await converse(store, f"m{n}", f"a{n}")
-    assert [one.text for one in await store.take("cli", limit=3)] == ["a0", "a1", "a2"]
-    assert [one.text for one in await store.take("cli", limit=3)] == ["a3", "a4"]
-
-
-async def test_delivered(house: House) -> None:
-    """A delivered reply is never taken again, and its story says how it went."""
-    job = await converse(house.store, "one", "first")
-    (sent,) = await house.store.take("cli")
-    await house.store.delivered(sent.id, "message 17")
-    store = house.reopen()
-    assert await store.take("cli") == []
-    assert await store.recover_outbox("cli", dedupes=True) == 0
-    assert await delivery(store, job.id) == [("sent", 1, "message 17")]
-
-
-async def test_undelivered_is_tried_again_after_its_delay(store: Store) -> None:
-    """A delivery that failed comes back when its time has come, not before."""
-    job = await converse(store, "one", "first")
-    (sent,) = await store.take("cli")
-    await store.undelivered(sent.id, delay_ms=60_000, note="no network")
-    assert await store.take("cli") == []
-    assert await delivery(store, job.id) == [("pending", 1, "no network")]
-    await store.undelivered(sent.id, delay_ms=0, note="no network")
-    (again,) = await store.take("cli")
-    assert (again.id, again.tries) == (sent.id, 1)
-
-
-async def test_ambiguous_is_left_for_the_owner(store: Store) -> None:
-    """What may or may not have arrived is not sent twice; it is shown."""
-    job = await converse(store, "one", "first")
-    (sent,) = await store.take("cli")
-    await store.ambiguous(sent.id, "timed out")
-    assert await store.take("cli") == []
-    assert await delivery(store, job.id) == [("ambiguous", 1, "timed out")]
-    assert (await store.view_counts())["outbox"] == {"ambiguous": 1}
-
-
-async def test_undeliverable_is_shown(store: Store) -> None:
-    """What can never be delivered is not tried again, and is shown with its reason."""
-    job = await converse(store, "one", "first")
-    (sent,) = await store.take("cli")
-    await store.undeliverable(sent.id, "no such chat")
-    assert await store.take("cli") == []
-    assert await store.recover_outbox("cli", dedupes=True) == 0
-    assert await delivery(store, job.id) == [("failed", 1, "no such chat")]
-    assert (await store.view_counts())["outbox"] == {"failed": 1}
-
-
-@pytest.mark.parametrize("dedupes", [True, False])
-async def test_what_was_being_sent_at_a_crash(house: House, dedupes: bool) -> None:
-    """After a crash a reply is sent again only where the channel drops doubles (invariant 5)."""
-    job = await converse(house.store, "one", "first")
-    await converse(house.store, "two", "second")
-    await house.store.take("cli", limit=1)
-    store = house.reopen()
-    assert await store.recover_outbox("mail", dedupes=dedupes) == 0
-    assert await store.recover_outbox("cli", dedupes=dedupes) == 1
-    taken = [one.text for one in await store.take("cli")]
-    assert taken == (["first", "second"] if dedupes else ["second"])
-    assert (await delivery(store, job.id))[0][0] == ("sending" if dedupes else "ambiguous")
-
-
-async def test_a_reply_that_was_read_needs_no_sending(store: Store) -> None:
-    """When the asker has read the answer where it asked, its outbox row is done."""
-    job = await converse(store, "one", "first")
-    await converse(store, "two", "second")
-    await store.fetched(job.id)
-    assert [one.text for one in await store.take("cli")] == ["second"]
-    assert (await delivery(store, job.id))[0][0] == "sent"
-
-
-async def test_messages_that_were_read_need_no_sending(store: Store) -> None:
-    """What the owner has seen in the conversation is delivered, and nothing else is."""
-    for n in range(3):
-        await converse(store, f"m{n}", f"a{n}")
-    shown = (await store.view_messages("main", 0, 4))["messages"]
-    await store.fetched_messages([one["id"] for one in shown])
-    await store.fetched_messages([])
-    assert [one.text for one in await store.take("cli")] == ["a2"]
-
+from tests.contract.storages import House, chat, claimed, finish, inbound
 
 # --- the ledger ----------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""The recorder's SQL: messages in and out, the outbox, lines for the daily log."""
+"""The recorder's SQL: messages in and out, lines for the daily log."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import apsw
 
 from stead.core.ids import uuid7
 from stead.core.nouns import Inbound, Job, NewJob, Turn
-from stead.core.storage import Accepted, Delivery
+from stead.core.storage import Accepted
+from stead.store.sqlite import outbox
 from stead.store.sqlite.sql import NOW as _NOW
 from stead.store.sqlite.sql import Row, maybe, row, rows
 
@@ -92,18 +93,8 @@ def reply(c: apsw.Connection, job: Job, text: str, role: str) -> str:
         c, message_id=message_id, channel=channel, external_id=f"out:{message_id}",
         session=job.session or "main", turn=turn, role=role, text=text, job_id=job.id,
     )  # fmt: skip
-    to_outbox(c, message_id, channel, job.session or "main", job.id)
+    outbox.add(c, message_id, channel, job.session or "main", job.id)
     return message_id
-
-
-def to_outbox(
-    c: apsw.Connection, message_id: str, channel: str, session: str, job_id: str | None
-) -> None:
-    c.execute(
-        "INSERT INTO outbox (message_id, channel, session, job_id, state, next_at)"
-        f" VALUES (?, ?, ?, ?, 'pending', {_NOW})",
-        (message_id, channel, session, job_id),
-    )
 
 
 def notice(
@@ -118,7 +109,7 @@ def notice(
         c, message_id=message_id, channel=channel, external_id=external_id, session=session,
         turn=0, role="notice", text=text, job_id=None,
     )  # fmt: skip
-    to_outbox(c, message_id, channel, session, None)
+    outbox.add(c, message_id, channel, session, None)
     day_line(c, f"notice: {text}")
     return message_id
 
@@ -160,66 +151,6 @@ def history(c: apsw.Connection, job: Job) -> list[Turn]:
     if turns and turns[-1].role == "user":
         turns.append(Turn("assistant", "(no answer)"))
     return turns
-
-
-# --- the outbox --------------------------------------------------------------
-
-#: Word for word what the index of open deliveries covers, else SQLite cannot use it.
-_OPEN = "o.state IN ('pending', 'sending', 'ambiguous', 'failed')"
-
-
-def take(c: apsw.Connection, channel: str, limit: int) -> list[Delivery]:
-    due = rows(
-        c,
-        "SELECT o.id, o.message_id, o.channel, o.session, o.job_id, m.text, m.role, o.tries"
-        " FROM outbox o JOIN message m ON m.id = o.message_id"
-        f" WHERE o.channel = ? AND o.state = 'pending' AND {_OPEN} AND o.next_at <= {_NOW}"
-        " ORDER BY o.id LIMIT ?",
-        (channel, limit),
-    )
-    for found in due:
-        c.execute(
-            "UPDATE outbox SET state = 'sending', tries = tries + 1 WHERE id = ?", (found[0],)
-        )
-    return [Delivery(*found) for found in due]
-
-
-def mark(c: apsw.Connection, delivery_id: int, state: str, note: str, delay_ms: int = 0) -> None:
-    c.execute(
-        f"UPDATE outbox SET state = ?2, note = ?3, next_at = {_NOW} + ?4,"
-        f" delivered_at = CASE ?2 WHEN 'sent' THEN {_NOW} ELSE delivered_at END WHERE id = ?1",
-        (delivery_id, state, note, delay_ms),
-    )
-
-
-def recover(c: apsw.Connection, channel: str, dedupes: bool) -> int:
-    state, note = (
-        ("pending", "cut off while it was sent; sent again, the channel drops doubles")
-        if dedupes
-        else ("ambiguous", "cut off while it was sent; it may or may not have arrived")
-    )
-    c.execute(
-        "UPDATE outbox AS o SET state = ?, note = ?"
-        f" WHERE channel = ? AND state = 'sending' AND {_OPEN}",
-        (state, note, channel),
-    )
-    return c.changes()
-
-
-def fetched(c: apsw.Connection, job_id: str) -> None:
-    c.execute(
-        f"UPDATE outbox SET state = 'sent', delivered_at = {_NOW}, note = 'read by the asker'"
-        " WHERE job_id = ? AND state = 'pending'",
-        (job_id,),
-    )
-
-
-def fetched_messages(c: apsw.Connection, message_ids: list[str]) -> None:
-    c.executemany(
-        f"UPDATE outbox SET state = 'sent', delivered_at = {_NOW}, note = 'read in the"
-        " conversation' WHERE message_id = ? AND state = 'pending'",
-        [(message_id,) for message_id in message_ids],
-    )
 
 
 # --- the daily log -----------------------------------------------------------

@@ -27,7 +27,18 @@ from stead.core.storage import (
     View,
 )
 from stead.core.wire import Finish, Held
-from stead.store.sqlite import ends, engine, holds, jobs, ledger, nodes, poison, record, views
+from stead.store.sqlite import (
+    ends,
+    engine,
+    holds,
+    jobs,
+    ledger,
+    nodes,
+    outbox,
+    poison,
+    record,
+    views,
+)
 from stead.store.sqlite.claims import Asked, Claims
 from stead.store.sqlite.demands import Asker, Demands
 from stead.store.sqlite.sql import NOW, row, rows
@@ -234,30 +245,48 @@ class SqliteStore:
     # --- the outbox ----------------------------------------------------------------
 
     async def take(self, channel: str, limit: int = 20) -> list[Delivery]:
-        return await self.write(lambda c: record.take(c, channel, limit))
+        return await self.write(lambda c: outbox.take(c, channel, limit))
 
     async def delivered(self, delivery_id: int, note: str = "") -> None:
-        await self.write(lambda c: record.mark(c, delivery_id, "sent", note))
+        await self.write(lambda c: outbox.mark(c, delivery_id, "sent", note))
 
-    async def undelivered(self, delivery_id: int, *, delay_ms: int, note: str) -> None:
-        await self.write(lambda c: record.mark(c, delivery_id, "pending", note, delay_ms))
+    async def undelivered(
+        self,
+        delivery_id: int,
+        *,
+        delay_ms: int,
+        note: str,
+        doubt: bool = False,
+        counts: bool = True,
+    ) -> None:
+        later = outbox.Later(delay_ms, doubts=int(doubt), uncounted=int(not counts))
+        await self.write(lambda c: outbox.mark(c, delivery_id, "pending", note, later))
 
     async def ambiguous(self, delivery_id: int, note: str) -> None:
-        await self.write(lambda c: record.mark(c, delivery_id, "ambiguous", note))
+        await self.write(lambda c: outbox.mark(c, delivery_id, "ambiguous", note, outbox.DOUBTED))
+
+    async def left(self, delivery_id: int, note: str) -> None:
+        await self.write(lambda c: outbox.mark(c, delivery_id, "left", note, outbox.DOUBTED))
 
     async def undeliverable(self, delivery_id: int, note: str) -> None:
-        await self.write(lambda c: record.mark(c, delivery_id, "failed", note))
+        await self.write(lambda c: outbox.mark(c, delivery_id, "failed", note))
 
-    async def recover_outbox(self, channel: str, *, dedupes: bool) -> int:
-        return await self.write(lambda c: record.recover(c, channel, dedupes))
+    async def unsettled(self, channel: str) -> list[Delivery]:
+        return await self.read(lambda c: outbox.unsettled(c, channel))
+
+    async def next_delivery_ms(self, channel: str) -> int | None:
+        return await self.read(lambda c: outbox.next_due_ms(c, channel))
+
+    async def settle_delivery(self, ident: str, how: str) -> View:
+        return await self.write(lambda c: outbox.settle(c, ident, how))
 
     async def fetched(self, job_id: str) -> None:
-        await self.write(lambda c: record.fetched(c, job_id))
+        await self.write(lambda c: outbox.fetched(c, job_id))
 
     async def fetched_messages(self, message_ids: Sequence[str]) -> None:
         ids = list(message_ids)
         if ids:
-            await self.write(lambda c: record.fetched_messages(c, ids))
+            await self.write(lambda c: outbox.fetched_messages(c, ids))
 
     # --- the ledger ----------------------------------------------------------------
 
@@ -329,6 +358,12 @@ class SqliteStore:
 
     async def view_messages(self, session: str, after: int, limit: int) -> View:
         return await self.read(lambda c: views.messages(c, session, after, limit))
+
+    async def view_outbox(self, **filters: Any) -> View:
+        return await self.read(lambda c: outbox.view(c, **filters))
+
+    async def view_delivery(self, ident: str) -> View:
+        return await self.read(lambda c: outbox.show(c, ident))
 
     async def view_waiting(self) -> View:
         return await self.read(views.waiting_for_a_node)

@@ -7,7 +7,7 @@ import apsw
 from stead.core.errors import BadRequest, NotFound
 from stead.core.states import JobState
 from stead.core.storage import View
-from stead.store.sqlite import ledger
+from stead.store.sqlite import ledger, outbox
 from stead.store.sqlite.sql import NOW as _NOW
 from stead.store.sqlite.sql import maybe, row, rows
 
@@ -139,14 +139,6 @@ def why(c: apsw.Connection, ident: str) -> View:
             "total_ms", "reason",
         ),
     )  # fmt: skip
-    delivery = _rows(
-        c.execute(
-            "SELECT message_id, channel, state, tries, delivered_at, note FROM outbox"
-            " WHERE job_id = ? ORDER BY id",
-            (job_id,),
-        ),
-        ("message_id", "channel", "state", "tries", "delivered_at", "note"),
-    )
     owner = [m for m in messages if m["role"] == "owner"]
     replies = [m for m in messages if m["role"] != "owner"]
     return {
@@ -157,7 +149,7 @@ def why(c: apsw.Connection, ident: str) -> View:
         "steps": _steps(c, job_id, attempts),
         "calls": calls,
         "reply": replies[-1] if replies else None,
-        "delivery": delivery,
+        "delivery": outbox.of_job(c, job_id),
         "cost": {
             "calls": len(calls),
             "prompt_tokens": sum(call["prompt_tokens"] for call in calls),
@@ -249,18 +241,14 @@ def counts(c: apsw.Connection) -> View:
         " coalesce(sum(cost_micro), 0) FROM call"
         " WHERE at >= CAST(unixepoch('now', 'start of day') AS INTEGER) * 1000",
     )
-    outbox = rows(
-        c,
-        "SELECT state, count(*) FROM outbox"
-        " WHERE state IN ('pending', 'sending', 'ambiguous', 'failed')"
-        " GROUP BY state",
-    )
+    total, channels = outbox.counts(c)
     running = rows(c, "SELECT node_id, count(*) FROM job WHERE state = 'running' GROUP BY node_id")
     return {
         "queue": {**queue, "oldest_ms": oldest or 0},
         "today": {"calls": calls, "tokens": tokens, "cost_micro": cost},
         "spent": ledger.spent_today(c),
-        "outbox": dict(outbox),
+        "outbox": total,
+        "channels": channels,
         "running_by_node": dict(running),
     }
 

@@ -83,8 +83,13 @@ class House:
         return await self.flow.settle(job.node_id, report)
 
     async def sent(self, channel: str = "cli") -> list[tuple[str, str]]:
-        """What is in the outbox, as (role, text); it is taken."""
-        return [(one.role, one.text) for one in await self.store.take(channel)]
+        """What is in the outbox, as (role, text); it is delivered by this."""
+        found = []
+        while taken := await self.store.take(channel):
+            for one in taken:
+                await self.store.delivered(one.id)
+                found.append((one.role, one.text))
+        return found
 
     async def log(self) -> str:
         """The daily log, written now."""

@@ -108,6 +108,9 @@ async def everyday(store: SqliteStore) -> None:
     await store.fetched(accepted.job_id)
     await store.fetched_messages([sent.message_id])
     await store.notice("cli", "main", "away", "words")
+    await store.next_delivery_ms("cli")
+    (notice, *_) = await store.take("cli")
+    await store.undelivered(notice.id, delay_ms=0, note="later")
 
 
 async def the_rest(store: SqliteStore) -> None:
@@ -118,7 +121,9 @@ async def the_rest(store: SqliteStore) -> None:
     await store.reserve(call, limit_micro=100, lane_limit_micro=100)
     await store.book(call.id, Usage(), status=200, first_ms=0, total_ms=0)
     await store.close_open_calls()
-    await store.recover_outbox("cli", dedupes=True)
+    await store.unsettled("cli")
+    await store.view_outbox()
+    await store.view_outbox(state="failed", channel="cli")
     await store.view_counts()
     await store.view_waiting()
     await store.view_messages("main", 0, 10)

@@ -153,10 +153,16 @@ CREATE TABLE outbox (
     tries        INTEGER NOT NULL DEFAULT 0,
     next_at      INTEGER NOT NULL,
     delivered_at INTEGER NOT NULL DEFAULT 0,
-    note         TEXT NOT NULL DEFAULT ''
+    note         TEXT NOT NULL DEFAULT '',
+    -- 1: an earlier reply of the same conversation is still under way on this channel.
+    blocked      INTEGER NOT NULL DEFAULT 0,
+    -- How often it was sent without anybody knowing whether it arrived.
+    doubts       INTEGER NOT NULL DEFAULT 0
 ) STRICT;
-CREATE INDEX outbox_open ON outbox (channel, state, id)
+CREATE INDEX outbox_open ON outbox (channel, state, blocked, id)
     WHERE state IN ('pending', 'sending', 'ambiguous', 'failed');
+CREATE INDEX outbox_conversation ON outbox (channel, session, blocked, id)
+    WHERE state IN ('pending', 'sending');
 CREATE INDEX outbox_job ON outbox (job_id);
 
 -- The ledger: one row a model call.

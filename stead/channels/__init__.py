@@ -1,0 +1,1 @@
+"""Channels: ways by which messages come in and replies are pushed. One file a channel."""
