@@ -72,6 +72,8 @@ class _Post:
     wanted: asyncio.Event = field(default_factory=asyncio.Event)
     busy: set[asyncio.Task[None]] = field(default_factory=set)
     paused: bool = False
+    told: bool = False
+    """Whether the owner has paused or resumed it since the start."""
     away_since: float = 0.0
     why: str = ""
     fails: int = 0
@@ -199,7 +201,7 @@ class Sender:
         if post is None:
             raise NotFound(what=f"channel {name!r} that replies are pushed to")
         await self._store.set_fact(f"paused:{name}", "1" if paused else None)
-        post.paused = paused
+        post.paused, post.told = paused, True
         post.retry_at = 0.0
         post.wanted.set()
 
@@ -256,7 +258,9 @@ class Sender:
 
     async def _recover(self, post: _Post) -> None:
         """After a start: what nobody knows the end of is settled by the rule."""
-        post.paused = await self._store.fact(f"paused:{post.name}") is not None
+        paused = await self._store.fact(f"paused:{post.name}") is not None
+        if not post.told:
+            post.paused = paused
         for delivery in await self._store.unsettled(post.name):
             await self._settle(post, delivery, "cut off by a stop of stead while it was sent", 0.0)
 
