@@ -30,6 +30,7 @@ def run(home: Path, loaded: Loaded, tools: Callable[[Path], Toolbox] = toolbox) 
         slots=node.slots,
         chat_slots=node.chat_slots,
         version=__version__,
+        refused_s=node.refused_s,
     )
     return run_node(home, options, tools)
 

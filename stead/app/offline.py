@@ -83,6 +83,12 @@ def delivery(home: Path, ident: str) -> View:
         return deliveries.show(database, ident)
 
 
+def attempts(home: Path, ident: str) -> View:
+    """The attempts at a job as ``/api/v1/jobs/ID/attempts`` tells them. Raises ``NotFound``."""
+    with _database(home) as database:
+        return views.attempts(database, ident)
+
+
 class _database:
     """The home's database, read-only, for a ``with`` statement."""
 

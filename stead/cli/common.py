@@ -138,3 +138,11 @@ def when(at: object) -> str:
     if isinstance(at, int | float):
         return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at / 1000)) if at else ""
     return str(at or "")
+
+
+_COLOURS = {"done": "green", "dead": "red", "waiting": "yellow", "running": "cyan"}
+
+
+def state_words(state: str) -> str:
+    """A job's state, coloured."""
+    return style(state, fg=_COLOURS.get(state))

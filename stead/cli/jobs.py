@@ -15,15 +15,12 @@ from stead.cli.common import (
     print_json,
     short,
     span,
-    style,
     table,
 )
 from stead.cli.http import quote
+from stead.cli.why import show_attempts
 from stead.core.errors import GatewayAway
 from stead.core.states import JobState, Lane
-
-_COLOURS = {"done": "green", "dead": "red", "waiting": "yellow", "running": "cyan"}
-
 
 _STATES = click.Choice([state.value for state in JobState])
 _LANES = click.Choice([lane.value for lane in Lane])
@@ -66,6 +63,15 @@ def jobs(ctx: click.Context, /, as_json: bool, **filters: Any) -> int:
     if data.get("more"):
         click.echo(f"More: stead jobs --before {rows[-1]['id']}")
     return code
+
+
+@jobs.command()
+@click.argument("job_id", metavar="ID")
+@json_option
+@click.pass_obj
+def show(obj: Cli, job_id: str, as_json: bool) -> int:
+    """Show the attempts at a job, also those that were discarded."""
+    return show_attempts(obj, job_id, as_json)
 
 
 @jobs.command()
@@ -123,8 +129,3 @@ def _row(job: dict[str, Any]) -> list[str]:
         str(job.get("node") or ""),
         one_line(str(job.get("error") or job.get("waiting_for") or job.get("text") or "")),
     ]
-
-
-def state_words(state: str) -> str:
-    """A job's state, coloured."""
-    return style(state, fg=_COLOURS.get(state))

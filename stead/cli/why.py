@@ -16,23 +16,26 @@ from stead.cli.common import (
     print_json,
     short,
     span,
+    state_words,
     style,
     usd,
 )
 from stead.cli.http import quote
-from stead.cli.jobs import state_words
 from stead.core.errors import GatewayAway
 
 
 @click.command()
 @click.argument("ident", metavar="ID")
+@click.option("--attempts", is_flag=True, help="Only the attempts, with all that was discarded.")
 @json_option
 @click.pass_obj
-def why(obj: Cli, ident: str, as_json: bool) -> int:
+def why(obj: Cli, ident: str, attempts: bool, as_json: bool) -> int:
     """Tell the whole story of a message or job.
 
     ID is its id, or a piece of at least 6 characters from its beginning or end.
     """
+    if attempts:
+        return show_attempts(obj, ident, as_json)
     try:
         story = obj.api().get(f"/api/v1/why/{quote(ident)}")
         code = 0
@@ -49,6 +52,28 @@ def why(obj: Cli, ident: str, as_json: bool) -> int:
     return code
 
 
+def show_attempts(obj: Cli, ident: str, as_json: bool) -> int:
+    """Print who worked on a job, and what came back too late, in full."""
+    try:
+        found = obj.api().get(f"/api/v1/jobs/{quote(ident)}/attempts")
+        code = 0
+    except GatewayAway as error:
+        from stead.app import offline  # late: only a gateway that is down needs it
+
+        click.echo(f"{error.message}. From the home directory:", err=True)
+        found = offline.attempts(obj.home, ident)
+        code = AWAY
+    if as_json:
+        print_json(found)
+        return code
+    click.echo(_title("Job") + f" {found['job_id']}: {state_words(str(found['state']))}")
+    for attempt in found["attempts"]:
+        click.echo("\n".join([_attempt(attempt), *_discarded(attempt, whole=True)]))
+    if not found["attempts"]:
+        click.echo("  nobody has begun it yet")
+    return code
+
+
 def words(story: dict[str, Any]) -> Iterator[str]:
     """The story line by line: message, route, attempts, steps, calls, end, delivery, cost."""
     job, times = story.get("job") or {}, story.get("times") or {}
@@ -60,6 +85,9 @@ def words(story: dict[str, Any]) -> Iterator[str]:
         yield _title("Attempts")
     for attempt in attempts:
         yield _attempt(attempt)
+        yield from _discarded(attempt)
+    if any(attempt.get("discarded") for attempt in attempts):
+        yield f"     in full: stead why --attempts {short(str(job.get('id')))}"
         if attempt.get("under_way"):
             yield f"     {attempt['under_way']}"
     steps = story.get("steps") or []
@@ -151,6 +179,29 @@ def _attempt(attempt: dict[str, Any]) -> str:
     return f"{text}; {', '.join(did)}" if did else text
 
 
+def _discarded(attempt: dict[str, Any], *, whole: bool = False) -> Iterator[str]:
+    """What a node brought back too late: it was refused, and is kept to be looked at."""
+    if not attempt.get("discarded_at"):
+        return
+    yield (
+        f"     {attempt.get('node')} came back at {_clock(attempt['discarded_at'])}: refused, as"
+        " its job had been taken from it; what it had done is discarded, and none of it was used"
+    )
+    for part in attempt.get("discarded") or []:
+        if part.get("what") == "end":
+            name = f"its end: {part.get('outcome')}"
+        else:
+            name = f"step {part.get('seq')} ({part.get('name')}): {part.get('state')}"
+        yield f"       {name}" + (f" ({part['error']})" if part.get("error") else "")
+        text = str(part.get("text") or "")
+        if whole:
+            yield from (f"         {line}" for line in text.splitlines())
+        elif text:
+            yield f"         {one_line(text, 160)}"
+        if whole and part.get("left_out"):
+            yield f"         [{part['left_out']} characters more were not kept]"
+
+
 def _runs(numbers: list[int]) -> str:
     """``[1, 2, 3, 5]`` -> ``1-3, 5``."""
     told: list[str] = []
@@ -174,6 +225,8 @@ def _step(step: dict[str, Any]) -> Iterator[str]:
     if tokens:
         text += f", {tokens} tokens, {usd(step.get('cost_micro'))}"
     yield text
+    if step.get("came_late"):
+        yield "     its outcome came too late, with an attempt that was discarded (see above)"
     if state == "unknown":
         yield f"     its rule says: {_RULE_WORDS.get(str(step.get('rule')), step.get('rule'))}"
     if step.get("effects") not in (None, "", "none"):

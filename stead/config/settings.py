@@ -39,6 +39,9 @@ class NodeSection(Section, frozen=True):
     labels: Annotated[list[str], _help("What this node can do beyond the ordinary")] = []
     slots: Annotated[int, _help("Jobs at once", ge=1)] = 3
     chat_slots: Annotated[int, _help("Of these, kept free for the owner's chat", ge=0)] = 1
+    refused_s: Annotated[
+        float, _help("This node ends when its key is refused for so long", ge=0)
+    ] = 15.0
     away_after_s: Annotated[float, _help("A node silent for this long counts as away", gt=0)] = 15.0
 
 

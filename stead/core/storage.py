@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from stead.core.nouns import Call, Inbound, Job, NewJob, Step, Turn, Usage
 from stead.core.placement import Ready
 from stead.core.states import JobState
-from stead.core.wire import Finish, Held
+from stead.core.wire import Events, Finish, Held
 
 View = dict[str, Any]
 
@@ -183,6 +183,14 @@ class JobStore(Protocol):
         """End an attempt; job, reply, outbox row and log line in one transaction.
 
         Raises ``StaleEpoch``. A repeated report is answered as before (invariant 4).
+        """
+        ...
+
+    async def discard(self, node_id: str, report: Events | Finish) -> bool:
+        """Keep, as evidence, what a node reports of an attempt that was taken from it.
+
+        Bounded in size and count; the same report twice is one; a report of a node that never
+        held that epoch is not kept. Returns whether it is the first of its attempt.
         """
         ...
 
@@ -362,6 +370,10 @@ class ViewStore(Protocol):
     async def view_jobs(self, **filters: Any) -> View: ...
 
     async def view_why(self, ident: str) -> View: ...
+
+    async def view_attempts(self, ident: str) -> View:
+        """A job's ``attempts`` as in :meth:`view_why`, the discarded ones with all that is kept."""
+        ...
 
     async def view_counts(self) -> View: ...
 

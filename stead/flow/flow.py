@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from stead.core.errors import StaleEpoch, SteadError
 from stead.core.nouns import Inbound, Job, NewJob
 from stead.core.states import ENDED, JobState
 from stead.core.storage import Accepted, Ended, Ruling, Store
@@ -102,7 +103,13 @@ class Flow:
         cancel = False
         if steps or not self._queue.holds(report.job_id, report.epoch, node_id):
             lines = [words.stepped(report.job_id, step) for step in steps]
-            cancel = await self._store.journal(report.job_id, report.epoch, node_id, steps, lines)
+            try:
+                cancel = await self._store.journal(
+                    report.job_id, report.epoch, node_id, steps, lines
+                )
+            except StaleEpoch:
+                await self._too_late(node_id, report)
+                raise
             if any(lines):
                 self._daily.nudge()
         self._live.publish(report.job_id, report.epoch, report.events)
@@ -112,13 +119,27 @@ class Flow:
 
     async def settle(self, node_id: str, report: Finish) -> Ended:
         """End an attempt. Raises ``StaleEpoch``; a repeated report is answered as before."""
-        ended = await self._store.finish(node_id, report, self._rule)
+        try:
+            ended = await self._store.finish(node_id, report, self._rule)
+        except StaleEpoch:
+            await self._too_late(node_id, report)
+            raise
         # A repeat may come because we were cut off here the first time; to tell an end twice
         # harms nobody.
         if not ended.repeat or ended.job.state in ENDED:
             self._queue.ended(ended)
             self._after(ended)
         return ended
+
+    async def _too_late(self, node_id: str, report: Events | Finish) -> None:
+        """A node comes back with work that was taken from it: kept aside, never merged."""
+        try:
+            if await self._store.discard(node_id, report):
+                log.warning("job %s: attempt %d came back", report.job_id, report.epoch)
+                await self._store.add_day_line(words.came_back(report.job_id, report.epoch))
+                self._daily.nudge()
+        except SteadError as error:  # the node is told to stop all the same
+            log.error("job %s: a late report could not be kept: %s", report.job_id, error.message)
 
     async def cancel(self, job_id: str) -> Ended:
         ended = await self._store.cancel(job_id, self.crash_rule)

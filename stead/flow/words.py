@@ -71,6 +71,13 @@ def ended(job: Job, state: str, why: str) -> str:
     return f"job {job.id[-8:]} {state}: {why}"
 
 
+def came_back(job_id: str, epoch: int) -> str:
+    return (
+        f"attempt {epoch} at job {job_id[-8:]} came back after its job had been taken from it; what"
+        f" it did is kept aside and not used: `stead why --attempts {job_id[-8:]}`"
+    )
+
+
 def apology(job: Job, why: str) -> str:
     return (
         f"I could not finish this: {why.rstrip('.')}."

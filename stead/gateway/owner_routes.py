@@ -89,6 +89,7 @@ class Owner:
             route("/messages", self._get_messages, "GET"),
             Route("/api/v1/jobs/{id}/events", Endpoint(self._events), methods=["GET"]),
             route("/jobs", self._get_jobs, "GET"),
+            route("/jobs/{id}/attempts", self._get_attempts, "GET"),
             route("/jobs/{id}/cancel", self._cancel, "POST"),
             route("/jobs/{id}/retry", self._retry, "POST"),
             route("/jobs/{id}/answer", self._answer, "POST"),
@@ -171,6 +172,9 @@ class Owner:
 
     async def _why(self, request: Request) -> Response:
         return Json(await self._store.view_why(request.path_params["id"]))
+
+    async def _get_attempts(self, request: Request) -> Response:
+        return Json(await self._store.view_attempts(request.path_params["id"]))
 
     async def _job_id(self, request: Request) -> str:
         story = await self._store.view_why(request.path_params["id"])

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import signal
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +18,8 @@ from stead.core.files import write_atomic
 from stead.core.keys import read_key
 from stead.inference.client import HttpModelClient
 from stead.node.link import HttpLink
-from stead.node.presence import Presence
-from stead.node.runner import GRACE_S, Runner
+from stead.node.presence import REFUSED_S, Presence
+from stead.node.runner import GRACE_S, Runner, Unwanted
 from stead.node.spool import Spool
 
 try:
@@ -27,6 +28,9 @@ except ImportError:  # not on every platform; asyncio's own loop does the same, 
     uvloop = None  # type: ignore[assignment]
 
 log = logging.getLogger("stead.node")
+
+UNWANTED = 4
+"""Exit code of a node whose key was revoked: to start it again is of no use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +46,16 @@ class NodeOptions:
     chat_slots: int = 1
     grace_s: float = GRACE_S
     version: str = ""
+    refused_s: float = REFUSED_S
+    """A node whose key is refused for this long ends."""
 
 
 def run_node(home: Path, options: NodeOptions, tools: Callable[[Path], Toolbox] = toolbox) -> int:
     """Run a node in ``home`` until SIGTERM or SIGINT; return its exit code.
 
     ``tools`` makes the tools of a workspace: all there are, unless others are wanted.
-    0: stopped cleanly. 1: it could not start; one sentence in the log says why.
+    0: stopped cleanly. 1: it could not start; one sentence in the log says why. 4: the gateway
+    does not know its key any more.
     """
     pid_file = home / "run" / "node.pid"
     try:
@@ -82,7 +89,7 @@ async def _serve(home: Path, options: NodeOptions, key: str, spool: Spool, tools
         chat_slots=options.chat_slots,
         labels=options.labels,
         grace_s=options.grace_s,
-        presence=Presence(options.gateway),
+        presence=Presence(options.gateway, refused_s=options.refused_s),
         version=options.version,
     )
     loop = asyncio.get_running_loop()
@@ -93,7 +100,9 @@ async def _serve(home: Path, options: NodeOptions, key: str, spool: Spool, tools
         await runner.run()
     except SteadError as error:
         log.error("%s", error.message)
-        return 1
+        if not sys.stderr.isatty():  # there the log goes anyway
+            sys.stderr.write(error.message + "\n")
+        return UNWANTED if isinstance(error, Unwanted) else 1
     finally:
         await link.aclose()
     log.info("node stopped")

@@ -40,6 +40,14 @@ _WIDEN_S = 0.02
 CANCELLED, LOST, REFUSED, DRAINED = "cancelled", "lost", "refused", "drained"
 
 
+class Unwanted(WrongKey):
+    """The gateway at {url} does not take this node's key any more; it was probably revoked.
+    What was not delivered is kept in the spool. To come back: `stead node invite NAME` there, and
+    `stead node join` with the new key here."""
+
+    code = "node_unwanted"
+
+
 @dataclass(eq=False)
 class _Run:
     """A job under way here."""
@@ -105,15 +113,24 @@ class Runner:
 
         At the end running jobs get their grace, then are handed back; what could
         not be delivered stays in the spool. Raises ``WrongKey`` when the gateway
-        does not know this node at the start.
+        does not know this node at the start, ``Unwanted`` when it does not any more.
         """
         loop = asyncio.get_running_loop()
+        watching = asyncio.ensure_future(self._until_unwanted())
         self._heart = Heart(self._link.heartbeat, self.boot, _Pulse(loop, self, self._presence))
         try:
             if await self._or_stop(self._resend()) and await self._or_stop(self._hello()):
                 await self._claim_until_stopped()
         finally:
+            watching.cancel()
             await self._drain()
+        if self._presence.unwanted.is_set():
+            raise Unwanted(url=self._presence.url)
+
+    async def _until_unwanted(self) -> None:
+        """A node that the gateway does not know any more stops; its spool is kept."""
+        await self._presence.unwanted.wait()
+        self.stop()
 
     def stop(self) -> None:
         """Claim no more, and let :meth:`run` come to its end."""
@@ -291,14 +308,13 @@ class Runner:
         ends: set[asyncio.Future[Any]] = {run.handler, let_go}
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         let_go.cancel()
-        finish = _ending(run)
+        finish, lost = _ending(run)
+        finish.worked_ms = int((time.monotonic() - started) * 1000)
         try:
-            if finish is not None:
-                finish.worked_ms = int((time.monotonic() - started) * 1000)
+            if not lost:
                 await run.sender.finish(finish)
             else:
-                # Fenced: what is left goes out as far as the gateway takes it.
-                await _all_done([durable.arrived for durable in run.sender.pending])
+                await run.sender.last_words(finish)
                 await run.sender.aclose()
         except SteadError as error:
             log.warning("job %s: its end was not taken: %s", run.job.id, error.message)
@@ -352,7 +368,7 @@ class Runner:
     async def _drain(self) -> None:
         """Let running jobs end, hand back those that do not, deliver what can be delivered."""
         self._stopping.set()
-        if self._working:
+        if self._working and not self._presence.unwanted.is_set():
             log.info("letting %d job(s) end, at most %.1f s", len(self._working), self._grace_s)
             await asyncio.wait(self._working, timeout=self._grace_s)
         for run in list(self._runs.values()):
@@ -382,8 +398,8 @@ async def _all_done(futures: list[asyncio.Future[None]]) -> None:
         await asyncio.wait(futures)
 
 
-def _ending(run: _Run) -> Finish | None:
-    """What to report of a job whose handler is done or was let go; None for one that was lost."""
+def _ending(run: _Run) -> tuple[Finish, bool]:
+    """What to report of a job whose handler is done or was let go, and whether it was lost."""
     handler, why = run.handler, run.why_stopped
     finish = Finish(uuid7(), run.job.id, run.job.epoch, "failed")
     error = None
@@ -391,12 +407,13 @@ def _ending(run: _Run) -> Finish | None:
         log.error("job %s did not stop within %.0f s of being told to", run.job.id, _LET_GO_S)
     elif not handler.cancelled():
         error = handler.exception()
-    if why == LOST or isinstance(error, StaleEpoch):
-        return None
+    lost = why == LOST or isinstance(error, StaleEpoch)
     if handler.done() and not handler.cancelled() and error is None:
         result = handler.result()
         finish.outcome, finish.text, finish.usage = result.outcome, result.text, result.usage
         finish.waiting_for = result.waiting_for
+    elif lost:
+        finish.trouble = Trouble(Failure.AWAY, "stopped: the job had been taken from this node")
     elif why == CANCELLED:
         finish.outcome = "cancelled"
     elif why == DRAINED:
@@ -410,7 +427,7 @@ def _ending(run: _Run) -> Finish | None:
         log.error("job %s failed", run.job.id, exc_info=error)
         what = f"{type(error).__name__}: {error}" if error else "it was cancelled from within"
         finish.trouble = Trouble(Failure.CODE, what)
-    return finish
+    return finish, lost
 
 
 class _Pulse:

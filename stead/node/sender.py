@@ -33,6 +33,9 @@ LIVE_CHARS = 256 * 1024
 REPORT_CHARS = 256 * 1024
 """About how much goes in one report."""
 MERGE_CHARS = 2048
+SAID_CHARS = 64 * 1024
+"""Of an answer under way so much is remembered, for the case that the job is taken away."""
+LAST_WORDS_S = 5.0
 TRIES_OF_A_FAULTY_GATEWAY = 12
 """So often an internal error of the gateway (500) is met with another try."""
 
@@ -123,6 +126,10 @@ class Sender:
         self._shed_told = False
         self._finish_again = True
         self._closed = False
+        self._stale = False
+        """Whether the job is another's by now: what is left goes out as evidence, and no more."""
+        self._said: list[str] = []
+        self._said_chars = 0
         self._wake = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._live_at = float("-inf")
@@ -133,8 +140,11 @@ class Sender:
 
     def live(self, type: str, text: str) -> None:
         """``core.ports.Emit``: send when convenient, lose if need be."""
-        if self._closed or not text:
+        if self._closed or self._stale or not text:
             return
+        if type == "token" and self._said_chars < SAID_CHARS:
+            self._said.append(text)
+            self._said_chars += len(text)
         self._live_chars += len(text)
         last = self._queue[-1] if self._queue else None
         if (
@@ -181,6 +191,14 @@ class Sender:
         """What must still arrive."""
         return list(self._pending)
 
+    async def last_words(self, finish: Finish) -> None:
+        """Tell what became of an attempt that is no longer ours, as evidence: the gateway keeps
+        it aside and answers as to any stale report. Gives up after a moment."""
+        finish.text = finish.text or "".join(self._said)[:SAID_CHARS]
+        self._push(finish, spooled=False)
+        if self._pending:
+            await asyncio.wait([one.arrived for one in self._pending], timeout=LAST_WORDS_S)
+
     async def aclose(self) -> None:
         """Stop sending; what is in the spool stays there."""
         self._close()
@@ -200,7 +218,7 @@ class Sender:
         durable = Durable(id, what, spooled, self._loop.create_future())
         # An entry that nobody waits for any more may still be refused.
         durable.arrived.add_done_callback(_consume)
-        if self._closed:
+        if self._closed or (self._stale and not isinstance(what, Finish)):
             durable.arrived.set_exception(StaleEpoch(job_id=self.job_id, epoch=self.epoch))
             return durable
         self._queue.append(durable)
@@ -368,19 +386,24 @@ class Sender:
             self._spool.acknowledge(ids)
 
     def _fenced(self, batch: _Batch, error: SteadError) -> None:
-        """The job has another owner: drop all that is left of it here."""
-        left = [*batch.durables, *(item for item in self._queue if isinstance(item, Durable))]
-        log.warning(
-            "job %s is no longer ours at epoch %d (%s); %d report(s) of it dropped",
-            self.job_id,
-            self.epoch,
-            error.message,
-            len(left),
-        )
-        self._fail(left, StaleEpoch(job_id=self.job_id, epoch=self.epoch))
-        self._forget(left)
-        self._watch.lost(self.job_id, self.epoch)
-        self._close()
+        """The job has another owner. What else is to be told of it goes out once, as evidence,
+        and is forgotten here however that is answered."""
+        self._fail(batch.durables, StaleEpoch(job_id=self.job_id, epoch=self.epoch))
+        self._forget(batch.durables)
+        if not self._stale:
+            self._stale = True
+            self._queue = deque(item for item in self._queue if isinstance(item, Durable))
+            self._live_chars = 0
+            log.warning(
+                "job %s is no longer ours at epoch %d (%s); "
+                "what it did here is kept by the gateway as a discarded attempt",
+                self.job_id,
+                self.epoch,
+                error.message,
+            )
+            self._watch.lost(self.job_id, self.epoch)
+        if isinstance(batch.report, Finish):
+            self._close()
 
     def _refused(self, batch: _Batch, error: SteadError) -> None:
         """The gateway will not take this report, now or later: the rest must still go on."""

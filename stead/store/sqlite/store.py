@@ -26,8 +26,9 @@ from stead.core.storage import (
     Rule,
     View,
 )
-from stead.core.wire import Finish, Held
+from stead.core.wire import Events, Finish, Held
 from stead.store.sqlite import (
+    discarded,
     ends,
     engine,
     holds,
@@ -171,6 +172,9 @@ class SqliteStore:
 
     async def finish(self, node_id: str, report: Finish, rule: Rule) -> Ended:
         return await self._writer.run_bulk(ends.finish, ends.Reported(node_id, report, rule))
+
+    async def discard(self, node_id: str, report: Events | Finish) -> bool:
+        return await self.write(lambda c: discarded.keep(c, node_id, report))
 
     async def reap(self, rule: CrashRule, *, limit: int = 100) -> list[Ended]:
         def look(c: apsw.Connection) -> tuple[list[str], list[bytes], bool]:
@@ -352,6 +356,9 @@ class SqliteStore:
 
     async def view_why(self, ident: str) -> View:
         return await self.read(lambda c: views.why(c, ident))
+
+    async def view_attempts(self, ident: str) -> View:
+        return await self.read(lambda c: views.attempts(c, ident))
 
     async def view_counts(self) -> View:
         return await self.read(views.counts)

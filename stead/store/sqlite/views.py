@@ -7,9 +7,12 @@ import apsw
 from stead.core.errors import BadRequest, NotFound
 from stead.core.states import JobState
 from stead.core.storage import View
-from stead.store.sqlite import ledger, outbox
+from stead.store.sqlite import discarded, ledger, outbox
 from stead.store.sqlite.sql import NOW as _NOW
 from stead.store.sqlite.sql import maybe, row, rows
+
+#: Characters of a discarded text that a story shows.
+_SHORT = 300
 
 _JOB_FIELDS = (
     "id", "state", "lane", "kind", "needs", "session", "route", "created_at", "run_at",
@@ -111,21 +114,7 @@ def why(c: apsw.Connection, ident: str) -> View:
     messages = _rows(
         c.execute(f"{_MESSAGE_SELECT} WHERE job_id = ? ORDER BY seq", (job_id,)), _MESSAGE_FIELDS
     )
-    attempts = _rows(
-        c.execute(
-            "SELECT a.epoch, coalesce(n.name, a.node_id), a.started_at, a.ended_at, a.outcome,"
-            " a.error, a.worked_ms, a.under_way FROM attempt a LEFT JOIN node n ON n.id = a.node_id"
-            " WHERE a.job_id = ?1"
-            " UNION ALL SELECT j.epoch, coalesce(n.name, j.node_id), j.attempt_at, 0, '', '', 0, ''"
-            " FROM job j LEFT JOIN node n ON n.id = j.node_id"
-            " WHERE j.id = ?1 AND j.state = 'running' ORDER BY 1",
-            (job_id,),
-        ),
-        (
-            "epoch", "node", "started_at", "ended_at", "outcome", "error", "worked_ms",
-            "under_way",
-        ),
-    )  # fmt: skip
+    attempts = _attempts(c, job_id, _SHORT)
     calls = _rows(
         c.execute(
             "SELECT id, at, model, backend, caller, state, status, prompt_tokens, cached_tokens,"
@@ -168,6 +157,38 @@ def why(c: apsw.Connection, ident: str) -> View:
     }
 
 
+def attempts(c: apsw.Connection, ident: str) -> View:
+    """The attempts at a job, with all that is kept of those that were discarded."""
+    job_id = find(c, ident)
+    (state,) = row(c, "SELECT state FROM job WHERE id = ?", (job_id,))
+    found = _attempts(c, job_id)
+    _steps(c, job_id, found)
+    return {"job_id": job_id, "state": state, "attempts": found}
+
+
+def _attempts(c: apsw.Connection, job_id: str, most: int = 0) -> list[View]:
+    found = _rows(
+        c.execute(
+            "SELECT a.epoch, coalesce(n.name, a.node_id), a.started_at, a.ended_at, a.outcome,"
+            " a.error, a.worked_ms, a.under_way,"
+            " a.discarded_at FROM attempt a LEFT JOIN node n ON n.id = a.node_id"
+            " WHERE a.job_id = ?1"
+            " UNION ALL SELECT j.epoch, coalesce(n.name, j.node_id), j.attempt_at, 0, '', '', 0,"
+            " '', 0 FROM job j LEFT JOIN node n ON n.id = j.node_id"
+            " WHERE j.id = ?1 AND j.state = 'running' ORDER BY 1",
+            (job_id,),
+        ),
+        (
+            "epoch", "node", "started_at", "ended_at", "outcome", "error", "worked_ms",
+            "under_way", "discarded_at",
+        ),
+    )  # fmt: skip
+    kept = discarded.of_job(c, job_id, most)
+    for attempt in found:
+        attempt["discarded"] = kept.get(attempt["epoch"], [])
+    return found
+
+
 def _route(job: View) -> View:
     """Where it went and by which rule, from the words stored with the job (``to: rule``)."""
     to, _, rule = str(job["route"]).partition(": ")
@@ -198,8 +219,13 @@ def _steps(c: apsw.Connection, job_id: str, attempts: list[View]) -> list[View]:
         epoch = attempt["epoch"]
         attempt["ran"] = [step["seq"] for step in found if step["epoch"] == epoch]
         attempt["replayed"] = [replay["seq"] for replay in replays if replay["epoch"] == epoch]
+    late = {
+        (attempt["epoch"], part.get("seq")) for attempt in attempts for part in attempt["discarded"]
+    }
     for step in found:
         done = step["state"] == "done"
+        # Its outcome came after all, with an attempt that was discarded.
+        step["came_late"] = not done and (step["epoch"], step["seq"]) in late
         of_it = [
             one for one in replays if one["seq"] == step["seq"] and one["epoch"] > step["epoch"]
         ]

@@ -243,6 +243,28 @@ def test_why(run: Run, gateway: Gateway) -> None:
         assert words in result.out
 
 
+def test_discarded_attempts(run: Run, gateway: Gateway) -> None:
+    """What a node brought back too late is told in short by the story, and in full when asked."""
+    long = "first line\n" + "x" * 400
+    parts = [
+        {"what": "step", "seq": 2, "name": "tool:mail", "state": "done", "text": "sent"},
+        {"what": "end", "outcome": "done", "text": long, "left_out": 7},
+    ]
+    lost = {**STORY["attempts"][0], "discarded_at": 1_700_000_009_000, "discarded": parts}
+    steps = [STORY["steps"][0], {**STORY["steps"][1], "came_late": True}]
+    gateway.answers["/api/v1/why/000000a1"] = {**STORY, "attempts": [lost], "steps": steps}
+    told = run("why", "000000a1").out
+    assert "box came back at 2023-11-1" in told and "none of it was used" in told
+    assert "step 2 (tool:mail): done" in told and "came too late" in told
+    assert "stead why --attempts" in told and "x" * 400 not in told
+    found = {"job_id": JOB, "state": "done", "attempts": [lost]}
+    gateway.answers[f"/api/v1/jobs/{JOB}/attempts"] = found
+    for command in (("why", "--attempts", JOB), ("jobs", "show", JOB)):
+        told = run(*command).out
+        assert "x" * 400 in told and "7 characters more were not kept" in told
+        assert json.loads(run(*command, "--json").out) == found
+
+
 def test_why_of_nothing(run: Run, offline: types.ModuleType) -> None:
     """An id that nobody knows is one sentence, exit code 1, gateway or not."""
     result = run("why", "ffffffff")

@@ -61,6 +61,8 @@ class Record:
     reports: list[Events | Finish] = field(default_factory=list)
     at: list[float] = field(default_factory=list)
     """When each of ``reports`` came, on ``time.monotonic``."""
+    stale: list[Events | Finish] = field(default_factory=list)
+    """Reports that were answered 409."""
     repeats: int = 0
     order: list[str] = field(default_factory=list)
     """The paths of all requests that were processed."""
@@ -210,6 +212,7 @@ class Gateway:
 
     def _take(self, report: Events | Finish) -> None:
         if self.epochs.get(report.job_id) != report.epoch:
+            self.record.stale.append(report)
             raise StaleEpoch(job_id=report.job_id, epoch=report.epoch)
         self.record.reports.append(report)
         self.record.at.append(time.monotonic())

@@ -9,15 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from stead.agent.loop import Result
-from stead.core.errors import LimitReached, WrongKey
+from stead.agent.loop import Result, Toolbox
+from stead.agent.tools.base import Context
+from stead.core.errors import GatewayAway, LimitReached, WrongKey
 from stead.core.states import Failure, StepState
 from stead.core.wire import Finish
 from stead.node.kinds import Work
 from stead.node.link import HttpLink
-from stead.node.runner import Runner
+from stead.node.presence import REFUSALS, Presence
+from stead.node.runner import Runner, Unwanted
 from stead.node.spool import Spool
-from tests.unit.node.gateway import Gateway
+from tests.unit.node.gateway import KEY, Gateway
 from tests.unit.node.parts import Hold, no_model, quick_presence, running, step
 
 
@@ -321,6 +323,53 @@ async def test_a_wrong_key_stops_the_start_in_words() -> None:
         with pytest.raises(WrongKey):
             await asyncio.wait_for(runner.run(), 5)
         await link.aclose()
+
+
+async def test_a_revoked_node_ends_in_words_and_keeps_its_spool(tmp_path: Path) -> None:
+    """Once its key is refused for good the job under way is stopped, what it did is kept in the
+    spool, and the runner ends with words that say how to come back."""
+    hold = Hold()
+    spool = Spool(tmp_path)
+    with Gateway() as gateway:
+        link = HttpLink(gateway.url, KEY)
+        presence = Presence(gateway.url, first_s=0.02, longest_s=0.1, refused_s=0.3)
+        runner = Runner(
+            link, no_model, Toolbox([], Context(tmp_path)), spool, slots=1, chat_slots=0,
+            presence=presence, kinds={"hold": hold}, grace_s=60.0,
+        )  # fmt: skip
+        running_it = asyncio.create_task(runner.run())
+        job = gateway.add("hold")
+        await gateway.until(lambda: hold.started)
+        for path in ("claim", "heartbeat", "events", "finish"):
+            gateway.fault(path, 401, times=100_000)
+        with pytest.raises(Unwanted, match="stead node invite"):
+            await asyncio.wait_for(running_it, 20)
+        assert hold.cancelled == [job]
+        await link.aclose()
+        spool.close()
+    (left,) = Spool(tmp_path).left
+    assert isinstance(left, Finish) and left.job_id == job
+
+
+async def test_a_key_refused_for_a_moment_ends_nobody() -> None:
+    """A gateway whose database is being restored may not know its nodes for a moment; any other
+    answer in between begins the count anew."""
+    presence = Presence("http://x", refused_s=0.0)
+    for _ in range(REFUSALS - 1):
+        presence.away(WrongKey("no"))
+    presence.away(GatewayAway(url="http://x", why="restarting"))
+    for _ in range(REFUSALS - 1):
+        presence.away(WrongKey("no"))
+    presence.back()
+    presence.away(WrongKey("no"))
+    assert not presence.unwanted.is_set()
+    slow = Presence("http://x", refused_s=60.0)
+    for _ in range(10 * REFUSALS):
+        slow.away(WrongKey("no"))
+    assert not slow.unwanted.is_set()
+    for _ in range(REFUSALS):
+        presence.away(WrongKey("no"))
+    assert presence.unwanted.is_set()
 
 
 async def test_outages_are_told_in_words_once(

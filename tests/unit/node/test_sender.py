@@ -16,7 +16,7 @@ from stead.core.states import Failure, StepState
 from stead.core.wire import Events, Finish
 from stead.node.link import HttpLink
 from stead.node.sender import LIVE_CHARS, TRIES_OF_A_FAULTY_GATEWAY, Sender
-from stead.node.spool import Spool
+from stead.node.spool import FILE, Spool
 from tests.unit.node.gateway import KEY, Gateway
 from tests.unit.node.parts import quick_presence, step
 
@@ -161,19 +161,54 @@ async def test_waiting_tokens_are_bounded_and_steps_are_not_dropped(tmp_path: Pa
         )
 
 
-async def test_a_fence_drops_the_rest_of_the_job(tmp_path: Path) -> None:
-    """409: whoever waits is told, what is left is dropped, later words fall on deaf ears."""
+async def test_a_fence_ends_the_job(tmp_path: Path) -> None:
+    """409: whoever waits is told, later words fall on deaf ears, but for the last ones."""
     with Gateway() as gateway:
         async with sending(gateway, tmp_path) as (sender, watched, _):
+            sender.live("token", "half of ")
+            sender.live("token", "it")
+            await gateway.until(lambda: texts(gateway) == "half of it")
             gateway.take_away("j")
             with pytest.raises(StaleEpoch):
                 await sender.intend(step(1, StepState.INTENT))
             with pytest.raises(StaleEpoch):
                 await sender.settle(step(1))
             sender.live("token", "x")
-            assert watched.told == ["lost", "closed"]
+            assert watched.told == ["lost"]
             assert sender.pending == []
+            told = len(gateway.record.reports)
+            await sender.last_words(Finish(uuid7(), "j", 1, "failed"))
+            assert watched.told == ["lost", "closed"]
+            last = gateway.record.stale[-1]
+            assert isinstance(last, Finish) and last.text == "half of it"
+            await sender.last_words(Finish(uuid7(), "j", 1, "failed"))
+        assert len(gateway.record.reports) == told
+
+
+async def test_what_a_spool_holds_of_a_lost_job_goes_out_once_as_evidence(tmp_path: Path) -> None:
+    """A node that comes back late tells all that it did, is refused, and keeps nothing of it."""
+    with Gateway() as gateway:
+        async with sending(gateway, tmp_path) as (sender, watched, _):
+            gateway.down()
+            await sender.settle(step(1))
+            await sender.settle(step(2))
+            await sender.finish(Finish(uuid7(), "j", 1, "done", "all of it"))
+        gateway.take_away("j")
+        gateway.up()
+        async with sending(gateway, tmp_path) as (sender, watched, spool):
+            gateway.take_away("j")
+            assert spool is not None
+            waiting = [one.arrived for left in spool.left for one in sender.resume(left)]
+            await asyncio.wait(waiting, timeout=10)
+            assert all(isinstance(one.exception(), StaleEpoch) for one in waiting)
+            assert watched.told == ["lost", "closed"]
+            steps, more, end = gateway.record.stale
+            assert isinstance(steps, Events) and isinstance(more, Events)
+            told = [event.step for event in [*steps.events, *more.events]]
+            assert [one.seq for one in told if one is not None] == [1, 2]
+            assert isinstance(end, Finish) and end.text == "all of it"
         assert gateway.record.reports == []
+        assert (tmp_path / FILE).stat().st_size == 0
 
 
 async def test_a_full_disk_loses_nothing_while_the_gateway_is_there(

@@ -108,7 +108,19 @@ CREATE TABLE attempt (
     reply      TEXT NOT NULL,
     -- Of one whose worker vanished: the step that was under way, in words.
     under_way  TEXT NOT NULL,
+    -- When its worker came back with a report, though it had been taken from it (0: it has not).
+    discarded_at INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (job_id, epoch)
+) STRICT, WITHOUT ROWID;
+
+-- What such a worker reported: evidence for people, never merged. One row a step, one for the end.
+CREATE TABLE discarded (
+    job_id TEXT NOT NULL REFERENCES job (id) ON DELETE CASCADE,
+    epoch  INTEGER NOT NULL,
+    part   TEXT NOT NULL,
+    at     INTEGER NOT NULL,
+    body   TEXT NOT NULL CHECK (json_valid(body)),
+    PRIMARY KEY (job_id, epoch, part)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE step (
