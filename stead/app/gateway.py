@@ -29,6 +29,7 @@ from stead.config import Loaded, Settings, parse_listen
 from stead.core import logs
 from stead.core.errors import HomeUnusable, OpenDoor, PortTaken, SteadError
 from stead.core.keys import ensure_key, read_key
+from stead.core.limits import Limit
 from stead.core.nouns import Limits
 from stead.core.ports import Caller
 from stead.flow.away import Away
@@ -78,7 +79,10 @@ def run_gateway(home: Path, loaded: Loaded) -> int:
     )  # fmt: skip
     try:
         with alone(home), bound(settings) as sock:
-            store = SqliteStore(home / "state.db", home / "backups")
+            store = SqliteStore(
+                home / "state.db", home / "backups", age_ms=int(settings.queue.age_s * 1000),
+                limits=_queue_limits(settings),
+            )  # fmt: skip
             try:
                 uvloop.run(Gateway(home, settings, store).serve(sock))
             finally:
@@ -386,6 +390,13 @@ def _policy(settings: Settings) -> Policy:
         backoff_ms=int(queue.backoff_s * 1000),
         backoff_max_ms=int(queue.backoff_max_s * 1000),
     )
+
+
+def _queue_limits(settings: Settings) -> list[Limit]:
+    return [
+        Limit(one.key, one.at_once, one.starts, int(one.per_s * 1000))
+        for one in settings.queue.limit
+    ]
 
 
 def _budget(settings: Settings) -> Budget:

@@ -15,11 +15,13 @@ from stead.config.describe import describe, section_in
 from stead.config.settings import (
     BackendSection,
     ChannelSection,
+    QueueLimit,
     RouteSection,
     Section,
     Settings,
 )
 from stead.core.errors import ConfigError
+from stead.core.limits import is_key
 
 #: Names that mean something else where a model is asked for.
 _RESERVED = frozenset({"main", "light", "auto", "stead"})
@@ -120,6 +122,7 @@ def _crosschecks(settings: Settings) -> Iterator[tuple[str, str]]:
     yield from _bad_labels(node.labels, "node.labels")
     if queue.backoff_max_s < queue.backoff_s:
         yield "queue.backoff_max_s", f"must not be smaller than queue.backoff_s ({queue.backoff_s})"
+    yield from _check_limits(queue.limit)
     if budget.chat_reserve_usd > budget.daily_usd:
         yield (
             "budget.chat_reserve_usd",
@@ -138,6 +141,17 @@ def _bad_labels(labels: list[str], path: str) -> Iterator[tuple[str, str]]:
     for label in labels:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.:\-]*", label):
             yield path, f"{label!r} is not a label (letters, digits, and _ . : - within)"
+
+
+def _check_limits(limits: list[QueueLimit]) -> Iterator[tuple[str, str]]:
+    for index, limit in enumerate(limits):
+        at = f"queue.limit[{index}]"
+        if not is_key(limit.key):
+            yield f"{at}.key", f"{limit.key!r} is not a key (such as kind:mail or channel:api)"
+        if not limit.at_once and not limit.starts:
+            yield f"{at}.at_once", "says nothing; give at_once, or starts and per_s, or both"
+        if [one.key for one in limits].index(limit.key) < index:
+            yield f"{at}.key", f"{limit.key!r} has a limit above already; put them in one table"
 
 
 def _check_backends(backends: list[BackendSection]) -> Iterator[tuple[str, str]]:

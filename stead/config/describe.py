@@ -129,4 +129,6 @@ def _bounds(meta: msgspec.Meta | None) -> str:
         words.append(f"more than {meta.gt:g}")
     if meta.ge is not None:
         words.append(f"at least {meta.ge:g}")
+    if meta.le is not None:
+        words.append(f"at most {meta.le:g}")
     return ", ".join(words)

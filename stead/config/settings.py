@@ -12,8 +12,12 @@ import msgspec
 from msgspec import Meta
 
 
-def _help(text: str, *, gt: float | None = None, ge: float | None = None) -> Meta:
-    return Meta(description=text, ge=ge) if gt is None else Meta(description=text, gt=gt)
+def _help(
+    text: str, *, gt: float | None = None, ge: float | None = None, le: float | None = None
+) -> Meta:
+    if gt is not None:
+        return Meta(description=text, gt=gt, le=le)
+    return Meta(description=text, ge=ge, le=le)
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -45,6 +49,17 @@ class NodeSection(Section, frozen=True):
     away_after_s: Annotated[float, _help("A node silent for this long counts as away", gt=0)] = 15.0
 
 
+class QueueLimit(Section, frozen=True):
+    """What holds for all jobs of a key together."""
+
+    key: Annotated[
+        str, _help("kind:KIND, channel:CHANNEL, or a name that jobs give in their limits")
+    ]
+    at_once: Annotated[int, _help("Most that run at a time; 0: any", ge=0)] = 0
+    starts: Annotated[int, _help("Most that start in per_s seconds; 0: any", ge=0)] = 0
+    per_s: Annotated[float, _help("What starts are counted in", gt=0)] = 60.0
+
+
 class QueueSection(Section, frozen=True):
     lease_s: Annotated[
         float, _help("A job is taken back when its worker is silent so long", ge=1)
@@ -53,6 +68,10 @@ class QueueSection(Section, frozen=True):
     max_crashes: Annotated[int, _help("Workers a job may take down before it is dead", ge=1)] = 3
     backoff_s: Annotated[float, _help("Wait before the second try; doubles each time", ge=0)] = 2.0
     backoff_max_s: Annotated[float, _help("Longest wait between tries", ge=0)] = 300.0
+    age_s: Annotated[
+        float, _help("Waiting that counts as much as one step of priority", ge=1, le=1e8)
+    ] = 600.0
+    limit: Annotated[list[QueueLimit], _help("Limits on what runs at a time and on starts")] = []
 
 
 class ModelSection(Section, frozen=True):

@@ -84,6 +84,8 @@ class NewJob:
     """Jobs that share it run ``conc_limit`` at a time, begun in the order of arrival."""
     conc_limit: int = 1
     """With 1 a job that is to be tried again keeps its turn; with more it lets others go first."""
+    limits: str = ""
+    """Further keys that it counts against, and limits of its own: see ``stead.core.limits``."""
     idem_key: str | None = None
     """The same key twice is the same job."""
     max_tries: int = 3

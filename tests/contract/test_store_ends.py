@@ -282,7 +282,7 @@ async def test_one_job_that_cannot_be_judged_does_not_hold_up_the_others(store: 
 
 async def test_a_deadline_ends_what_nobody_did(store: Store) -> None:
     """A job past its deadline is dead and says so; one that runs may still come to its end."""
-    soon = await now_of(store) + 300
+    soon = await now_of(store) + 2000
     await store.accept(inbound(), chat(deadline_at=soon), "")
     running = await claimed(store)
     queued = await store.accept(inbound(), chat("other", deadline_at=soon), "")
@@ -329,7 +329,7 @@ async def test_cancel_while_it_waits(store: Store) -> None:
 
 async def test_revive_only_the_dead(store: Store) -> None:
     """Only a dead job is queued again by hand, with its counts at zero and no deadline."""
-    soon = await now_of(store) + 1000
+    soon = await now_of(store) + 60_000
     await store.accept(inbound(), chat(max_tries=1, deadline_at=soon), "")
     job = await claimed(store)
     with pytest.raises(WrongState, match="running"):

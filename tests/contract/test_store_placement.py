@@ -85,11 +85,11 @@ async def test_the_order_holds_across_demands(store: Store) -> None:
 
 async def test_waiting_makes_up_for_prio(house: House) -> None:
     """A job overtakes those of higher priority that came so much later, and no others."""
-    store = house.reopen(age_ms=40)
+    store = house.reopen(age_ms=800)
     old, _ = await store.enqueue(background(prio=2))
     soon, _ = await store.enqueue(background(prio=0))
     began = await now_of(store)
-    await until(store, began + 100)
+    await until(store, began + 1700)
     late, _ = await store.enqueue(background(prio=0))
     assert [(await claimed(store)).id for _ in range(3)] == [soon, old, late]
 
@@ -114,7 +114,7 @@ async def test_a_retry_keeps_its_prio(store: Store) -> None:
 async def test_what_is_wanted_later_comes_in_its_turn(store: Store) -> None:
     """A job for later is given out when its time has come, in the order of times, though it was
     queued first and is more urgent."""
-    soon = await now_of(store) + 60
+    soon = await now_of(store) + 2000
     later, _ = await store.enqueue(background(prio=-9, run_at=soon + 1))
     first, _ = await store.enqueue(background(prio=-9, run_at=soon))
     plain, _ = await store.enqueue(background())
@@ -136,7 +136,7 @@ async def test_many_that_become_due_at_once(store: Store) -> None:
 
 async def test_a_reminder_for_tomorrow_holds_up_no_conversation(store: Store) -> None:
     """A job of a conversation that is for later takes its place in the line when it is due."""
-    soon = await now_of(store) + 80
+    soon = await now_of(store) + 2000
     later, _ = await store.enqueue(chat("a", run_at=soon))
     now, _ = await store.enqueue(chat("a"))
     job = await claimed(store)

@@ -18,6 +18,7 @@ from stead.core.nouns import Job, Step
 from stead.core.states import JobState
 from stead.core.storage import Granted
 from stead.store.sqlite import holds, poison, suspects
+from stead.store.sqlite.budget import Budget
 from stead.store.sqlite.demands import Asker, Demands
 from stead.store.sqlite.jobs import OBJECT, encoded, get, steps
 from stead.store.sqlite.sql import NOW, Row, row, rows
@@ -103,8 +104,8 @@ class _Before:
 
 _befores = msgspec.json.Decoder(list[_Before]).decode
 
-#: Rank and id of a job that is ready: in the order in which they are.
-_Ready = tuple[int, str]
+#: Rank, id and demand of a job that is ready: in the order in which they are.
+_Ready = tuple[int, str, int]
 
 _Given = dict[tuple[str, str], Granted | None]
 
@@ -119,16 +120,20 @@ class Claims:
         """Serve many claims in their order, those that ask for the same together."""
         given = _again(c, asked)
         holds.promote(c, 16 + 2 * len(asked))
+        budget = Budget(c, self._demands)
         around = suspects.look(c)
         if around is not None:
             for one in asked:
                 if one.key not in given:
-                    given.update(_serve_around(c, around, self._demands.met(one.asker), one))
+                    given.update(_serve_around(c, around, budget, self._met(one), one))
             return [given.get(one.key) for one in asked]
         for (lanes, asker), alike in groupby(asked, key=lambda one: (one.lanes, one.asker)):
             new = {one.key: one for one in alike if one.key not in given}
-            given.update(_serve(c, lanes, self._demands.met(asker), list(new.values())))
+            given.update(_serve(c, lanes, budget, self._demands.met(asker), list(new.values())))
         return [given.get(one.key) for one in asked]
+
+    def _met(self, one: Asked) -> tuple[int, ...]:
+        return self._demands.met(one.asker)
 
 
 def _again(c: apsw.Connection, asked: list[Asked]) -> _Given:
@@ -146,32 +151,43 @@ def _again(c: apsw.Connection, asked: list[Asked]) -> _Given:
 
 
 def _serve(
-    c: apsw.Connection, lanes: tuple[str, ...], met: tuple[int, ...], asked: list[Asked]
+    c: apsw.Connection,
+    lanes: tuple[str, ...],
+    budget: Budget,
+    met: tuple[int, ...],
+    asked: list[Asked],
 ) -> _Given:
     given: _Given = {}
     for lane in lanes:
         # A round gives less than was asked for when there is no more, or some was unreadable.
         while len(given) < len(asked):
-            ready = _next(c, lane, met, len(asked) - len(given))
+            ready = _next(c, lane, budget, met, len(asked) - len(given))
             if not ready:
                 break
-            befores = _readable(c, [job_id for _, job_id in ready])
+            befores = _readable(c, [job_id for _, job_id, _ in ready])
             given.update(_give(c, befores, asked[len(given) :]))
     return given
 
 
 def _serve_around(
-    c: apsw.Connection, around: suspects.Around, met: tuple[int, ...], one: Asked
+    c: apsw.Connection,
+    around: suspects.Around,
+    budget: Budget,
+    met: tuple[int, ...],
+    one: Asked,
 ) -> _Given:
     """Serve one claim while there are jobs that must be kept apart; see ``suspects``."""
+    open_ = [demand for demand in met if budget.room(demand) > 0]
     for lane in one.lanes:
-        while (job_id := around.pick(one.node_id, lane, met)) is not None:
+        while (picked := around.pick(one.node_id, lane, open_)) is not None:
+            job_id, demand = picked
             given = _give(c, _readable(c, [job_id]), [one])
             if given:
+                budget.take(demand)
                 return given
             around.leave_out(job_id)
-        if around.free(one.node_id, lane, met):
-            given = _serve(c, (lane,), met, [one])
+        if around.free(one.node_id, lane, open_):
+            given = _serve(c, (lane,), budget, met, [one])
             if given:
                 return given
     return {}
@@ -234,13 +250,24 @@ def _complete(c: apsw.Connection, before: _Before) -> _Before:
     return before
 
 
-def _next(c: apsw.Connection, lane: str, met: tuple[int, ...], most: int) -> list[_Ready]:
-    """The next jobs of a lane, in order, of all the demands that are met."""
-    if len(met) > 1:
-        heads = sorted(_array(row(c, _HEADS, (lane, encoded(met)))))
+def _next(
+    c: apsw.Connection, lane: str, budget: Budget, met: tuple[int, ...], most: int
+) -> list[_Ready]:
+    """The next jobs of a lane, in order, of all the demands that are met and have room."""
+    rooms = {demand: room for demand in met if (room := min(most, budget.room(demand))) > 0}
+    if len(rooms) > 1:
+        heads = sorted(_array(row(c, _HEADS, (lane, encoded(list(rooms))))))
         # Of more demands than are asked for, those with the latest heads give nothing.
-        met = tuple(demand for _, demand in heads[:most])
-    return sorted(one for demand in met for one in _of(c, lane, demand, most))[:most]
+        rooms = {demand: rooms[demand] for _, demand in heads[:most]}
+    found = [one for demand, room in rooms.items() for one in _of(c, lane, demand, room)]
+    if len(rooms) > 1:
+        found = sorted(found)[:most]
+    taken = []
+    for one in found:
+        if budget.room(one[2]) > 0:  # demands may share a limit
+            budget.take(one[2])
+            taken.append(one)
+    return taken
 
 
 def _of(c: apsw.Connection, lane: str, demand: int, most: int) -> list[_Ready]:
@@ -252,7 +279,7 @@ def _of(c: apsw.Connection, lane: str, demand: int, most: int) -> list[_Ready]:
             if is_late:
                 late.append(job_id)
             else:
-                found.append((rank, job_id))
+                found.append((rank, job_id, demand))
         if not late:
             return found
         c.execute(_ASIDE, (encoded(late),))

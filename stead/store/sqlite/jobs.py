@@ -82,7 +82,12 @@ class Inserter:
         self._age_ms = age_ms
 
     def insert(
-        self, c: apsw.Connection, job: NewJob, turn: int = 0, job_id: str | None = None
+        self,
+        c: apsw.Connection,
+        job: NewJob,
+        turn: int = 0,
+        job_id: str | None = None,
+        channel: str = "",
     ) -> str:
         new_id = job_id or uuid7()
         head_start = max(-_MOST_PRIO, min(job.prio, _MOST_PRIO)) * self._age_ms
@@ -90,7 +95,7 @@ class Inserter:
             _INSERT,
             (
                 new_id, job.lane, job.prio, job.kind, job.needs, job.prefer, job.avoid,
-                encoded(job.payload), self._demands.of(c, job), job.run_at, head_start,
+                encoded(job.payload), self._demands.of(c, job, channel), job.run_at, head_start,
                 job.deadline_at, job.max_tries, job.conc_key, job.conc_limit, job.idem_key,
                 job.message_id, job.session, turn, job.route, job.max_crashes,
             ),

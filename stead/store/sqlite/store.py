@@ -14,6 +14,7 @@ import apsw
 
 from stead.core.errors import StoreUnusable
 from stead.core.ids import uuid7
+from stead.core.limits import Limit
 from stead.core.nouns import Call, Inbound, Job, NewJob, Step, Turn, Usage
 from stead.core.storage import (
     Accepted,
@@ -57,14 +58,17 @@ class SqliteStore:
     """One file, one writer thread, two reading threads with a connection each.
 
     ``age_ms`` of waiting count in the queue as much as one ``prio``, for jobs queued from now on.
+    ``limits`` hold for the jobs of their keys, also for those queued before.
     Raises ``NewerSchema`` or ``StoreUnusable`` when the file cannot be used.
     """
 
-    def __init__(self, path: Path, copies: Path, *, age_ms: int = 600_000) -> None:
+    def __init__(
+        self, path: Path, copies: Path, *, age_ms: int = 600_000, limits: Sequence[Limit] = ()
+    ) -> None:
         engine.migrate(path, copies)
         self.path = path
         connection = engine.connect(path)
-        demands = Demands(connection)
+        demands = Demands(connection, limits)
         self._insert = jobs.Inserter(demands, age_ms).insert
         self._claim = Claims(demands).claim
         self._writer = Writer(connection, str(path), demands.undone)
@@ -109,7 +113,7 @@ class SqliteStore:
                 return known
             job_id = uuid7()
             full, turn, message_id = record.owner_message(c, inbound, job, job_id)
-            self._insert(c, full, turn, job_id)
+            self._insert(c, full, turn, job_id, inbound.channel)
             if line:
                 record.day_line(c, line.replace("{job}", job_id[-8:], 1))
             return Accepted(message_id, job_id, False, job.route)

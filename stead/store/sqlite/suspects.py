@@ -70,15 +70,16 @@ class Around:
         self._c = c
         self._all = [_Suspect(*one) for one in found]
 
-    def pick(self, node_id: str, lane: str, met: Sequence[int]) -> str | None:
-        """The suspect of this lane that the node may be given now; it is then taken as given."""
+    def pick(self, node_id: str, lane: str, met: Sequence[int]) -> tuple[str, int] | None:
+        """The suspect of this lane that the node may be given now, and its demand; it is then
+        taken as given."""
         if self._held(node_id):
             return None
         for one in self._ready(lane, met):
             if not (one.alone and self._busy(node_id)):
                 self._all.remove(one)
                 self._all.append(replace(one, running=1, node_id=node_id, ready=0))
-                return one.id
+                return one.id, one.demand
         return None
 
     def leave_out(self, job_id: str) -> None:

@@ -30,8 +30,17 @@ CREATE TABLE demand (
     id     INTEGER PRIMARY KEY,  -- made from the rest, so the same everywhere
     needs  TEXT NOT NULL,
     prefer TEXT NOT NULL,
-    avoid  TEXT NOT NULL
+    avoid  TEXT NOT NULL,
+    limits TEXT NOT NULL
 ) STRICT;
+
+-- When jobs of a key were started, as long as a limit of that key looks back.
+CREATE TABLE start (
+    key  TEXT NOT NULL,
+    at   INTEGER NOT NULL,
+    many INTEGER NOT NULL,
+    PRIMARY KEY (key, at)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE job (
     id           TEXT PRIMARY KEY,
