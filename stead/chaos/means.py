@@ -7,9 +7,12 @@ import time
 from collections.abc import Callable
 
 from stead.chaos import model
-from stead.chaos.house import House
-from stead.chaos.kinds import KINDS, NODE
-from stead.chaos.plan import Fault
+from stead.chaos.faults import shim
+from stead.chaos.house import House, free_ports
+from stead.chaos.kinds import CLOCK, DISK, GATEWAY, KINDS, NET, NODE
+from stead.chaos.machines import Machines
+from stead.chaos.network import Network
+from stead.chaos.plan import Fault, Plan
 
 Heal = Callable[[], bool]
 
@@ -17,52 +20,101 @@ Heal = Callable[[], bool]
 STOPS_WITHIN_S = 20.0
 
 
-class Means:
-    """The ways of breaking one house."""
+def why_not(kind: str) -> str:
+    """Why a kind of fault is not possible on this machine; empty if it is."""
+    match KINDS[kind].needs:
+        case "shim":
+            return shim.available()
+        case "netns":
+            return "network namespaces are not wired yet"
+    return ""
 
-    def __init__(self, house: House, nodes: int) -> None:
-        self._house = house
-        self._nodes = [f"{NODE}{n}" for n in range(1, nodes + 1)]
+
+class Means:
+    """The ways of breaking one house. Make it before the gateway is started."""
+
+    def __init__(self, house: House, plan: Plan) -> None:
         self.stubborn: list[str] = []
         """Processes that did not end when told to, and were killed."""
+        self._house = house
+        self._nodes = [f"{NODE}{n}" for n in range(1, plan.nodes + 1)]
+        self._machines: Machines | None = None
+        if any(KINDS[f.kind].needs == "shim" and not why_not(f.kind) for f in plan.faults):
+            self._machines = Machines(house, plan.seed)
+            self._machines.put(GATEWAY)
+        self._network = Network(house.port, plan.seed)
 
-    def why_not(self, kind: str) -> str:
-        """Why a kind of fault is not possible here; empty if it is."""
-        if KINDS[kind].needs or KINDS[kind].touches == "net":
-            return "not wired"
-        return ""
-
-    def set_up(self) -> None:
+    def add_nodes(self) -> None:
         """Make the nodes, each on its own way to the gateway, and start them."""
-        for name in self._nodes:
-            self._house.add_node(name, "127.0.0.1", self._house.port)
+        for name, port in zip(self._nodes, free_ports(len(self._nodes)), strict=True):
+            self._network.lay(name, port)
+            self._house.add_node(name, "127.0.0.1", port)
+            if self._machines is not None:
+                self._machines.put(name)
             self._house.start(name)
 
     def begin(self, fault: Fault) -> Heal:
         """Bring a fault about; what is returned heals it."""
+        touches = KINDS[fault.kind].touches
+        if touches == NET:
+            self._network.begin(fault)
+            return lambda: self._network.heal(fault.target)
+        if touches in (CLOCK, DISK):
+            return self._break_machine(fault)
+        if fault.kind in model.DIRECTIVES:
+            model.set_fault(self._house.folder, fault.kind, int(fault.how.get("after", 0)))
+            return self._model_is_well
         match fault.kind:
-            case "kill":
+            case "kill" | "torn":
                 return self._kill(fault)
             case "restart":
                 return self._restart(fault)
             case "pause" | "sleep":
                 self._house.send(fault.target, signal.SIGSTOP)
                 return lambda: self._go_on(fault)
-        if fault.kind in model.DIRECTIVES:
-            model.set_fault(self._house.folder, fault.kind, int(fault.how.get("after", 0)))
-            return self._model_is_well
         raise ValueError(f"nobody knows how to do {fault.kind}")
 
     def heal_all(self) -> None:
-        """Whatever was left broken by an early end."""
+        """Whatever an early end left broken."""
         for name in self._house.parts:
             self._house.send(name, signal.SIGCONT)
+            self._house.start(name)
+        self._network.heal_all()
+        if self._machines is not None:
+            self._machines.heal_all()
         self._model_is_well()
+
+    def settle(self) -> None:
+        """Wait a moment for what is still on its way."""
+        self._network.settle()
+
+    @property
+    def bytes_lost(self) -> int:
+        """What power cuts took away, of what was written and not synced."""
+        return self._machines.lost_bytes if self._machines is not None else 0
+
+    def close(self) -> None:
+        self._network.close()
+        if self._machines is not None:
+            self._machines.close()
+
+    # --- machines ----------------------------------------------------------------------
+
+    def _break_machine(self, fault: Fault) -> Heal:
+        machines = self._machines
+        assert machines is not None
+        machines.begin(fault)
+        if KINDS[fault.kind].touches == CLOCK:
+            return lambda: machines.heal_clock(fault.target)
+        return lambda: machines.heal_disk(fault.target)
 
     # --- processes ---------------------------------------------------------------------
 
     def _kill(self, fault: Fault) -> Heal:
         self._house.end(fault.target, signal.SIGKILL)
+        if fault.kind == "torn":
+            assert self._machines is not None
+            self._machines.power_cut(fault)
         return lambda: self._start(fault)
 
     def _start(self, fault: Fault) -> bool:
@@ -88,6 +140,8 @@ class Means:
             return self._start(fault)
 
         return heal
+
+    # --- the model ---------------------------------------------------------------------
 
     def _model_is_well(self) -> bool:
         model.set_fault(self._house.folder, "")
