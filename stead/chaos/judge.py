@@ -196,7 +196,9 @@ def _model_calls(verdict: Verdict, cases: dict[str, _Case], found: Evidence) -> 
                 "paid_twice", f"{tag}: the model was asked {count} times for its step"
                 f" {2 * results + 1}, of which the journal knows {len(rows)}",
             )  # fmt: skip
-        repeated += sum(1 for row in rows[1:] if "repeated by rule" in row["note"])
+        # Of those before the last, a failed one was answered; of the others nobody knows.
+        cut_off = sum(1 for row in rows[:-1] if row["state"] in ("intent", "unknown"))
+        repeated += min(count - 1, cut_off)
     for tag, case in cases.items():
         for seq, rows in case.steps.items():
             _paid_once(verdict, tag, seq, rows)

@@ -185,6 +185,8 @@ class _Run:
         found.answers = owner.answers
         found.stubborn = means.stubborn
         evidence.gather(house, found)
+        told = [f"{one.began:.3f} {one.healed:.3f} {one.fault.words()}" for one in driver.carried]
+        (house.folder / "faults.txt").write_text("\n".join(told) + "\n")
 
     def _outcome(
         self, verdict: Verdict, clients: Clients, driver: Driver, seconds: float
