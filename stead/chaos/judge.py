@@ -25,7 +25,7 @@ INVARIANTS = {
     "effects_repeated": "effects repeated",
     "effects_missing": "effects missing",
     "paid_twice": "journalled steps paid twice",
-    "overlap": "attempts of one job at a time",
+    "overlap": "attempts out of line",
     "log": "daily log not as it should be",
     "ledger": "ledger not as it should be",
     "delivery": "deliveries not as they should be",
@@ -308,7 +308,10 @@ def _deliveries(verdict: Verdict, found: Evidence) -> None:
 
 def _figures(found: Evidence, cases: dict[str, _Case]) -> dict[str, int]:
     """What is counted and is no fault."""
-    unknown = [r for r in found.steps if r["state"] == "unknown" and r["rule"] != "repeat"]
+    unknown = {
+        (row["job_id"], row["seq"])
+        for row in found.steps if row["state"] == "unknown" and row["rule"] != "repeat"
+    }  # fmt: skip
     return {
         "accepted": len(cases),
         "answered": sum(1 for case in cases.values() if case.replies),

@@ -12,7 +12,7 @@ PROCESS, NET, CLOCK, DISK, ANSWERS = "process", "net", "clock", "disk", "answers
 @dataclass(frozen=True, slots=True)
 class Kind:
     """One kind of fault. ``touches``: two faults that touch the same of one target wait for
-    each other. ``for_s``: shortest and longest duration. ``needs``: ``shim`` or ``netns``."""
+    each other. ``for_s``: shortest and longest duration. ``needs``: shim, netns or nft."""
 
     name: str
     about: str
@@ -41,7 +41,7 @@ KINDS: dict[str, Kind] = {
         Kind("drop", "packets dropped in a network namespace", (NODE,), NET, (0.5, 3.0),
              needs="netns", group="partition"),
         Kind("loss", "packets lost at random in a network namespace", (NODE,), NET, (1.0, 4.0),
-             needs="netns"),
+             needs="nft"),
         Kind("one-way", "requests arrive, answers vanish", (NODE,), NET, (0.5, 3.0),
              group="partition"),
         Kind("answers-lost", "the connection breaks before the answer", (NODE,), NET, (0.3, 2.0)),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import signal
 import time
 from collections.abc import Callable
 
 from stead.chaos import model
-from stead.chaos.faults import shim
+from stead.chaos.faults import netns, shim
 from stead.chaos.house import House, free_ports
 from stead.chaos.kinds import CLOCK, DISK, GATEWAY, KINDS, NET, NODE
 from stead.chaos.machines import Machines
@@ -18,16 +19,26 @@ Heal = Callable[[], bool]
 
 #: A process that was told to end must have ended within this (seconds).
 STOPS_WITHIN_S = 20.0
+#: What is done by the kernel to packets, in a network namespace for each node.
+_KERNEL = ("netns", "nft")
+
+
+@functools.cache
+def _why_not(need: str) -> str:
+    """Looked at once: to try a namespace takes a moment."""
+    match need:
+        case "shim":
+            return shim.available()
+        case "netns":
+            return netns.available()
+        case "nft":
+            return _why_not("netns") or netns.loss_available()
+    return ""
 
 
 def why_not(kind: str) -> str:
     """Why a kind of fault is not possible on this machine; empty if it is."""
-    match KINDS[kind].needs:
-        case "shim":
-            return shim.available()
-        case "netns":
-            return "network namespaces are not wired yet"
-    return ""
+    return _why_not(KINDS[kind].needs)
 
 
 class Means:
@@ -42,13 +53,17 @@ class Means:
         if any(KINDS[f.kind].needs == "shim" and not why_not(f.kind) for f in plan.faults):
             self._machines = Machines(house, plan.seed)
             self._machines.put(GATEWAY)
-        self._network = Network(house.port, plan.seed)
+        kernel = any(KINDS[f.kind].needs in _KERNEL and not why_not(f.kind) for f in plan.faults)
+        self._network = Network(house.port, plan.seed, kernel=kernel)
 
     def add_nodes(self) -> None:
         """Make the nodes, each on its own way to the gateway, and start them."""
         for name, port in zip(self._nodes, free_ports(len(self._nodes)), strict=True):
-            self._network.lay(name, port)
-            self._house.add_node(name, "127.0.0.1", port)
+            host = self._network.lay(name, port)
+            self._house.add_node(name, host, port)
+            self._house.parts[name].command = self._network.inside(
+                name, self._house.parts[name].command
+            )
             if self._machines is not None:
                 self._machines.put(name)
             self._house.start(name)

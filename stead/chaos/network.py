@@ -1,4 +1,5 @@
-"""The network between nodes and gateway: a faulty proxy for each node, in a thread of their own."""
+"""The network between nodes and gateway: a faulty proxy for each node, in a thread of their own,
+and where the kernel drops packets, a network namespace for each node."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from collections.abc import Coroutine
 from concurrent.futures import TimeoutError as TooLate
 from typing import Any, TypeVar
 
+from stead.chaos.faults.netns import Namespace
 from stead.chaos.faults.proxy import Proxy, Weather
 from stead.chaos.plan import Fault
 
@@ -23,30 +25,49 @@ _COPIED = ("/node/",)
 
 
 class Network:
-    """Proxies, made before the nodes and closed after them."""
+    """Proxies, made before the nodes and closed after them. ``kernel``: with namespaces."""
 
-    def __init__(self, port: int, seed: int) -> None:
+    def __init__(self, port: int, seed: int, *, kernel: bool) -> None:
         self._port = port
         self._seed = seed
+        self._kernel = kernel
         self._proxies: dict[str, Proxy] = {}
+        self._spaces: dict[str, Namespace] = {}
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="network", daemon=True)
         self._thread.start()
 
-    def lay(self, name: str, port: int, host: str = "127.0.0.1") -> None:
-        """A way to the gateway for the node ``name``: it listens there."""
-        proxy = Proxy(
-            ("127.0.0.1", self._port), host=host, port=port, seed=self._seed + len(self._proxies)
-        )
+    def lay(self, name: str, port: int) -> str:
+        """A way to the gateway for the node ``name``; the host at which it is to knock."""
+        host, device = "127.0.0.1", ""
+        if self._kernel:
+            space = self._spaces[name] = Namespace(len(self._spaces))
+            space.open()
+            host, device = space.host, space.device
+        seed = self._seed + len(self._proxies)
+        proxy = Proxy(("127.0.0.1", self._port), host=host, port=port, device=device, seed=seed)
         self._do(proxy.start())
         self._proxies[name] = proxy
+        return host
+
+    def inside(self, name: str, command: list[str]) -> list[str]:
+        """The command of a node, run where its network is."""
+        return self._spaces[name].command(*command) if name in self._spaces else command
 
     def begin(self, fault: Fault) -> None:
         """Bring a fault about."""
+        if fault.kind == "drop":
+            self._spaces[fault.target].cut()
+            return
+        if fault.kind == "loss":
+            self._spaces[fault.target].lose(fault.how.get("share", 0.2))
+            return
         self._do(_begin(self._proxies[fault.target], fault))
 
     def heal(self, name: str) -> bool:
         self._do(self._proxies[name].heal())
+        if name in self._spaces:
+            self._spaces[name].heal()
         return True
 
     def heal_all(self) -> None:
@@ -73,6 +94,8 @@ class Network:
         with contextlib.suppress(TooLate, TimeoutError):
             for proxy in self._proxies.values():
                 self._do(proxy.close())
+        for space in self._spaces.values():
+            space.close()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)
 
