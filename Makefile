@@ -7,7 +7,7 @@ UV     ?= uv
 SOURCES := stead tests scripts $(wildcard bench)
 
 .DEFAULT_GOAL := help
-.PHONY: help up test bench fmt lock clean
+.PHONY: help up test model bench fmt lock clean
 
 help:  ## This list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile
@@ -24,6 +24,9 @@ test: $(VENV)/.dev  ## Everything CI runs
 	$(VENV)/bin/lint-imports --no-logo
 	$(VENV)/bin/python scripts/check_sizes.py
 	$(VENV)/bin/python -m pytest $(ARGS)
+
+model: $(VENV)/.dev  ## The model check of the storages, at random and for a long time
+	$(VENV)/bin/python -m pytest --hypothesis-profile=deep -k "test_model" tests/contract $(ARGS)
 
 bench: $(VENV)/.dev  ## Measure; prints the figures
 	$(VENV)/bin/python -m bench $(ARGS)

@@ -25,7 +25,7 @@ INVARIANTS = {
     "effects_repeated": "effects repeated",
     "effects_missing": "effects missing",
     "paid_twice": "journalled steps paid twice",
-    "overlap": "attempts out of line",
+    "overlap": "attempts of one job at a time",
     "log": "daily log not as it should be",
     "ledger": "ledger not as it should be",
     "delivery": "deliveries not as they should be",
@@ -196,9 +196,7 @@ def _model_calls(verdict: Verdict, cases: dict[str, _Case], found: Evidence) -> 
                 "paid_twice", f"{tag}: the model was asked {count} times for its step"
                 f" {2 * results + 1}, of which the journal knows {len(rows)}",
             )  # fmt: skip
-        # Of those before the last, a failed one was answered; of the others nobody knows.
-        cut_off = sum(1 for row in rows[:-1] if row["state"] in ("intent", "unknown"))
-        repeated += min(count - 1, cut_off)
+        repeated += sum(1 for row in rows[1:] if "repeated by rule" in row["note"])
     for tag, case in cases.items():
         for seq, rows in case.steps.items():
             _paid_once(verdict, tag, seq, rows)
@@ -308,10 +306,7 @@ def _deliveries(verdict: Verdict, found: Evidence) -> None:
 
 def _figures(found: Evidence, cases: dict[str, _Case]) -> dict[str, int]:
     """What is counted and is no fault."""
-    unknown = {
-        (row["job_id"], row["seq"])
-        for row in found.steps if row["state"] == "unknown" and row["rule"] != "repeat"
-    }  # fmt: skip
+    unknown = [r for r in found.steps if r["state"] == "unknown" and r["rule"] != "repeat"]
     return {
         "accepted": len(cases),
         "answered": sum(1 for case in cases.values() if case.replies),

@@ -20,7 +20,7 @@ from stead.chaos.evidence import Evidence
 from stead.chaos.house import House
 from stead.chaos.judge import Verdict, judge
 from stead.chaos.kinds import GATEWAY, KINDS, MODEL
-from stead.chaos.means import Means, why_not
+from stead.chaos.means import Means
 from stead.chaos.owner import Owner
 from stead.chaos.plan import Plan
 
@@ -93,12 +93,10 @@ class _Run:
 
     def whole(self) -> Outcome:
         began = time.monotonic()
-        with contextlib.ExitStack() as stack:
-            house = stack.enter_context(self._house)
-            means = Means(house, self._plan)
-            stack.callback(means.close)
+        with self._house as house:
             house.open()
-            means.add_nodes()
+            means = Means(house, self._plan.nodes)
+            means.set_up()
             clients = Clients(house.door, self._sessions, AT_ONCE)
             owner = Owner(house.door, house.effects)
             driver = Driver(self._plan, means, clients.book)
@@ -109,7 +107,6 @@ class _Run:
                 self._follow(clients, driver)
                 driver.stop()
                 means.heal_all()
-                means.settle()
                 if driver.error is not None:
                     raise driver.error
                 self._drain(clients)
@@ -119,7 +116,7 @@ class _Run:
                 owner.stop()
             self._take_evidence(clients, driver, owner, means)
         verdict = judge(self._found)
-        return self._outcome(verdict, clients, driver, time.monotonic() - began)
+        return self._outcome(verdict, clients, driver, means, time.monotonic() - began)
 
     def _follow(self, clients: Clients, driver: Driver) -> None:
         """Until every message has its answer and every fault was carried out."""
@@ -185,11 +182,9 @@ class _Run:
         found.answers = owner.answers
         found.stubborn = means.stubborn
         evidence.gather(house, found)
-        told = [f"{one.began:.3f} {one.healed:.3f} {one.fault.words()}" for one in driver.carried]
-        (house.folder / "faults.txt").write_text("\n".join(told) + "\n")
 
     def _outcome(
-        self, verdict: Verdict, clients: Clients, driver: Driver, seconds: float
+        self, verdict: Verdict, clients: Clients, driver: Driver, means: Means, seconds: float
     ) -> Outcome:
         times = sorted(clients.book.answer_times)
         recovery = []
@@ -202,7 +197,9 @@ class _Run:
             verdict=verdict,
             seconds=seconds,
             faults=Counter(one.fault.kind for one in driver.carried),
-            left_out={kind: (count, why_not(kind)) for kind, count in driver.left_out.items()},
+            left_out={
+                kind: (count, means.why_not(kind)) for kind, count in driver.left_out.items()
+            },
             recovery_s=sorted(recovery),
             answer_s=sorted(
                 noted.answered_at - noted.accepted_at

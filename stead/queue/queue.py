@@ -110,6 +110,7 @@ class Queue:
         """
         loop = asyncio.get_running_loop()
         until = loop.time() + wait_s
+        woken: Ready | None = None
         while True:
             # Waiting is set up before looking, so that nothing slips in between the two.
             waiter = _Waiter(name, lanes, frozenset(labels), loop.create_future())
@@ -121,12 +122,16 @@ class Queue:
                 # the same id, and then it is noted.
                 granted = await self._grant(request_id, node_id, boot, lanes, labels, name)
                 if granted is not None:
+                    if woken is not None and woken != ready(granted.job):
+                        # It found another that goes before; what it was woken for is still there.
+                        self.wake(woken)
                     return granted
                 left = until - loop.time()
                 if left <= 0 or self._closed:
                     return None
                 await asyncio.wait((waiter.future,), timeout=min(left, _BACKSTOP_S))
                 looks_again = True
+                woken = waiter.future.result() if waiter.future.done() else None
             finally:
                 self._waiters.remove(waiter)
                 if waiter.future.done() and not looks_again:

@@ -421,3 +421,12 @@ async def test_unknown_jobs_are_said_to_be_unknown(store: Store) -> None:
     ghost = replace(await claimed(store), id="nothing")
     with pytest.raises(StaleEpoch):
         await store.finish("n1", report(ghost), rule)
+
+
+async def test_what_came_at_once_is_given_in_its_order(store: Store) -> None:
+    """Jobs with different demands that came in the same moment are given out as they came."""
+    for n in range(20):
+        needs = ("gpu", "", "nas") if n % 2 else ("nas", "", "gpu")
+        both = await asyncio.gather(*(store.enqueue(background(needs=need)) for need in needs))
+        given = [(await claimed(store, labels=("gpu", "nas"))).id for _ in both]
+        assert given == sorted(given) == [job_id for job_id, _ in both]

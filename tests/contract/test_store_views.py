@@ -202,3 +202,13 @@ async def test_what_waits_for_a_node(store: Store) -> None:
         pass
     await store.cancel(first.job_id, crash_rule)  # it runs: only asked to stop
     assert (await store.view_waiting())["count"] == 0
+
+
+async def test_when_it_began_stays_what_it_was(store: Store) -> None:
+    """A stop of the gateway, which is no work on a job, does not move the time it is said to
+    have begun."""
+    await store.enqueue(background())
+    job = await claimed(store, lease_ms=-60_000)
+    await store.extend_leases(30_000)
+    story = await store.view_why(job.id)
+    assert story["job"]["started_at"] == story["attempts"][0]["started_at"] == job.started_at

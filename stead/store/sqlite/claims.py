@@ -257,8 +257,10 @@ def _next(
     rooms = {demand: room for demand in met if (room := min(most, budget.room(demand))) > 0}
     if len(rooms) > 1:
         heads = sorted(_array(row(c, _HEADS, (lane, encoded(list(rooms))))))
-        # Of more demands than are asked for, those with the latest heads give nothing.
-        rooms = {demand: rooms[demand] for _, demand in heads[:most]}
+        # Of more demands than are asked for, those with the latest heads give nothing. Heads of
+        # the same rank stay together: which of them came first is not known yet.
+        last = heads[most - 1][0] if len(heads) > most else None
+        rooms = {demand: rooms[demand] for rank, demand in heads if last is None or rank <= last}
     found = [one for demand, room in rooms.items() for one in _of(c, lane, demand, room)]
     if len(rooms) > 1:
         found = sorted(found)[:most]

@@ -20,11 +20,14 @@ _JOB_FIELDS = (
     "cancel_req", "waited_ms", "worked_ms", "text", "message_id", "max_tries", "max_crashes",
 )  # fmt: skip
 
+#: When the first attempt began; `job.started_at` may have been moved on since.
+_BEGAN = "coalesce(f.started_at, CASE j.epoch WHEN 1 THEN j.attempt_at ELSE j.started_at END)"
+
 _JOB_SELECT = f"""
 SELECT j.id, j.state, j.lane, j.kind, j.needs, j.session, j.route, j.created_at, j.run_at,
-       coalesce(f.started_at, j.started_at), j.ended_at, j.epoch, j.tries, j.crashes,
+       {_BEGAN}, j.ended_at, j.epoch, j.tries, j.crashes,
        coalesce(n.name, j.node_id), j.error, j.waiting_for, j.cancel_req,
-       CASE WHEN j.started_at > 0 THEN coalesce(f.started_at, j.started_at) - j.created_at
+       CASE WHEN j.started_at > 0 THEN {_BEGAN} - j.created_at
             WHEN j.state = 'queued' THEN {_NOW} - j.created_at ELSE 0 END,
        (SELECT coalesce(sum(a.ended_at - a.started_at), 0) FROM attempt a WHERE a.job_id = j.id)
            + CASE j.state WHEN 'running' THEN {_NOW} - j.attempt_at ELSE 0 END,

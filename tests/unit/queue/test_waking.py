@@ -146,6 +146,21 @@ async def test_only_who_can_take_it_is_woken(queue: Queue, store: Counting) -> N
     assert (await chat).job.node_id == "chat"
 
 
+async def test_who_finds_another_passes_its_wake_up_on(queue: Queue, store: Counting) -> None:
+    """Of two jobs that come at once the one woken takes what goes first, be it not what it was
+    woken for; then the other one's worker is woken as well."""
+    first, second = await waiting(
+        queue, store, claim(queue, "a", name="a"), claim(queue, "b", name="b")
+    )
+    both = (
+        queue.enqueue(NewJob("noop", {})),
+        queue.enqueue(NewJob("noop", {}, prio=-1, avoid="b")),
+    )
+    (any_, _), (before, _) = await asyncio.gather(*both)
+    assert (await first).job.id == before
+    assert (await first_done([second])).job.id == any_
+
+
 async def test_a_cancelled_claim_passes_its_wake_up_on(queue: Queue, store: Counting) -> None:
     """When the one that was woken goes away, another is woken in its place."""
     tasks = await waiting(queue, store, claim(queue, "gone"), claim(queue, "stays"))
