@@ -42,7 +42,8 @@ class HelloReply:
 
 @dataclass(slots=True)
 class Claim:
-    """``lanes`` in the order wanted; ``wait_s`` how long the gateway may hold the call."""
+    """``lanes`` in the order wanted; ``wait_s`` how long the gateway may hold the call. Without
+    lanes no new job is given out; the call then waits for what there is to be said."""
 
     request_id: str
     boot: str
@@ -77,6 +78,11 @@ class ClaimedJob:
 @dataclass(slots=True)
 class ClaimReply:
     job: ClaimedJob | None = None
+    again: bool = False
+    """The claim was cut short. Ask again under the same request id: a job may have been given
+    out to it just then."""
+    cancel: list[str] = field(default_factory=list)
+    """Jobs the owner wants stopped. Said once here, to be quick; each heartbeat says it too."""
 
 
 @dataclass(slots=True)

@@ -49,6 +49,7 @@ class Flow:
         self._tries = tries
         self._on_reply: list[Callable[[], None]] = []
         self._on_accept: list[Callable[[], None]] = []
+        self._on_cancel: list[Callable[[Job], None]] = []
         queue.on_ended(self._after)
 
     def on_reply(self, call: Callable[[], None]) -> None:
@@ -58,6 +59,10 @@ class Flow:
     def on_accept(self, call: Callable[[], None]) -> None:
         """Be told when a message for a node has been queued."""
         self._on_accept.append(call)
+
+    def on_cancel(self, call: Callable[[Job], None]) -> None:
+        """Be told when the owner wants a running job stopped."""
+        self._on_cancel.append(call)
 
     # --- in --------------------------------------------------------------------------
 
@@ -146,6 +151,9 @@ class Flow:
         if ended.state is not JobState.RUNNING:
             self._queue.ended(ended)
             self._after(ended)
+        else:
+            for call in self._on_cancel:
+                call(ended.job)
         return ended
 
     async def revive(self, job_id: str) -> Job:

@@ -11,7 +11,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from stead.core.storage import NodeRow
-from stead.core.wire import Claim, Events, Finish, Heartbeat, Hello
+from stead.core.wire import Claim, ClaimReply, Events, Finish, Heartbeat, Hello
 from stead.gateway.auth import Keys
 from stead.gateway.http import Endpoint, decode, read_body, until_gone
 from stead.gateway.node_service import NodeService
@@ -27,7 +27,7 @@ def routes(service: NodeService, keys: Keys, max_body: int) -> list[Route]:
             node = await keys.node(scope)
             body = decode(await read_body(scope, receive, max_body), type)
             answer = await work(node, replace(body, wait_s=0.0) if type is Claim else body)
-            if type is Claim and answer.job is None and body.wait_s > 0:
+            if type is Claim and _is_empty(answer) and body.wait_s > 0:
                 # The only call that waits, and it gives up when the node does. The look before
                 # spares a busy gateway two tasks a claim. Its key may have been revoked since.
                 node = await keys.node(scope)
@@ -45,6 +45,10 @@ def routes(service: NodeService, keys: Keys, max_body: int) -> list[Route]:
         call("heartbeat", Heartbeat, service.heartbeat),
         call("hello", Hello, service.hello),
     ]
+
+
+def _is_empty(answer: ClaimReply) -> bool:
+    return answer.job is None and not answer.again
 
 
 async def _send(send: Send, body: bytes) -> None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from stead.core.errors import BadRequest, SteadError
-from stead.core.nouns import Limits, ModelProfile
+from stead.core.nouns import Job, Limits, ModelProfile
 from stead.core.storage import Granted, NodeRow, Store
 from stead.core.wire import (
     Claim,
@@ -25,7 +25,7 @@ from stead.core.wire import (
     HelloReply,
 )
 from stead.flow.flow import Flow
-from stead.gateway.presence import Presence
+from stead.gateway.presence import CutShort, Presence
 from stead.queue.queue import Queue
 
 log = logging.getLogger(__name__)
@@ -62,6 +62,9 @@ class NodeService:
         self._version = version
         self.stopping = False
         self._noted: dict[str, float] = {}
+        self._cancels: dict[str, list[str]] = {}
+        """Jobs that nodes are to be told to stop, until each is told: the heartbeats say it too."""
+        flow.on_cancel(self._cancel)
 
     async def hello(self, node: NodeRow, body: Hello) -> HelloReply:
         """A node has started: what its earlier process held is free at once."""
@@ -77,6 +80,12 @@ class NodeService:
         log.info("node %s is here (stead %s)", node.name, body.version)
         return HelloReply(node.id, node.name, self._queue.policy.lease_ms, self._version)
 
+    def _cancel(self, job: Job) -> None:
+        """The owner wants a running job stopped: its node need not wait for its heartbeat."""
+        if job.node_id is not None:
+            self._cancels.setdefault(job.node_id, []).append(job.id)
+            self._presence.cut_short(job.node_id)
+
     async def _note(self, node: NodeRow) -> None:
         """Keep in the database when a node was last here, for after a restart; seldom, because
         an idle house should leave its disk alone."""
@@ -88,16 +97,21 @@ class NodeService:
     async def claim(self, node: NodeRow, body: Claim) -> ClaimReply:
         """The next job for this node, or none after ``wait_s``."""
         wait_s = 0.0 if self.stopping else min(max(body.wait_s, 0.0), _LONGEST_WAIT_S)
-        with self._presence.claiming(node.id):
-            granted = await self._queue.claim(
-                request_id=body.request_id,
-                node_id=node.id,
-                boot=body.boot,
-                lanes=body.lanes,
-                labels=_labels(node, body.labels),
-                wait_s=wait_s,
-                name=node.name,
-            )
+        if cancel := self._cancels.pop(node.id, None):
+            return ClaimReply(again=True, cancel=cancel)
+        try:
+            with self._presence.claiming(node.id):
+                granted = await self._queue.claim(
+                    request_id=body.request_id,
+                    node_id=node.id,
+                    boot=body.boot,
+                    lanes=body.lanes,
+                    labels=_labels(node, body.labels),
+                    wait_s=wait_s,
+                    name=node.name,
+                )
+        except CutShort:
+            return ClaimReply(again=True, cancel=self._cancels.pop(node.id, []))
         if granted is None:
             await self._note(node)  # here, where nobody waits for it
             return ClaimReply()

@@ -13,6 +13,10 @@ from stead.core.errors import WrongKey
 _REVOKED = "That node key was revoked."
 
 
+class CutShort(Exception):
+    """This claim is answered now, with what there is to be said. Never leaves the gateway."""
+
+
 class Presence:
     """A node is there while it has a claim open, or was heard of within ``away_s`` seconds."""
 
@@ -21,6 +25,7 @@ class Presence:
         self._heard: dict[str, float] = {}
         self._open: dict[str, list[asyncio.Task[Any]]] = {}
         self._revoked: set[str] = set()
+        self._cut_short: set[asyncio.Task[Any]] = set()
         self._began = time.monotonic()
 
     def heard(self, node_id: str) -> None:
@@ -36,7 +41,7 @@ class Presence:
         """While a node's claim is held open it is surely there.
 
         Raises ``WrongKey`` in the claim when the node's key is revoked meanwhile, or was while
-        the claim was on its way here.
+        the claim was on its way here, and ``CutShort`` when there is something to tell the node.
         """
         if node_id in self._revoked:
             raise WrongKey(_REVOKED)
@@ -49,10 +54,21 @@ class Presence:
         except asyncio.CancelledError:
             if node_id in self._revoked:
                 raise WrongKey(_REVOKED) from None
+            if task in self._cut_short:
+                task.uncancel()
+                raise CutShort from None
             raise
         finally:
+            self._cut_short.discard(task)
             claims.remove(task)
             self.heard(node_id)
+
+    def cut_short(self, node_id: str) -> None:
+        """There is something to tell a node: a claim that it holds open ends now."""
+        for task in self._open.get(node_id, ()):
+            if task not in self._cut_short:
+                self._cut_short.add(task)
+                task.cancel()
 
     def gone(self, node_id: str) -> None:
         """Its key was revoked: a claim that it holds open ends now."""

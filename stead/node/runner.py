@@ -36,6 +36,7 @@ _LET_GO_S = 3.0
 """How long a handler that was cancelled may take to clean up."""
 _FLUSH_S = 2.0
 _WIDEN_S = 0.02
+_FULL_S = 0.25
 
 CANCELLED, LOST, REFUSED, DRAINED = "cancelled", "lost", "refused", "drained"
 
@@ -138,6 +139,11 @@ class Runner:
         self._nudge.set()
 
     @property
+    def lanes(self) -> list[str]:
+        """The lanes it works for, in the order wanted."""
+        return list(self._all_lanes)
+
+    @property
     def running(self) -> int:
         """Jobs under way."""
         return len(self._working)
@@ -208,8 +214,7 @@ class Runner:
         while not self._stopping.is_set():
             self._nudge.clear()
             lanes = self._lanes()
-            if not lanes:
-                await self._nudge.wait()
+            if not lanes and await self._room_soon():
                 continue
             in_doubt = True
             try:
@@ -225,12 +230,25 @@ class Runner:
             if reply is None:
                 continue  # asked anew under the same id: an answer on its way is not lost
             self._presence.back()
+            for job_id in reply.cancel:
+                self._cancel_any(job_id)
+            if reply.again:
+                continue
             request_id = uuid7()
             in_doubt = False
             if reply.job is not None:
                 self._start(reply.job)
         if in_doubt:
             await self._last_claim(request_id)
+
+    async def _room_soon(self) -> bool:
+        """All slots are taken. If none is free in a moment, a claim that asks for nothing is held
+        open meanwhile, so that the owner's word to stop a job is heard at once."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_FULL_S):
+                await self._nudge.wait()
+                return True
+        return bool(self._lanes()) or self._stopping.is_set()
 
     async def _claim(self, body: Claim) -> ClaimReply | None:
         """One long poll; None when it was given up to ask for other lanes, or to stop."""
@@ -342,6 +360,11 @@ class Runner:
         if run is not None and not run.handler.done():
             log.info("job %s: cancelled by the owner", job_id)
             self._stop_run(run, CANCELLED)
+
+    def _cancel_any(self, job_id: str) -> None:
+        for running_id, epoch in list(self._runs):
+            if running_id == job_id:
+                self.cancel(running_id, epoch)
 
     def lost(self, job_id: str, epoch: int) -> None:
         """This job is another worker's now: stop it and report nothing."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import msgspec
 
@@ -32,10 +33,10 @@ async def test_a_claim_said_twice_gives_the_same_job(gate: Gate) -> None:
     assert {(a.data["job"]["id"], a.data["job"]["epoch"]) for a in again} == {(first["id"], 1)}
     other = (await gate.node("claim", Claim("r2", "b1", wait_s=0))).data["job"]
     assert other["id"] != first["id"]
-    assert (await gate.node("claim", Claim("r3", "b1", wait_s=0))).data == {"job": None}
+    assert (await gate.node("claim", Claim("r3", "b1", wait_s=0))).data["job"] is None
     # Another node that says the same words gets nothing of this one's.
     far = await gate.add_node("far")
-    assert (await gate.node("claim", claim, key=far)).data == {"job": None}
+    assert (await gate.node("claim", claim, key=far)).data["job"] is None
 
 
 async def test_hanging_up_during_a_long_poll_loses_no_job(gate: Gate) -> None:
@@ -185,6 +186,39 @@ async def test_cancelling_a_running_job(gate: Gate) -> None:
     assert told.data == {"ok": True, "cancel": True}
     ended = await gate.node("finish", Finish(uuid7(), job.id, job.epoch, "cancelled"))
     assert ended.data == {"state": "cancelled"}
+
+
+async def test_a_cancel_is_told_to_a_waiting_claim(gate: Gate) -> None:
+    """The node that runs the job hears at once that it is to stop, in the answer to the claim it
+    holds open, whatever that asks for; it asks again under the same id, which gives it work."""
+    first = await gate.accept("a", "one")
+    job = await gate.claim()
+    assert job is not None and job.id == first.job_id
+    for lanes in ([], ["chat", "background"]):
+        body = Claim(uuid7(), "boot-1", lanes=lanes, wait_s=30)
+        waiting = asyncio.create_task(gate.node("claim", body))
+        await asyncio.sleep(0.1)
+        assert not waiting.done()
+        cancelled = await gate.ask("POST", f"/api/v1/jobs/{job.id}/cancel")
+        assert cancelled.data["asked"]
+        told = (await asyncio.wait_for(waiting, 10)).data
+        assert (told["job"], told["again"], told["cancel"]) == (None, True, [job.id])
+    second = await gate.accept("b", "two")
+    again = (await gate.node("claim", replace(body, wait_s=10))).data
+    assert (again["job"]["id"], again["cancel"]) == (second.job_id, [])
+
+
+async def test_a_cancel_between_two_claims_is_told_by_the_next(gate: Gate) -> None:
+    """Nothing is open just then: the next claim is answered with it, before it is given a job."""
+    await gate.accept("a", "one")
+    job = await gate.claim()
+    assert job is not None
+    await gate.accept("b", "two")
+    await gate.ask("POST", f"/api/v1/jobs/{job.id}/cancel")
+    body = Claim(uuid7(), "boot-1", wait_s=10)
+    told = (await gate.node("claim", body)).data
+    assert (told["job"], told["cancel"]) == (None, [job.id])
+    assert (await gate.node("claim", body)).data["job"] is not None
 
 
 async def test_presence(gate: Gate) -> None:

@@ -82,6 +82,7 @@ class Gateway:
         self.faults: list[Fault] = []
         self.port = 0
         self._granted: dict[str, ClaimedJob] = {}
+        self._say_cancel: list[str] = []
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._server: asyncio.Server | None = None
@@ -124,6 +125,11 @@ class Gateway:
 
     def fault(self, path: str, what: str | int, times: int = 1, seconds: float = 0.0) -> None:
         self.faults.append(Fault(path, what, times, seconds))
+
+    def say_cancel(self, job_id: str) -> None:
+        """Answer the open claim, or the next one, with the word to stop this job."""
+        self._say_cancel.append(job_id)
+        self._loop.call_soon_threadsafe(self._wake.set)
 
     def take_away(self, job_id: str) -> None:
         """The job gets another owner: raise its epoch."""
@@ -185,6 +191,9 @@ class Gateway:
         until = time.monotonic() + claim.wait_s
         while True:
             self._wake.clear()
+            if self._say_cancel:
+                told, self._say_cancel = self._say_cancel, []
+                return ClaimReply(again=True, cancel=told)
             again = self._granted.get(claim.request_id)
             if again is not None:
                 return ClaimReply(again)

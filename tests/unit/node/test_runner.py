@@ -112,6 +112,26 @@ async def test_a_cancelled_job_stops_within_a_moment(tmp_path: Path, by: str) ->
         assert hold.cancelled == [job]
 
 
+@pytest.mark.parametrize("slots", [1, 2])
+async def test_a_cancel_does_not_wait_for_the_heartbeat(tmp_path: Path, slots: int) -> None:
+    """A claim is held open also while no slot is free, and its answer carries the cancel."""
+    with Gateway() as gateway:  # the first heartbeat is due after 3 s, and says nothing of it
+        hold = Hold()
+        job = gateway.add("hold")
+        async with running(gateway, tmp_path, {"hold": hold}, slots=slots, chat_slots=0) as runner:
+            await gateway.until(lambda: hold.started)
+            await gateway.until(lambda: len(gateway.record.claims) > 1)
+            assert gateway.record.claims[-1].lanes == ([] if slots == 1 else runner.lanes)
+            gateway.say_cancel(job)
+            await gateway.until(lambda: hold.cancelled)
+            assert not gateway.record.heartbeats
+            asked = gateway.record.claims[-1].request_id
+            await gateway.until(lambda: gateway.finishes(job))
+            next_one = gateway.add()
+            await gateway.until(lambda: gateway.finishes(next_one))
+        assert asked in [claim.request_id for claim in gateway.record.claims[1:]]
+
+
 async def test_a_fenced_job_is_stopped_and_says_nothing_more(tmp_path: Path) -> None:
     """After 409 the work stops, nothing of it is reported, and the spool forgets it."""
     with Gateway() as gateway:
