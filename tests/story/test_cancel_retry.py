@@ -43,7 +43,7 @@ def test_cancelling_a_running_job(lived_in: House) -> None:
 
 def test_cancelling_a_queued_job(lived_in: House) -> None:
     """A job that waits behind another of its conversation never runs; the next one does."""
-    first = lived_in.say("[[first 600]] [[say First.]] begin", session="row")
+    first = lived_in.say("[[first 2500]] [[say First.]] begin", session="row")
     second = lived_in.say("[[say Second.]] never", session="row")
     third = lived_in.say("[[say Third.]] and then", session="row")
     told = lived_in.cli("jobs", "cancel", second[-8:])
