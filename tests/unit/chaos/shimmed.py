@@ -63,7 +63,8 @@ class Shimmed:
         else:
             raise AssertionError(f"it ended without {line!r}: {said}")
         process.kill()
-        rest, _ = process.communicate(timeout=60)
+        rest = process.stdout.read()  # communicate() would pass over what was read ahead
+        process.wait(60)
         return said + rest.splitlines()
 
     def cut_power(self, seed: int = 0, mode: power.Mode = "some") -> power.Loss:
