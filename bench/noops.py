@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import Any
 
 from stead.core.nouns import NewJob
 from stead.store.sqlite import SqliteStore
 
 _AT_ONCE = 500
+
+
+async def fill_one(store: SqliteStore, **more: Any) -> str:
+    """Queue one job; its id."""
+    job_id, _ = await store.enqueue(NewJob(kind="noop", payload={"text": ""}, **more))
+    return job_id
 
 
 async def fill(store: SqliteStore, many: int) -> float:

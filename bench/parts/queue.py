@@ -44,13 +44,13 @@ async def _measure(place: Place) -> list[Figure]:
     try:
         node = await store.add_node("bench", "no key")
         queue = Queue(store, Policy())
-        worker = _Worker(store, queue, node)
+        worker = Worker(store, queue, node)
         queued = 0
         for n in range(RUNS + 1):
             fills.append(await fill(store, JOBS - queued))
             syncs.append(_syncs(place))
-            alone = await worker.work(1)
-            together = await worker.work(32)
+            alone = await worker.work(1, SECONDS)
+            together = await worker.work(32, SECONDS)
             await peer.fill(LEAST_JOBS)
             bare = await peer.work(32, SECONDS)
             queued = JOBS - worker.done
@@ -73,28 +73,35 @@ async def _measure(place: Place) -> list[Figure]:
     ]  # fmt: skip
 
 
-class _Worker:
+class Worker:
     """Claims and finishes, as a gateway does for its nodes."""
 
-    def __init__(self, store: SqliteStore, queue: Queue, node: str) -> None:
+    def __init__(
+        self, store: SqliteStore, queue: Queue, node: str, labels: tuple[str, ...] = ()
+    ) -> None:
         self._store = store
         self._queue = queue
         self._node = node
+        self._labels = labels
         self._ids = itertools.count()
         self.done = 0
 
-    async def work(self, callers: int) -> float:
+    async def work(self, callers: int, seconds: float) -> float:
         """Jobs per second with so many callers, each waiting for every commit."""
         before, begun = self.done, time.perf_counter()
-        await asyncio.gather(*(self._caller(begun + SECONDS) for _ in range(callers)))
+        await asyncio.gather(*(self._caller(begun + seconds) for _ in range(callers)))
         return (self.done - before) / (time.perf_counter() - begun)
 
+    async def one(self) -> None:
+        """Claim and finish one job."""
+        await self._caller(0.0)
+
     async def _caller(self, until: float) -> None:
-        while time.perf_counter() < until:
+        while True:
             request = f"c{next(self._ids)}"
             granted = await self._queue.claim(
                 request_id=request, node_id=self._node, boot="bench",
-                lanes=("chat", "background"), labels=(), wait_s=0.0,
+                lanes=("chat", "background"), labels=self._labels, wait_s=0.0,
             )  # fmt: skip
             if granted is None:
                 raise RuntimeError("the queue ran empty")
@@ -102,6 +109,8 @@ class _Worker:
             report = Finish(f"f-{request}", job.id, job.epoch, "done")
             self._queue.ended(await self._store.finish(self._node, report, self._rule))
             self.done += 1
+            if time.perf_counter() > until:
+                return
 
     def _rule(self, job: Job, report: Finish) -> Ruling:
         return Ruling(after_report(self._queue.policy, job, report).state, reply=report.text)

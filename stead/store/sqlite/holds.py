@@ -63,14 +63,15 @@ def let_next(c: apsw.Connection, key: str) -> Ready | None:
         first = first or Ready(*found[1:5])
 
 
+# Named, because SQLite would rather look into job_ready and sort all that are for later.
 _DUE = f"""
-SELECT id, hold, conc_key FROM job
+SELECT id, hold, conc_key FROM job INDEXED BY job_later
 WHERE state = 'queued' AND hold IN (2, 3) AND run_at <= {NOW} ORDER BY run_at LIMIT ?
 """
 
 #: Whether anything is due that has not been made ready yet.
 ANY_DUE = f"""
-SELECT EXISTS (SELECT 1 FROM job
+SELECT EXISTS (SELECT 1 FROM job INDEXED BY job_later
                WHERE state = 'queued' AND hold IN (2, 3) AND run_at <= {NOW})
 """
 
@@ -94,6 +95,7 @@ def next_due_ms(c: apsw.Connection) -> int | None:
         return 0
     (due,) = row(
         c,
-        f"SELECT max(0, min(run_at) - {NOW}) FROM job WHERE state = 'queued' AND hold IN (2, 3)",
+        f"SELECT max(0, min(run_at) - {NOW}) FROM job INDEXED BY job_later"
+        " WHERE state = 'queued' AND hold IN (2, 3)",
     )
     return None if due is None else int(due)

@@ -67,8 +67,9 @@ def jobs(
     condition = f"WHERE {' AND '.join(where)}" if where else ""
     # With a state the few jobs in it are sorted, instead of looking for them among all by id.
     order = "+j.id" if state in (JobState.QUEUED, JobState.RUNNING) else "j.id"
+    these = f"SELECT j.id FROM job j {condition} ORDER BY {order} DESC LIMIT ?"
     found = _rows(
-        c.execute(f"{_JOB_SELECT} {condition} ORDER BY {order} DESC LIMIT ?", (*args, limit + 1)),
+        c.execute(f"{_JOB_SELECT} WHERE j.id IN ({these}) ORDER BY j.id DESC", (*args, limit + 1)),
         _JOB_FIELDS,
     )
     return {"jobs": found[:limit], "more": len(found) > limit}
@@ -263,7 +264,12 @@ def counts(c: apsw.Connection) -> View:
     queue: dict[str, int] = {}
     for state in (JobState.QUEUED, JobState.RUNNING, JobState.WAITING, JobState.DEAD):
         (queue[state],) = row(c, f"SELECT count(*) FROM job WHERE {_in_state(state)}")
-    (oldest,) = row(c, f"SELECT {_NOW} - min(created_at) FROM job WHERE state = 'queued'")
+    oldest = maybe(
+        c,
+        # Ids are in the order of queueing, and an index of the queued ones holds them.
+        f"SELECT {_NOW} - created_at FROM job"
+        " WHERE id = (SELECT min(id) FROM job WHERE state = 'queued')",
+    )
     calls, tokens, cost = row(
         c,
         "SELECT count(*), coalesce(sum(prompt_tokens + completion_tokens), 0),"
@@ -273,7 +279,7 @@ def counts(c: apsw.Connection) -> View:
     total, channels = outbox.counts(c)
     running = rows(c, "SELECT node_id, count(*) FROM job WHERE state = 'running' GROUP BY node_id")
     return {
-        "queue": {**queue, "oldest_ms": oldest or 0},
+        "queue": {**queue, "oldest_ms": oldest[0] if oldest else 0},
         "today": {"calls": calls, "tokens": tokens, "cost_micro": cost},
         "spent": ledger.spent_today(c),
         "outbox": total,
@@ -290,20 +296,23 @@ def _in_state(state: JobState) -> str:
 
 def waiting_for_a_node(c: apsw.Connection) -> View:
     """How many jobs wait for a node, since when the oldest does, and where it came from."""
-    count, since = row(
-        c,
-        "SELECT count(*), min(created_at) FROM job WHERE state = 'queued' AND needs <> '@gateway'",
+    # The index of the queued ones has their demands and their ids, and is all that is read of most.
+    queued = (
+        "FROM job WHERE state = 'queued'"
+        " AND demand NOT IN (SELECT id FROM demand WHERE needs = '@gateway')"
     )
+    (count,) = row(c, f"SELECT count(*) {queued}")
     waiting = rows(
         c,
-        "SELECT j.id, m.channel, m.session FROM job j LEFT JOIN message m ON m.id = j.message_id"
-        " WHERE j.state = 'queued' AND j.needs <> '@gateway' ORDER BY j.created_at, j.id LIMIT 200",
+        "SELECT j.id, m.channel, m.session, j.created_at FROM job j"
+        " LEFT JOIN message m ON m.id = j.message_id"
+        f" WHERE j.id IN (SELECT id {queued} ORDER BY +id LIMIT 200) ORDER BY j.id",
     )
-    _, channel, session = next((entry for entry in waiting if entry[1]), (None, "", ""))
+    channel, session = next(((one[1], one[2]) for one in waiting if one[1]), ("", ""))
     return {
         "count": count,
-        "since": since or 0,
+        "since": waiting[0][3] if waiting else 0,
         "channel": channel,
         "session": session,
-        "jobs": [entry[0] for entry in waiting],
+        "jobs": [one[0] for one in waiting],
     }
