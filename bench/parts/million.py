@@ -15,15 +15,15 @@ from statistics import median
 import apsw
 import uvloop
 
-from bench.figures import Figure, Place
+from bench.figures import Figure, Place, of_runs
 from bench.noops import fill, fill_one
 from bench.parts.queue import Worker
 from stead.queue.policy import Policy
 from stead.queue.queue import Queue
 from stead.store.sqlite import SqliteStore
 
-RUNS = 7
-SECONDS = 0.6
+RUNS = 15
+SECONDS = 0.4
 JOBS = 12_000
 MANY = 1_000_000
 AIM = 0.8
@@ -58,16 +58,15 @@ async def _measure(place: Place) -> list[Figure]:
     finally:
         empty.close()
         full.close()
-    share = median(rates["full"]) / median(rates["empty"])
-    words = (
-        f"{median(rates['full']):,.0f} /s with a million queued and a million over,"
-        f" {median(rates['empty']):,.0f} /s empty; CPU of one: {1e6 * median(cpu_s['full']):.0f}"
-        f" and {1e6 * median(cpu_s['empty']):.0f} us"
-    )
     pairs = [a / b for a, b in zip(rates["full"], rates["empty"], strict=True)]
+    work = [b / a for a, b in zip(cpu_s["full"], cpu_s["empty"], strict=True)]
+    speed = f"{median(rates['full']):,.0f} /s full, {median(rates['empty']):,.0f} /s empty"
+    cpu = " and ".join(f"{1e6 * median(cpu_s[name]):.0f} us {name}" for name in ("full", "empty"))
     return [
-        Figure("a full queue against an empty one, 32 callers", share, "x", AIM, True, words,
-               tuple(pairs)),
+        of_runs("a full queue against an empty one, 32 callers", pairs, "x", aim=AIM, more=True,
+                beside=speed),
+        of_runs("the same by the processor time of a job", work, "x", aim=AIM, more=True,
+                beside=cpu),
     ]  # fmt: skip
 
 

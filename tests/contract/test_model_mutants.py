@@ -78,7 +78,7 @@ QUEUE = [
     ),
     Mutant(
         "the order of what came at once is lost", claims,
-        "in heads if last is None or rank <= last}", "in heads[:most]}",
+        "if head > upto:", "if head >= upto:",
     ),
     Mutant(
         "prio counts for nothing", jobs,

@@ -57,7 +57,8 @@ SELECT json_group_array(json_array(rank, demand)) FROM (
 _PICK = f"""
 SELECT json_group_array(json_array(rank, id, late)) FROM (
     SELECT rank, id, deadline_at > 0 AND deadline_at < {NOW} AS late FROM job
-    WHERE state = 'queued' AND hold = 0 AND lane = ? AND demand = ? ORDER BY rank, id LIMIT ?
+    WHERE state = 'queued' AND hold = 0 AND lane = ? AND demand = ? AND rank <= ?
+    ORDER BY rank, id LIMIT ?
 )
 """
 
@@ -103,6 +104,9 @@ class _Before:
 
 
 _befores = msgspec.json.Decoder(list[_Before]).decode
+
+#: No rank is higher.
+_LAST = 2**63 - 1
 
 #: Rank, id and demand of a job that is ready: in the order in which they are.
 _Ready = tuple[int, str, int]
@@ -255,15 +259,18 @@ def _next(
 ) -> list[_Ready]:
     """The next jobs of a lane, in order, of all the demands that are met and have room."""
     rooms = {demand: room for demand in met if (room := min(most, budget.room(demand))) > 0}
-    if len(rooms) > 1:
+    heads = [(_LAST, demand) for demand in rooms]
+    if len(heads) > 1:
         heads = sorted(_array(row(c, _HEADS, (lane, encoded(list(rooms))))))
-        # Of more demands than are asked for, those with the latest heads give nothing. Heads of
-        # the same rank stay together: which of them came first is not known yet.
-        last = heads[most - 1][0] if len(heads) > most else None
-        rooms = {demand: rooms[demand] for rank, demand in heads if last is None or rank <= last}
-    found = [one for demand, room in rooms.items() for one in _of(c, lane, demand, room)]
-    if len(rooms) > 1:
+    found: list[_Ready] = []
+    upto = _LAST
+    for head, demand in heads:
+        if head > upto:
+            break  # with enough found, those whose heads come later (not with it) give nothing
+        found += _of(c, lane, demand, upto, rooms[demand])
         found = sorted(found)[:most]
+        if len(found) == most:
+            upto = found[-1][0]
     taken = []
     for one in found:
         if budget.room(one[2]) > 0:  # demands may share a limit
@@ -272,12 +279,12 @@ def _next(
     return taken
 
 
-def _of(c: apsw.Connection, lane: str, demand: int, most: int) -> list[_Ready]:
-    """The next jobs of one demand. Those too late are set aside, so each is met only once."""
+def _of(c: apsw.Connection, lane: str, demand: int, upto: int, most: int) -> list[_Ready]:
+    """The next jobs of one demand, up to a rank. Those too late are set aside: each is met once."""
     while True:
         found: list[_Ready] = []
         late = []
-        for rank, job_id, is_late in _pick(c, lane, demand, most):
+        for rank, job_id, is_late in _pick(c, lane, demand, upto, most):
             if is_late:
                 late.append(job_id)
             else:
@@ -287,14 +294,14 @@ def _of(c: apsw.Connection, lane: str, demand: int, most: int) -> list[_Ready]:
         c.execute(_ASIDE, (encoded(late),))
 
 
-def _pick(c: apsw.Connection, lane: str, demand: int, most: int) -> list[Any]:
+def _pick(c: apsw.Connection, lane: str, demand: int, upto: int, most: int) -> list[Any]:
     try:
-        return _array(row(c, _PICK, (lane, demand, most)))
+        return _array(row(c, _PICK, (lane, demand, upto, most)))
     except UnicodeDecodeError as fault:  # not even an id can be read
         ids = rows(c, _RAW_IDS, (lane, demand, most))
         for job_id in [one for (one,) in ids if not poison.is_text(one)]:
             poison.set_aside(c, job_id, fault)
-        return _array(row(c, _PICK, (lane, demand, most)))
+        return _array(row(c, _PICK, (lane, demand, upto, most)))
 
 
 def _array(found: Row) -> list[Any]:
