@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from stead.config import Settings
+from stead.config import Loaded, Settings, path_at
 from stead.core import logs
 from stead.core.errors import ModelBusy
 from stead.inference import catalogue, choice, machine, modelstate, pull, runtime, weights
@@ -17,6 +17,7 @@ __all__ = [
     "ModelRow",
     "Progress",
     "Pulled",
+    "doubts",
     "list_models",
     "pull_model",
     "remove_model",
@@ -119,6 +120,31 @@ def remove_model(home: Path, name: str) -> int:
     return pull.remove(weights.folder(home), model)
 
 
+def _local(home: Path, wanted: str) -> str:
+    """``model.local``, where a path is relative to the home directory like any other."""
+    return str(path_at(home, wanted)) if wanted.endswith(".gguf") else wanted
+
+
+def doubts(loaded: Loaded) -> Iterator[str]:
+    """Models that are named in the settings and that are not there, in words."""
+    model, known = loaded.settings.model, [entry.name for entry in catalogue.load().models]
+    local = model.local
+    if local.endswith(".gguf"):
+        if not loaded.path(local).is_file():
+            yield f"model.local, {loaded.path(local)}, is not there."
+    elif local not in ("auto", "off", "scripted", *known) and not local.startswith("ollama:"):
+        yield f"model.local, {local!r}, is not known; there are: {', '.join(known)}."
+    here = {"auto", "local", local, Path(local).stem}
+    for backend in loaded.settings.backend:
+        for entry in backend.models:
+            here |= {entry.name, entry.alias or entry.name}
+            here |= {f"{backend.name}/{entry.name}", f"{backend.name}/{entry.alias}"}
+    for role, wanted in (("main", model.main), ("light", model.light)):
+        # A name of the catalogue is right where `auto` picks it.
+        if wanted not in here and not (local == "auto" and wanted in known):
+            yield f"model.{role}, {wanted!r}, is neither the local model nor one of a backend."
+
+
 def serve_model(home: Path, settings: Settings, *, model: str = "", offline: bool = False) -> int:
     """Run the local model of the settings (or ``model``) in this process; return its exit code."""
     logs.setup(
@@ -127,7 +153,7 @@ def serve_model(home: Path, settings: Settings, *, model: str = "", offline: boo
     )  # fmt: skip
     return runtime.serve(
         home,
-        model=model or settings.model.local,
+        model=model or _local(home, settings.model.local),
         context=settings.model.context,
         threads=settings.model.threads,
         offline=offline or settings.offline,

@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from stead.cli.common import Cli, json_option, print_json, table
-from stead.config import DEFAULT, as_toml, edit, load, prepare_home, value_of
+from stead.config import DEFAULT, Loaded, as_toml, edit, load, prepare_home, value_of
 
 
 @click.group()
@@ -29,9 +29,18 @@ def check(obj: Cli, as_json: bool) -> None:
         click.echo(f"{file} is valid.")
     else:
         click.echo(f"There is no {file}; the defaults hold.")
+    for doubt in _doubts(loaded):
+        click.echo(f"But {doubt}", err=True)
+
+
+def _doubts(loaded: Loaded) -> Iterator[str]:
+    """What is valid, and yet would not work as things are now."""
     key = loaded.settings.gateway.key_file
     if key and not loaded.owner_key_file.exists():
-        click.echo(f"But gateway.key_file, {loaded.owner_key_file}, is not there.", err=True)
+        yield f"gateway.key_file, {loaded.owner_key_file}, is not there."
+    from stead.app import models  # late: the other commands of this file need no models
+
+    yield from models.doubts(loaded)
 
 
 @config.command()

@@ -7,7 +7,15 @@ changes one value of stead.toml.
 from stead.config.checks import parse_listen
 from stead.config.describe import Setting, as_toml, describe, starter
 from stead.config.edit import edit, prepare_home, value_of
-from stead.config.loading import DEFAULT, Loaded, child_environment, home_dir, load, no_color
+from stead.config.loading import (
+    DEFAULT,
+    Loaded,
+    child_environment,
+    home_dir,
+    load,
+    no_color,
+    path_at,
+)
 from stead.config.settings import (
     BackendModel,
     BackendSection,
@@ -49,6 +57,7 @@ __all__ = [
     "load",
     "no_color",
     "parse_listen",
+    "path_at",
     "prepare_home",
     "starter",
     "value_of",

@@ -23,6 +23,9 @@ from stead.config.settings import (
 from stead.core.errors import ConfigError
 from stead.core.limits import is_key
 
+#: The largest number that any setting may be.
+_MOST = 1_000_000_000_000
+
 #: Names that mean something else where a model is asked for.
 _RESERVED = frozenset({"main", "light", "auto", "stead"})
 #: Channels that are always there.
@@ -61,6 +64,10 @@ def _fault(error: msgspec.ValidationError) -> tuple[str, str]:
     words |= {"`float`": "a number", "`bool`": "true or false", "`null`": "nothing"}
     for type_, word in words.items():
         text = text.replace(type_, word)
+    if odd := re.match(r"Invalid enum value (.+)", text):
+        kinds = {setting.path: setting.kind for setting in describe()}
+        kind = kinds.get(re.sub(r"\[\d+\]", "[]", path), "another value")
+        return path, f"expected {kind}, got {odd[1]}"
     return path, text[:1].lower() + text[1:]
 
 
@@ -106,6 +113,7 @@ def check_listen(listen: str, where: str) -> None:
 
 def _crosschecks(settings: Settings) -> Iterator[tuple[str, str]]:
     """What the types alone cannot say."""
+    yield from _too_large(msgspec.to_builtins(settings), "")
     try:
         parse_listen(settings.listen)
     except ValueError as error:
@@ -131,6 +139,18 @@ def _crosschecks(settings: Settings) -> Iterator[tuple[str, str]]:
     yield from _check_backends(settings.backend)
     yield from _check_routes(settings.route)
     yield from _check_channels(settings.channel)
+
+
+def _too_large(value: object, path: str) -> Iterator[tuple[str, str]]:
+    """Numbers that no clock, no sum of money in micro-dollars and no JSON can hold."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _too_large(inner, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from _too_large(inner, f"{path}[{index}]")
+    elif isinstance(value, int | float) and value > _MOST:
+        yield path, f"{value:g} is too large: at most {_MOST:,}"
 
 
 def _is_url(text: str) -> bool:

@@ -40,8 +40,8 @@ class Loaded:
         return self.origins.get(path) or self.origins.get(re.sub(r"\[\d+\]$", "", path), DEFAULT)
 
     def path(self, text: str) -> Path:
-        """A path given in stead.toml: ``~`` means the user's home, relative to our home."""
-        return self.home / Path(text).expanduser()
+        """A path given in stead.toml."""
+        return path_at(self.home, text)
 
     @property
     def owner_key_file(self) -> Path:
@@ -59,6 +59,11 @@ class Loaded:
         host, port = parse_listen(self.settings.listen)
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def path_at(home: Path, text: str) -> Path:
+    """A path given in stead.toml: ``~`` means the user's home, else it is relative to ours."""
+    return home / Path(text).expanduser()
 
 
 def home_dir() -> Path:
@@ -89,7 +94,7 @@ def load(home: Path, *, options: Mapping[str, object] | None = None) -> Loaded:
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise ConfigError(f"{file} cannot be read: {why}") from error
-    raw, lines = parse(text)
+    raw, lines = parse(text.removeprefix("\ufeff"))  # some editors begin a file with a mark
     origins = {path: f"stead.toml line {_line(path, lines)}" for path in _given(raw)}
     settings = checked(raw, lines)
     over: dict[str, object] = {}

@@ -23,6 +23,7 @@ from stead.config import (
     home_dir,
     load,
     parse_listen,
+    path_at,
     prepare_home,
     starter,
     value_of,
@@ -396,3 +397,39 @@ def test_lines_are_right(tables: dict[str, dict[str, object]]) -> None:
         assert lines[found[table] - 1].startswith(f"[{table}]")
         for key in values:
             assert lines[found[f"{table}.{key}"] - 1].startswith(f"{key} =")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[budget]\ndaily_usd = inf", "[queue]\nlease_s = inf", "[gateway]\nmax_body_mb = inf",
+        "[limits]\nwall_s = 1e400", "[limits]\nusd = 1e300", "[limits]\ntokens = 9999999999999",
+    ],
+)  # fmt: skip
+def test_numbers_that_nothing_can_hold(tmp_path: Path, line: str) -> None:
+    """They are refused by the path of their key, not by a start that fails."""
+    (tmp_path / "stead.toml").write_text(line)
+    with pytest.raises(ConfigError, match=r"line 2\): .* is too large"):
+        load(tmp_path)
+
+
+def test_a_word_that_is_none_of_those(tmp_path: Path) -> None:
+    """The error says which words there are."""
+    (tmp_path / "stead.toml").write_text('[[route]]\nname = "r"\nto = "moon"\n')
+    with pytest.raises(
+        ConfigError, match=r"route\[0\]\.to .*expected one of light, node, got 'moon'"
+    ):
+        load(tmp_path)
+
+
+def test_a_byte_order_mark(tmp_path: Path) -> None:
+    """Some editors begin a file with one; it is no fault."""
+    (tmp_path / "stead.toml").write_bytes(b"\xef\xbb\xbf[node]\nslots = 4\n")
+    assert load(tmp_path).settings.node.slots == 4
+
+
+def test_paths_of_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`~` in a path means the user's home, for every part alike."""
+    monkeypatch.setenv("HOME", "/somewhere")
+    assert str(path_at(tmp_path, "~/k")) == "/somewhere/k"
+    assert path_at(tmp_path, "secrets/k") == tmp_path / "secrets" / "k"
