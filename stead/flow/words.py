@@ -26,6 +26,11 @@ def money(micro: int) -> str:
     return f"${micro / 1_000_000:.4f}"
 
 
+def counted(count: int, thing: str) -> str:
+    """``1 job``, ``3 jobs``."""
+    return f"{count} {thing}" + ("" if count == 1 else "s")
+
+
 def clock(ms: int) -> str:
     """The local time of day, with the date if it is not today."""
     then = datetime.fromtimestamp(ms / 1000)

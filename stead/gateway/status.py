@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from stead.core.storage import Store, View
-from stead.flow.words import clock, duration
+from stead.flow.words import clock, counted, duration
 from stead.gateway.presence import Presence
 from stead.queue.queue import Queue
 
@@ -26,6 +26,7 @@ class Status:
         home: str,
         url: str,
         version: str,
+        troubles: Callable[[], list[str]] = list,
     ) -> None:
         self._store = store
         self._queue = queue
@@ -36,6 +37,7 @@ class Status:
         self._url = url
         self._version = version
         self._since = time.time()
+        self._troubles = troubles
         self.complaints: dict[str, str] = {}
         """What a part has to say against itself, by part."""
 
@@ -86,7 +88,7 @@ class Status:
         self, counts: View, nodes: list[View], model: dict[str, Any]
     ) -> tuple[list[str], list[str]]:
         works = [f"gateway at {self._url}, up for {duration((time.time() - self._since) * 1000)}"]
-        not_yet = list(self.complaints.values())
+        not_yet = [*self._troubles(), *self.complaints.values()]
         for node in nodes:
             if node["alive"]:
                 doing = f", working on {node['running']}" if node["running"] else ""
@@ -100,10 +102,14 @@ class Status:
         (works if model["ready"] else not_yet).append(model["words"])
         queue = counts["queue"]
         if queue["dead"]:
-            not_yet.append(f"{queue['dead']} jobs could not be done: `stead jobs --state dead`")
-        if queue["waiting"]:
             not_yet.append(
-                f"{queue['waiting']} jobs wait for your answer: `stead jobs --state waiting`"
+                f"{counted(queue['dead'], 'job')} could not be done: `stead jobs --state dead`"
+            )
+        if queue["waiting"]:
+            wait = "waits" if queue["waiting"] == 1 else "wait"
+            not_yet.append(
+                f"{counted(queue['waiting'], 'job')} {wait} for your answer:"
+                " `stead jobs --state waiting`"
             )
         outbox = counts["outbox"]
         if outbox.get("failed"):

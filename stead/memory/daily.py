@@ -24,6 +24,13 @@ log = logging.getLogger(__name__)
 _MARK = re.compile(rb"<!-- (\d+) -->\s*$", re.MULTILINE)
 _TAIL_BYTES = 262_144
 
+#: Control characters are shown (``␀``, ``␛``): with one of them in it grep takes a file for
+#: binary, and cat obeys the others.
+_CONTROLS = {
+    **{code: 0x2400 + code for code in range(32) if chr(code) not in "\t\n"},
+    **dict.fromkeys(range(0x7F, 0xA0), 0xFFFD),
+}
+
 
 #: Lines are gathered so long before they are written to the file (seconds).
 _REST_S = 0.25
@@ -38,6 +45,8 @@ class DailyLog:
         self._wanted = asyncio.Event()
         # A write goes on in its thread when its task is cancelled; the next one must wait for it.
         self._one = threading.Lock()
+        self.trouble = ""
+        """Why the file cannot be written, in words; empty when it can."""
 
     def nudge(self) -> None:
         """There may be lines to write."""
@@ -56,7 +65,9 @@ class DailyLog:
             self._wanted.clear()
             try:
                 await self.write_pending()
-            except Exception:  # the edge of a service: the lines wait in the database
+                self.trouble = ""
+            except Exception as error:  # the edge of a service: the lines wait in the database
+                self.trouble = f"the daily log cannot be written ({_words(error)}); nothing is lost"
                 log.exception("the daily log could not be written; its lines are kept")
                 await asyncio.sleep(5.0)
 
@@ -109,13 +120,20 @@ def append_lines(path: Path, day: str, lines: list[tuple[int, int, str]]) -> Non
         os.close(fd)
 
 
+def _words(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return f"{error.filename or 'its file'}: {(error.strerror or str(error)).lower()}"
+    return str(error)
+
+
 def _clock(at: int) -> str:
     return datetime.fromtimestamp(at / 1000).strftime("%H:%M:%S")
 
 
 def _one_entry(words: str) -> str:
     """Further lines of an entry are indented, so that each entry stays one list item."""
-    return words.strip().replace("\r", "").replace("<!--", "<!- -").replace("\n", "\n  ")
+    words = words.strip().replace("\r", "").translate(_CONTROLS)
+    return words.replace("<!--", "<!- -").replace("\n", "\n  ")
 
 
 def _fsync_folder(folder: Path) -> None:

@@ -81,6 +81,11 @@ class SqliteStore:
         self._readers.shutdown()
         self._writer.close()
 
+    @property
+    def trouble(self) -> str:
+        """Why nothing can be written now, in words; empty when all is well."""
+        return self._writer.trouble
+
     # --- the two crossings -------------------------------------------------------
 
     async def write(self, op: Op[T]) -> T:

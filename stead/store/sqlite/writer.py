@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from itertools import groupby
@@ -37,6 +39,25 @@ _MAX_BATCH = 512
 
 CLOSING = "stead is shutting down"
 
+_MOVED = (
+    "it was removed or replaced while stead runs, so nothing more is taken that could be lost; "
+    "put the right file there and start stead again"
+)
+
+#: Errors that are no fault of the operation.
+_OUTSIDE = (
+    apsw.FullError,
+    apsw.IOError,
+    apsw.CorruptError,
+    apsw.NotADBError,
+    apsw.ReadOnlyError,
+    apsw.CantOpenError,
+    apsw.PermissionsError,
+)
+
+#: A failure is told for so long, in seconds, if nothing was written since.
+_TROUBLE_S = 60.0
+
 
 class _Waiting:
     """One operation (or what is asked of a bulk one) and who waits: a coroutine or a thread."""
@@ -58,6 +79,15 @@ class _Waiting:
         self.future = future
         self.result: Any = None
         self.error: BaseException | None = None
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    """Which file that is, whatever it is called; None if there is none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _is_last(item: _Waiting) -> bool:
@@ -90,12 +120,20 @@ class Writer:
         self._connection = connection
         self._path = path
         self._undone = undone
+        self._file = _identity(path)
+        self._trouble = ("", 0.0)
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         # Nothing may come into the queue behind the word to end: nobody would answer it.
         self._gate = threading.Lock()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
+
+    @property
+    def trouble(self) -> str:
+        """Why the last write failed, in words; empty when it did not, or that was long ago."""
+        words, at = self._trouble
+        return words if words and time.monotonic() - at < _TROUBLE_S else ""
 
     async def run(self, op: Op[T]) -> T:
         """Run ``op`` in the next batch; return its result once it is committed.
@@ -163,6 +201,9 @@ class Writer:
                 self._hand_back(batch)
 
     def _commit(self, batch: list[_Waiting]) -> None:
+        if _identity(self._path) != self._file:  # SQLite would write on, into what nobody finds
+            self._fail(batch, StoreUnusable(path=self._path, why=_MOVED))
+            return
         try:
             if not self._together(batch):
                 self._one_by_one(batch)
@@ -172,10 +213,16 @@ class Writer:
                 for item in batch:  # what is small may still fit
                     self._commit([item])
                 return
-            failed = self._words(error)
-            log.error("a batch of %d writes was undone: %s", len(batch), failed)
-            for item in batch:
-                item.error = failed
+            self._fail(batch, self._words(error))
+        else:
+            if self._trouble[0]:
+                self._trouble = ("", 0.0)
+
+    def _fail(self, batch: list[_Waiting], error: SteadError) -> None:
+        log.error("a batch of %d writes was undone: %s", len(batch), error)
+        self._trouble = (str(error), time.monotonic())
+        for item in batch:
+            item.error = error
 
     def _together(self, batch: list[_Waiting]) -> bool:
         """The common case: all operations succeed. False if one failed; nothing is written then."""
@@ -184,9 +231,11 @@ class Writer:
         try:
             for bulk, items in groupby(sorted(batch, key=_is_last), key=_bulk_of):
                 self._do(bulk, list(items))
-        except Exception as error:  # noqa: BLE001 - the edge of an operation: its caller gets it
+        except Exception as error:  # the edge of an operation: its caller gets it
             self._rollback()
             if len(batch) == 1:
+                if isinstance(error, _OUTSIDE):
+                    raise
                 batch[0].error = self._words(error) if isinstance(error, apsw.Error) else error
                 return True
             return False

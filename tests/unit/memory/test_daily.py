@@ -263,3 +263,12 @@ async def test_a_stop_in_the_midst_of_a_write(
     leave.set()
     await last
     assert len(entries(only(folder))) == 1
+
+
+def test_control_characters_are_shown(path: Path) -> None:
+    """grep takes the file for text, and cat does not obey it, whatever was said."""
+    append_lines(path, DAY, [(1, NOON, "a\0b\x1b[2Jc\x9bd\te\nf")])
+    text = path.read_text()
+    assert "a␀b␛[2Jc\ufffdd\te\n  f <!-- 1 -->" in text
+    append_lines(path, DAY, [(1, NOON, "a\0b\x1b[2Jc\x9bd\te\nf")])
+    assert path.read_text() == text

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -322,3 +324,36 @@ async def test_another_program_holds_the_file(path: Path, monkeypatch: pytest.Mo
     finally:
         other.close()
         writer.close()
+
+
+@pytest.mark.parametrize("then", ["removed", "replaced"])
+async def test_a_file_that_is_there_no_more(writer: Writer, path: Path, then: str) -> None:
+    """Nothing is acknowledged that went into a file that nobody will find again; and it is told."""
+    await writer.run(insert(1))
+    kept = path.with_name("kept.db")
+    os.rename(path, kept)
+    if then == "replaced":
+        shutil.copyfile(kept, path)
+    with pytest.raises(StoreUnusable, match="removed or replaced"):
+        await writer.run(insert(2))
+    assert "removed or replaced" in writer.trouble
+    os.rename(kept, path)
+    await writer.run(insert(3))
+    assert written(path) == [1, 3]
+    assert writer.trouble == ""
+
+
+async def test_trouble_is_told_until_it_is_over(writer: Writer, path: Path) -> None:
+    """A failing disk is told; an operation's own mistake is not one."""
+    with pytest.raises(StoreUnusable):
+        await writer.run(insert(1, None))
+    assert writer.trouble == ""
+
+    def full(c: apsw.Connection) -> None:
+        raise apsw.FullError
+
+    with pytest.raises(StoreUnusable, match="disk is full"):
+        await writer.run(full)
+    assert "disk is full" in writer.trouble
+    await writer.run(insert(2))
+    assert writer.trouble == ""
