@@ -48,9 +48,11 @@ def failed(error: SteadError) -> Json:
 
 def named(text: str, most: int, param: str, default: str) -> str:
     """A name as it was given, or the default; raises ``BadRequest`` where it is too long: cut
-    short, two names could become one."""
+    short, two names could become one. Names stand in lines that people read: no line breaks."""
     if len(text) > most:
         raise BadRequest(f"{param} may have at most {most} characters.", param=param)
+    if _CONTROL.search(text):
+        raise BadRequest(f"{param} may hold no line breaks or control characters.", param=param)
     return text or default
 
 
@@ -65,6 +67,9 @@ def number(text: str | None, name: str, default: int) -> int:
     if abs(value) >= 2**63:
         raise BadRequest(f"{name} is too large.", param=name)
     return value
+
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:

@@ -17,7 +17,7 @@ import msgspec
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from stead.core.errors import BadRequest, SteadError
+from stead.core.errors import BadRequest, SteadError, UnknownModel
 from stead.core.ids import uuid7
 from stead.core.nouns import Inbound
 from stead.core.storage import Accepted
@@ -54,6 +54,7 @@ class _Head(msgspec.Struct):
     temperature: float | None = None
     n: int | None = None
     tools: list[Any] | None = None
+    response_format: dict[str, Any] | None = None
     metadata: dict[str, Any] | None = None
 
 
@@ -103,10 +104,11 @@ class OpenAI:
             if model["id"] == name:
                 await Json(model)(scope, receive, send)
                 return
+        raise self._unknown(name)
+
+    def _unknown(self, name: str) -> UnknownModel:
         known = ", ".join(str(model["id"]) for model in self._all_models())
-        error = SteadError(f"There is no model named {name!r} here. There are: {known}.")
-        error.status, error.kind, error.code = 404, "invalid_request_error", "model_not_found"
-        raise error
+        return UnknownModel(model=name, known=known, param="model")
 
     # --- chat --------------------------------------------------------------------------
 
@@ -117,7 +119,10 @@ class OpenAI:
         if head.model == AGENT and caller.job_id is None:
             await self._agent(head, body, scope, receive, send)
             return
-        answer = await until_gone(receive, self._door.chat(body, caller))
+        try:
+            answer = await until_gone(receive, self._door.chat(body, caller))
+        except UnknownModel as error:  # the door does not know of the agent
+            raise self._unknown(head.model) if caller.job_id is None else error from None
         if answer is None:
             return
         headers = [(k.encode("latin-1"), v.encode("latin-1")) for k, v in answer.headers]
@@ -268,6 +273,11 @@ def _inbound(head: _Head, body: bytes, scope: Scope) -> Inbound:
             "The agent has its own tools; send `tools` to a plain model name instead.",
             param="tools",
         )
+    if (head.response_format or {}).get("type", "text") != "text":
+        raise BadRequest(
+            "The agent answers in words; send `response_format` to a plain model name instead.",
+            param="response_format",
+        )
     texts = [_text(message, index) for index, message in enumerate(head.messages)]
     roles = [str(message.get("role")) for message in head.messages]
     if "user" not in roles:
@@ -283,6 +293,11 @@ def _inbound(head: _Head, body: bytes, scope: Scope) -> Inbound:
         raise BadRequest("mark must be light, heavy or empty.", param="metadata.mark")
     headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
     key = headers.get(b"idempotency-key", "")
+    for param in ("max_completion_tokens", "max_tokens"):
+        if (given := getattr(head, param)) is not None and given < 1:
+            raise BadRequest(f"{param} must be at least 1.", param=param)
+    if not 0 <= (head.temperature or 0) <= 2:
+        raise BadRequest("temperature must be from 0 to 2.", param="temperature")
     most = head.max_completion_tokens or head.max_tokens
     overrides = {"max_tokens": most, "temperature": head.temperature}
     return Inbound(

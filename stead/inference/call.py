@@ -14,7 +14,7 @@ from stead.core.states import Failure
 from stead.inference import faults
 from stead.inference.backends import Backend, Target
 from stead.inference.request import ChatRequest
-from stead.inference.tail import StreamTail, usage_of
+from stead.inference.tail import StreamTail, is_object, usage_of
 from stead.net.http import Client, ConnectFailed, HttpFailed, Streamed, Unanswered
 
 #: What an answer may be long where the request does not say, for the reservation.
@@ -147,6 +147,8 @@ class ModelCall:
     async def _whole(self, streamed: Streamed) -> DoorAnswer:
         body = await _read(streamed)
         self.first_byte()
+        if not is_object(body):
+            raise BackendFailed(backend=self._backend, why="what it answered is no JSON object")
         usage = usage_of(body)
         cost = await self.settle(usage or self._guess(len(body) // 4), status=200)
         headers = _headers(streamed.headers)

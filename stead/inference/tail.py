@@ -49,6 +49,14 @@ class _Answer(msgspec.Struct):
 _DECODER = msgspec.json.Decoder(_Answer)
 
 
+def is_object(body: bytes) -> bool:
+    """Whether that is a JSON object at all; what stands in it is the client's business."""
+    try:
+        return isinstance(msgspec.json.decode(body), dict)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+
+
 def usage_of(body: bytes) -> Usage | None:
     """The usage in an unstreamed answer; None if it tells none."""
     try:

@@ -299,3 +299,49 @@ async def test_stopping_in_mid_answer(working: Gate) -> None:
             if _text([event]):
                 working.parts.live.close()
     assert told[-1].data["error"]["code"] == "stopping"
+
+
+@pytest.mark.parametrize(
+    ("more", "param"),
+    [
+        ({"max_tokens": -5}, "max_tokens"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"max_completion_tokens": 0}, "max_completion_tokens"),
+        ({"temperature": -0.1}, "temperature"),
+        ({"temperature": 2.1}, "temperature"),
+        ({"response_format": {"type": "json_object"}}, "response_format"),
+        ({"metadata": {"session": "two\nlines"}}, "metadata.session"),
+    ],
+)
+async def test_what_the_agent_cannot_do(gate: Gate, more: dict[str, Any], param: str) -> None:
+    """It is refused by name before anything is recorded, and never left out silently."""
+    answer = await gate.ask("POST", _PATH, _ask("hi", **more))
+    assert (answer.status, answer.data["error"]["param"]) == (400, param)
+    assert (await gate.ask("GET", "/api/v1/messages?after=0")).data["messages"] == []
+
+
+async def test_what_is_as_good_as_unsaid(working: Gate) -> None:
+    """Nulls and the plain text format ask for nothing."""
+    more: dict[str, Any] = {
+        "response_format": {"type": "text"},
+        "max_tokens": None,
+        "temperature": 0,
+    }
+    answer = await working.ask("POST", _PATH, _ask("[[say yes]]", **more))
+    assert answer.data["choices"][0]["message"]["content"] == "yes"
+
+
+async def test_an_unknown_model_names_the_agent_too(gate: Gate) -> None:
+    """Wherever a model is named wrongly, the same names are given."""
+    asked = await gate.ask("POST", _PATH, _ask("hi", model="gpt-4"))
+    looked = await gate.ask("GET", "/v1/models/gpt-4")
+    assert asked.status == looked.status == 404
+    assert asked.data == looked.data
+    assert "There are: stead, scripted." in asked.data["error"]["message"]
+
+
+async def test_a_backend_that_answers_no_json(gate: Gate) -> None:
+    """A client that expects JSON gets an error in JSON, whatever came from behind."""
+    answer = await gate.ask("POST", _PATH, _ask("[[garbage]]", model="scripted"))
+    assert (answer.status, answer.data["error"]["code"]) == (502, "backend_failed")
+    assert "no JSON object" in answer.data["error"]["message"]
