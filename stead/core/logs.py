@@ -6,9 +6,11 @@ Further fields are given as ``extra={"fields": {...}}``.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import logging.handlers
+import os
 import re
 import sys
 import time
@@ -81,7 +83,28 @@ def _at(seconds: float) -> str:
 
 
 class _Rotating(logging.handlers.RotatingFileHandler):
-    """A full disk or a removed folder must not take the process down, nor fill its stderr."""
+    """A full disk or a removed folder must not take the process down, nor fill its stderr; and
+    what is logged after the file was moved away must be found in its place."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with contextlib.suppress(OSError):
+            self._follow()
+        super().emit(record)
+
+    def _follow(self) -> None:
+        """Open the file anew if another one has its name, or none has."""
+        if self.stream is None:
+            return
+        ours = os.fstat(self.stream.fileno())
+        try:
+            now = os.stat(self.baseFilename)
+        except FileNotFoundError:
+            os.makedirs(os.path.dirname(self.baseFilename), mode=0o700, exist_ok=True)
+        else:
+            if (now.st_dev, now.st_ino) == (ours.st_dev, ours.st_ino):
+                return
+        self.stream.close()
+        self.stream = self._open()
 
     def doRollover(self) -> None:
         if self.backupCount == 0:  # logging itself would go on adding to the same file

@@ -7,6 +7,7 @@ llama.cpp's own, inside xllamacpp: OpenAI-compatible, on loopback, with a key.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import logging
 import os
@@ -268,6 +269,9 @@ class _Runtime:
         while not self._stop.wait(_LOOK_S):
             if os.getppid() != self.parent:
                 return
+            if not modelstate.path(self.home).exists():  # removed under us: we are here still
+                with contextlib.suppress(OSError):
+                    modelstate.write(self.home, self.state)
 
     # --- signals and state ----------------------------------------------------
 

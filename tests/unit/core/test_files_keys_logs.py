@@ -180,3 +180,21 @@ def test_nested_fields_are_masked(tmp_path: Path, quiet_root: None) -> None:
         deep = {"in": [deep]}
     logging.getLogger("x").info("m", extra={"fields": {"headers": {"a": [secret]}, "deep": deep}})
     assert "qqqq" not in path.read_text()
+
+
+@pytest.mark.parametrize("gone", ["file", "folder", "renamed"])
+def test_logging_goes_on_where_it_is_looked_for(
+    tmp_path: Path, quiet_root: None, gone: str
+) -> None:
+    """Logs that were removed or moved away under a running process begin anew in their place."""
+    (tmp_path / "logs").mkdir()
+    path = setup(tmp_path / "logs", "gateway")
+    logging.getLogger("x").info("one")
+    if gone == "renamed":
+        path.rename(path.with_name("old"))
+    else:
+        path.unlink()
+        if gone == "folder":
+            path.parent.rmdir()
+    logging.getLogger("x").info("two")
+    assert "two" in path.read_text() and "one" not in path.read_text()
