@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import fcntl
 import gc
+import ipaddress
 import logging
 import os
 import secrets
@@ -25,7 +26,7 @@ from stead.agent.loop import toolbox
 from stead.app import channels
 from stead.app.node import local_url
 from stead.app.warm import keep_warm
-from stead.config import Loaded, Settings, parse_listen
+from stead.config import Loaded, Settings, parse_listen, path_at
 from stead.core import logs
 from stead.core.errors import HomeUnusable, OpenDoor, PortTaken, SteadError
 from stead.core.keys import ensure_key, read_key
@@ -61,7 +62,6 @@ from stead.store.sqlite import SqliteStore
 log = logging.getLogger("stead.gateway")
 
 _MICRO = 1_000_000
-_LOOPBACK = ("127.", "::1", "localhost")
 
 
 def run_gateway(home: Path, loaded: Loaded) -> int:
@@ -119,7 +119,7 @@ def alone(home: Path) -> Iterator[None]:
 def bound(settings: Settings) -> Iterator[socket.socket]:
     """The listening socket. Raises ``OpenDoor`` and ``PortTaken`` before anything else runs."""
     host, port = parse_listen(settings.listen)
-    if not host.startswith(_LOOPBACK) and not settings.gateway.key_file:
+    if not _is_loopback(host) and not settings.gateway.key_file:
         raise OpenDoor(address=settings.listen)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # Named TCP, or asyncio sets no TCP_NODELAY on what is accepted from it.
@@ -135,6 +135,15 @@ def bound(settings: Settings) -> Iterator[socket.socket]:
                 f"Cannot listen on {settings.listen}: {error.strerror}. Set another `listen`."
             ) from error
         yield sock
+
+
+def _is_loopback(host: str) -> bool:
+    """Whether only this machine can reach what listens there. A name other than ``localhost`` may
+    mean anything, however it begins."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
 
 
 @dataclass(frozen=True)
@@ -233,6 +242,7 @@ class Gateway:
         status = Status(
             store, queue, presence, model=self._model_words, channels=sender.channels,
             home=str(self._home), url=local_url(settings.listen), version=__version__,
+            troubles=lambda: [words for words in (store.trouble, daily.trouble) if words],
         )  # fmt: skip
         talk = Talk(store, live)
         away = Away(
@@ -250,7 +260,7 @@ class Gateway:
                 *Outbox(store, sender, keys, max_body=most).routes(),
                 *channel_routes.routes(self._channels.ways_in, flow, most),
             ],
-            lambda: self._why_not_ready,
+            lambda: self._why_not_ready or store.trouble,
         )
         return _Parts(
             queue, live, daily, flow, purse, backends, door, service, status, away, sender, app
@@ -298,7 +308,7 @@ class Gateway:
     def _owner_key(self) -> str:
         named = self._settings.gateway.key_file
         if named:
-            return read_key(self._home / named)
+            return read_key(path_at(self._home, named))
         return ensure_key(self._home / "secrets" / "owner.key", "owner")
 
     async def _secret(self) -> bytes:
@@ -438,7 +448,7 @@ def _backends(home: Path, settings: Settings) -> Backends:
             )
             for model in backend.models
         )  # fmt: skip
-        path = home / backend.key_file if backend.key_file else None
+        path = path_at(home, backend.key_file) if backend.key_file else None
         key = (lambda path=path: path.read_text("utf-8")) if path is not None else ""
         table.append(Backend(backend.name, backend.url, key, models, backend.timeout_s))
     roles = {"main": settings.model.main, "light": settings.model.light}

@@ -22,10 +22,9 @@ def run(home: Path, loaded: Loaded, tools: Callable[[Path], Toolbox] = toolbox) 
         home / "logs", "node", settings.log.level, settings.log.max_mb, settings.log.keep,
         to_stderr=sys.stderr.isatty(),
     )  # fmt: skip
-    key_file = home / (node.key_file or "secrets/node.key")
     options = NodeOptions(
         gateway=node.gateway or local_url(settings.listen),
-        key_file=key_file,
+        key_file=loaded.node_key_file,
         labels=tuple(node.labels),
         slots=node.slots,
         chat_slots=node.chat_slots,

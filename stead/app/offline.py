@@ -7,11 +7,13 @@ import os
 from pathlib import Path
 from typing import Any
 
+import apsw
+
 from stead import __version__
 from stead.core.errors import NewerSchema, StoreUnusable
 from stead.core.storage import View
 from stead.inference import modelstate
-from stead.store.sqlite import engine, views
+from stead.store.sqlite import engine, views, writer
 from stead.store.sqlite import outbox as deliveries
 
 
@@ -105,8 +107,10 @@ class _database:
             raise NewerSchema(path=self._path, found=found, known=known)
         return self._connection
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self._connection.close()
+        if isinstance(error, apsw.Error):  # damage shows only where it is read
+            raise StoreUnusable(path=self._path, why=writer.why(error)) from error
 
 
 def _gateway_words(home: Path) -> str:

@@ -23,6 +23,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import stead
 from stead import __version__
 from stead.app.node import local_url
 from stead.config import Loaded
@@ -87,6 +88,9 @@ class _Stop(Exception):
 def supervise(home: Path, loaded: Loaded) -> int:
     """Run everything until Ctrl-C or SIGTERM; 0 if it ended cleanly, 1 if it could not start."""
     settings = loaded.settings
+    if settings.listen.endswith(":0"):  # a port that nobody could be told
+        _say("`stead up` needs a port of its own: set `listen`, such as 127.0.0.1:7832.")
+        return 1
     logs.setup(
         home / "logs", "supervisor", settings.log.level, settings.log.max_mb, settings.log.keep,
         to_stderr=False,
@@ -119,7 +123,7 @@ def supervise(home: Path, loaded: Loaded) -> int:
 
 def _parts(home: Path, loaded: Loaded) -> list[_Part]:
     settings = loaded.settings
-    base = [sys.executable, "-m", "stead", "--home", str(home)]
+    base = [*python(), "-m", "stead", "--home", str(home)]
     options = ["--listen", settings.listen] + (["--offline"] if settings.offline else [])
     parts = [_Part("gateway", [*base, "gateway", *options])]
     parts.append(_Part("node", [*base, "node", "run", *options]))
@@ -129,11 +133,19 @@ def _parts(home: Path, loaded: Loaded) -> list[_Part]:
     return parts
 
 
+def python() -> list[str]:
+    """Python for a part. Files of the directory that stead was started in are no modules of ours
+    (a ``random.py`` there would stop every part), unless that is where stead itself lies."""
+    root = str(Path(stead.__file__).parents[1])
+    told = sys.path if sys.flags.safe_path else sys.path[1:]
+    return [sys.executable, "-P"] if root in told else [sys.executable]
+
+
 def _run(home: Path, loaded: Loaded, parts: list[_Part]) -> int:
     url = local_url(loaded.settings.listen)
     gateway = parts[0]
     gateway.start()
-    ask = _Ask(home, url, loaded.settings.gateway.key_file)
+    ask = _Ask(home, url, loaded.owner_key_file)
     code = _until_ready(gateway, ask)
     if code is not None:
         return code
@@ -190,7 +202,7 @@ class _Ask:
 
     home: Path
     url: str
-    key_file: str
+    key_file: Path
 
     def runs(self, pid: int) -> bool:
         """Whether the gateway of this home is the process ``pid``."""
@@ -202,7 +214,7 @@ class _Ask:
     def status(self) -> dict[str, Any] | None:
         """``/api/v1/status``; None while there is no good answer."""
         try:
-            key = read_key(self.home / (self.key_file or "secrets/owner.key"))
+            key = read_key(self.key_file)
         except SteadError:
             return None  # not made yet
         host, _, port = self.url.removeprefix("http://").rpartition(":")
@@ -231,13 +243,12 @@ def _greet(ask: _Ask) -> None:
     home, url = ask.home, ask.url
     # Without an installation the command is not on the PATH: say what can be typed.
     command = "stead" if shutil.which("stead") else _beside(Path(sys.argv[0]))
-    key_file = home / (ask.key_file or "secrets/owner.key")
     lines = [
         f"stead {__version__} is up.",
         "",
         f"  address   {url}",
         f"  home      {home}",
-        f"  key       {key_file}  (`{command} key` prints it)",
+        f"  key       {ask.key_file}  (`{command} key` prints it)",
         "",
         "works:",
         *(f"  + {words}" for words in status["works"]),

@@ -54,15 +54,15 @@ def run_node(home: Path, options: NodeOptions, tools: Callable[[Path], Toolbox] 
     """Run a node in ``home`` until SIGTERM or SIGINT; return its exit code.
 
     ``tools`` makes the tools of a workspace: all there are, unless others are wanted.
-    0: stopped cleanly. 1: it could not start; one sentence in the log says why. 4: the gateway
-    does not know its key any more.
+    0: stopped cleanly. 1: it could not start; one sentence on stderr and in the log says why.
+    4: the gateway does not know its key any more.
     """
     pid_file = home / "run" / "node.pid"
     try:
         key = read_key(options.key_file)
         spool = Spool(home / "spool")
     except SteadError as error:
-        log.error("%s", error.message)
+        _tell(error)
         return 1
     try:
         pid_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -99,14 +99,19 @@ async def _serve(home: Path, options: NodeOptions, key: str, spool: Spool, tools
     try:
         await runner.run()
     except SteadError as error:
-        log.error("%s", error.message)
-        if not sys.stderr.isatty():  # there the log goes anyway
-            sys.stderr.write(error.message + "\n")
+        _tell(error)
         return UNWANTED if isinstance(error, Unwanted) else 1
     finally:
         await link.aclose()
     log.info("node stopped")
     return 0
+
+
+def _tell(error: SteadError) -> None:
+    """Why it ends, in the log and for whoever started it (a terminal shows the log itself)."""
+    log.error("%s", error.message)
+    if not sys.stderr.isatty():
+        sys.stderr.write(error.message + "\n")
 
 
 def _runner_of_loop() -> Callable[..., int]:

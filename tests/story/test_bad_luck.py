@@ -85,6 +85,10 @@ def test_a_second_gateway_on_the_same_home(kept: tuple[House, str]) -> None:
     assert f"process {pid}" in _refusal(house, "up")
     elsewhere = _refusal(house, "gateway", "--listen", "127.0.0.1:0")
     assert f"process {pid}" in elsewhere
+    house.start("node")
+    house.until(lambda: (house.home / "run" / "node.pid").exists(), 20, "the node")
+    node = house.parts["node"].pid
+    assert f"process {node}" in _refusal(house, "node", "run")
     assert house.story(job_id)["reply"]["text"] == "Kept."
     assert house.stop("gateway") == 0
 
@@ -153,7 +157,8 @@ def test_a_locked_database(kept: tuple[House, str]) -> None:
 def test_an_open_door(kept: tuple[House, str], tmp_path: Path) -> None:
     """Beyond loopback only with a key of the owner's own making."""
     house, _ = kept
-    for address in (f"0.0.0.0:{house.port}", f"[::]:{house.port}"):
+    for host in ("0.0.0.0", "[::]", "localhost.example", "127.0.0.1.example", "[::1:2]"):
+        address = f"{host}:{house.port}"
         told = _refusal(house, "gateway", "--listen", address)
         assert "beyond this machine" in told and "key_file" in told
     key = tmp_path / "own.key"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
 from functools import partial
+from pathlib import Path
 
 import psutil
 import pytest
 
+from stead.app.supervise import python
 from tests.story.house import House
 
 
@@ -64,3 +67,14 @@ def test_the_supervisor_itself_is_killed(house: House) -> None:
     roles = [message["role"] for message in said if message["role"] != "notice"]
     assert roles == ["owner", "assistant"]
     assert house.stop("up", 10) == 0
+
+
+def test_the_working_directory_holds_no_modules(tmp_path: Path) -> None:
+    """Started in a directory with a `random.py` of the owner's, every part still runs."""
+    for name in ("random.py", "click.py", "stead.py"):
+        (tmp_path / name).write_text("raise SystemExit('this is no module of stead')")
+    done = subprocess.run(
+        [*python(), "-m", "stead", "version"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout.split()[:1]) == (0, ["stead"]), done.stderr
