@@ -64,8 +64,11 @@ class Api:
         if not self._key:
             file = self._loaded.owner_key_file
             if not file.exists() and not self._loaded.settings.node.gateway:
-                why = f"stead was never started with the home directory {self._loaded.home}"
-                raise GatewayAway(url=self.url, why=f"{why}; start it with `stead up`")
+                home = self._loaded.home
+                why = f"stead was never started with the home directory {home}; start it"
+                if (home / "state.db").exists():
+                    why = f"the owner's key is gone from {file}; a new one is made by a start"
+                raise GatewayAway(url=self.url, why=f"{why} with `stead up`")
             try:
                 self._key = read_key(file)
             except HomeUnusable as error:

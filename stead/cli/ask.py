@@ -17,9 +17,11 @@ from stead.cli.common import (
     INTERRUPTED,
     Cli,
     aside,
+    for_eyes,
     json_option,
     on_terminal,
     print_json,
+    sound,
 )
 from stead.cli.follow import End, Sent, follow, send
 from stead.core.errors import SteadError
@@ -52,9 +54,9 @@ def ask(
     What is piped in is added below WORDS; `-` or no words at all reads only the pipe.
     Exit code 1: the job ended without an answer.
     """
-    text = question(" ".join(words))
+    text = question(sound(" ".join(words)))
     api = obj.api()
-    sent = send(api, text, session=session, mark=mark or "", channel="cli")
+    sent = send(api, text, session=sound(session), mark=mark or "", channel="cli")
     streaming = stream and not as_json
     try:
         heard = follow(api, sent.job_id)
@@ -66,7 +68,7 @@ def ask(
         print_json(_as_data(sent, end))
         return 0 if end.state == "done" else FAILED
     if not streaming and end.text:
-        click.echo(end.text)
+        click.echo(for_eyes(end.text, sys.stdout))
     answered = show.verdict(end)
     aside(end.footer())
     return 0 if answered else FAILED

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import sys
 from typing import Any
 
@@ -11,7 +12,7 @@ import click
 from stead.cli import show
 from stead.cli.api import Api
 from stead.cli.ask import cancel
-from stead.cli.common import AWAY, Cli, aside, dim, on_terminal, style
+from stead.cli.common import AWAY, Cli, aside, dim, for_eyes, on_terminal, sound, style
 from stead.cli.follow import follow, send
 from stead.core.errors import GatewayAway, SteadError
 from stead.core.ids import uuid7
@@ -34,12 +35,14 @@ def chat(obj: Cli, session: str) -> int:
     with contextlib.suppress(ImportError):
         import readline  # noqa: F401  late: editing and history at the prompt, where there is one
 
-    talk = Talk(obj.api(), session)
+    if isinstance(sys.stdin, io.TextIOWrapper):  # bytes that are no UTF-8 must not end the talk
+        sys.stdin.reconfigure(errors="surrogateescape")
+    talk = Talk(obj.api(), sound(session))
     talk.catch_up(first=True)
     click.echo(dim("/help lists what else can be said; Ctrl-D leaves."))
     while True:
         try:
-            line = input("> " if on_terminal(sys.stdin) else "").strip()
+            line = sound(input("> " if on_terminal(sys.stdin) else "")).strip()
         except EOFError:
             return 0
         except KeyboardInterrupt:
@@ -126,7 +129,7 @@ class Talk:
 
 
 def _line(message: dict[str, Any]) -> str:
-    role, text = str(message.get("role")), str(message.get("text"))
+    role, text = str(message.get("role")), for_eyes(str(message.get("text")), sys.stdout)
     if role == "owner":
         return dim(f"> {text}")
     return style(f"[{text}]", fg="yellow") if role == "notice" else text

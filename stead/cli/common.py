@@ -122,9 +122,31 @@ def size(count: int) -> str:
     return f"{count} bytes"
 
 
+_CONTROLS = {
+    **{code: 0x2400 + code for code in range(32) if chr(code) not in "\t\n"},
+    **dict.fromkeys(range(0x7F, 0xA0), 0xFFFD),
+}
+
+
+def harmless(text: str) -> str:
+    """``text`` with control characters made visible: what a model or a file says could else
+    move the cursor, rename the window, or hide a line of the terminal it is shown on."""
+    return text.translate(_CONTROLS)
+
+
+def for_eyes(text: str, stream: Any) -> str:
+    """What a person will see of ``text``; a program that reads us gets it as it is."""
+    return harmless(text) if on_terminal(stream) else text
+
+
+def sound(text: str) -> str:
+    """``text`` of the command line or a pipe, whatever its bytes were, as text to be sent."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def one_line(text: str, most: int = 60) -> str:
-    """``text`` without line breaks, cut to ``most`` characters."""
-    flat = " ".join(text.split())
+    """``text`` without line breaks and control characters, cut to ``most`` characters."""
+    flat = " ".join(harmless(text).split())
     return flat if len(flat) <= most else flat[: most - 1] + "…"
 
 

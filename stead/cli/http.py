@@ -224,7 +224,9 @@ def events(pieces: Iterator[bytes]) -> Iterator[ServerEvent]:
 
 def quote(text: str) -> str:
     """Percent-encode everything but letters, digits and ``-._~`` (RFC 3986)."""
-    return "".join(chr(b) if b in _SAFE else f"%{b:02X}" for b in text.encode())
+    return "".join(
+        chr(b) if b in _SAFE else f"%{b:02X}" for b in text.encode("utf-8", "surrogateescape")
+    )
 
 
 def query(values: Mapping[str, object]) -> str:

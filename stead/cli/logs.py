@@ -44,7 +44,7 @@ def logs(
     for line in newest[len(newest) - lines :] if lines < len(newest) else newest:
         _print(line, as_json)
     if not newest and not follow:
-        click.echo(f"Nothing was logged in {folder} yet.", err=True)
+        click.echo(_nothing(folder, bool(parts) or level != "debug", lines), err=True)
     try:
         while follow:
             fresh = [line for tail in tails for line in tail.read() if accept(line)]
@@ -53,6 +53,20 @@ def logs(
             time.sleep(_POLL_S)
     except KeyboardInterrupt:
         return
+
+
+def _nothing(folder: Path, narrowed: bool, lines: int) -> str:
+    if not any(folder.glob("*.jsonl*")):
+        return f"Nothing was logged in {folder} yet."
+    return (
+        "No line was asked for."
+        if not lines
+        else (
+            "Nothing of this part and level was logged."
+            if narrowed
+            else f"{folder} holds no lines."
+        )
+    )
 
 
 @dataclass(frozen=True, slots=True)

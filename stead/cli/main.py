@@ -62,17 +62,21 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--home",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=click.Path(file_okay=False, readable=False),
     help="Home directory (default: $STEAD_HOME, else ~/.stead).",
 )
 @click.pass_context
-def cli(ctx: click.Context, home: Path | None) -> None:
+def cli(ctx: click.Context, home: str | None) -> None:
     """The keeper of your own AI stack: records, routes, runs, remembers, explains."""
-    ctx.obj = Cli(home.absolute() if home else home_dir())
+    if home is not None and not home.strip():
+        # An unset variable in a script; the working directory is not what was meant.
+        raise click.BadParameter("it is empty", param_hint="'--home'")
+    ctx.obj = Cli(Path(home).expanduser().absolute() if home else home_dir())
 
 
 def main(args: list[str] | None = None) -> int:
     """Run one command line; return its exit code (the console script exits with it)."""
+    _occupy()
     try:
         code = cli.main(args, prog_name="stead", standalone_mode=False)
         sys.stdout.flush()
@@ -82,8 +86,7 @@ def main(args: list[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
     except BrokenPipeError:  # the reader of our output has seen enough; click does the same
-        with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _mute()
         return FAILED
     except GatewayAway as error:
         click.echo(error.message, err=True)
@@ -91,7 +94,37 @@ def main(args: list[str] | None = None) -> int:
     except SteadError as error:
         click.echo(error.message, err=True)
         return FAILED
+    except OSError as error:  # a full disk below our output, a file that may not be read, ...
+        _mute()
+        about = f"{error.filename}: " if error.filename else ""
+        click.echo(f"This cannot be done: {about}{error.strerror or error}", err=True)
+        return FAILED
     return code if isinstance(code, int) else 0
+
+
+def _occupy() -> None:
+    """Point a closed stdin, stdout or stderr to nowhere (``stead ask hi >&-``).
+
+    Else the next file that is opened gets its number, be it the database, and whoever prints
+    writes into it; and Python has None where a stream should be.
+    """
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            fd = os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+            if fd != number:
+                os.dup2(fd, number)
+                os.close(fd)
+            if getattr(sys, name) is None:
+                file = open(number, mode, encoding="utf-8", closefd=False)  # noqa: SIM115
+                setattr(sys, name, file)
+
+
+def _mute() -> None:
+    """What could not be written is not tried again when the process ends."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import click
 
-from stead.cli.common import aside, on_terminal, short, style
+from stead.cli.common import aside, for_eyes, harmless, on_terminal, short, style
 from stead.cli.follow import End, Heard
 
 _EVERY_S = 5.0
@@ -27,7 +27,7 @@ def live(heard: Iterable[Heard | End]) -> End:
         if event.type == "token":
             notes.over()
             shown += event.text
-            click.echo(event.text, nl=False)
+            click.echo(for_eyes(event.text, sys.stdout), nl=False)
             sys.stdout.flush()
         elif event.type == "reset":
             notes.over()
@@ -98,7 +98,7 @@ class Notes:
             self.over()
             if shown and not shown.endswith("\n"):
                 click.echo()
-        click.echo(style(f"[{event.text}]", dim=True), nl=event.type != "note", err=True)
+        click.echo(style(f"[{harmless(event.text)}]", dim=True), nl=event.type != "note", err=True)
         self._open = event.type == "note"
 
     def over(self) -> None:
@@ -111,9 +111,9 @@ class Notes:
 def _finish(shown: str, text: str) -> None:
     """Complete what was streamed to what the answer really is."""
     if text.startswith(shown):
-        click.echo(text[len(shown) :], nl=False)
+        click.echo(for_eyes(text[len(shown) :], sys.stdout), nl=False)
     elif text.strip() != shown.strip():
-        click.echo(f"\n{text}", nl=False)
+        click.echo(for_eyes(f"\n{text}", sys.stdout), nl=False)
     if (text or shown) and not (text or shown).endswith("\n"):
         click.echo()
     sys.stdout.flush()
