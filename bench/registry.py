@@ -6,6 +6,7 @@ from bench.figures import Bench
 from bench.parts import (
     accept,
     claims,
+    fair,
     first_token,
     memory,
     million,
@@ -24,6 +25,7 @@ BENCHES: tuple[Bench, ...] = (
     Bench("queue", "jobs claimed and finished per second in the queue itself", 40, queue.run),
     Bench("million", "the queue with a million jobs queued and a million over", 170, million.run),
     Bench("first-token", "what stead adds before the first token", 60, first_token.run),
+    Bench("fair", "first token beside ten burning jobs and ten thousand queued", 150, fair.run),
     Bench("memory", "idle memory of gateway and node", 60, memory.run),
     Bench("ready", "`stead up` until it is ready", 60, ready.run),
     Bench("status", "`stead status`", 40, status.run),

@@ -9,6 +9,7 @@ from typing import Any
 from stead.agent.loop import Result, Task, Toolbox, run
 from stead.core.errors import BadRequest
 from stead.core.ports import Emit, Journal, ModelClient
+from stead.core.states import Lane
 from stead.core.wire import ClaimedJob
 
 
@@ -43,7 +44,8 @@ async def chat(work: Work) -> Result:
     )
     role = _text(job, "role") or "main"
     model = work.model_for(job)
-    return await run(task, model, work.toolbox, work.journal, work.emit, role)
+    tools = work.toolbox if job.lane == Lane.CHAT else work.toolbox.in_background()
+    return await run(task, model, tools, work.journal, work.emit, role)
 
 
 async def noop(work: Work) -> Result:

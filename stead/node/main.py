@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stead.agent.loop import Toolbox, toolbox
+from stead.agent.pool import Pool
 from stead.core.errors import SteadError
 from stead.core.files import write_atomic
 from stead.core.keys import read_key
@@ -80,6 +81,7 @@ def run_node(home: Path, options: NodeOptions, tools: Callable[[Path], Toolbox] 
 
 async def _serve(home: Path, options: NodeOptions, key: str, spool: Spool, tools: Toolbox) -> int:
     link = HttpLink(options.gateway, key)
+    tools = tools.with_pool(Pool(most=options.slots))
     runner = Runner(
         link,
         lambda job: HttpModelClient(link.client, job.key),
@@ -102,6 +104,7 @@ async def _serve(home: Path, options: NodeOptions, key: str, spool: Spool, tools
         _tell(error)
         return UNWANTED if isinstance(error, Unwanted) else 1
     finally:
+        await tools.aclose()
         await link.aclose()
     log.info("node stopped")
     return 0

@@ -41,7 +41,9 @@ def test_one_message_all_the_way(house: House) -> None:
     assert story["times"]["worked_ms"] > 0
 
     log = house.home / "memory" / f"{datetime.now():%Y-%m-%d}.md"
-    house.until(lambda: log.exists() and "All is well here." in log.read_text(), 5, "the log")
+    house.until(  # the last of its lines
+        lambda: log.exists() and "**stead** [job" in log.read_text(), 15, "the log"
+    )
     text = log.read_text()
     assert text.index("how are the disks?") < text.index("tool:host_facts")
     assert text.index("tool:host_facts") < text.rindex("All is well here.")

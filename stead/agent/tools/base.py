@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from stead.agent.changes import GONE, input_hash
+from stead.agent.pool import Pool
 from stead.core.errors import SteadError
 from stead.core.states import Effects, OnUnknown
 
@@ -88,13 +89,22 @@ class Tool(Generic[A]):
         return args_schema(self.args, described=described)
 
 
+@dataclass(frozen=True, slots=True)
+class Blocking(Generic[A]):
+    """A tool's ``run`` made of an ordinary function.
+
+    Where there is a pool of processes it runs there, else in a thread.
+    """
+
+    function: Callable[[A, Context], str]
+
+    async def __call__(self, args: A, context: Context) -> str:
+        return await asyncio.to_thread(self.function, args, context)
+
+
 def blocking(function: Callable[[A, Context], str]) -> Callable[[A, Context], Awaitable[str]]:
     """Make a tool's ``run`` of an ordinary function: the one crossing from async to sync here."""
-
-    async def run(args: A, context: Context) -> str:
-        return await asyncio.to_thread(function, args, context)
-
-    return run
+    return Blocking(function)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +118,9 @@ class Outcome:
 class Toolbox:
     """The tools an agent may use, and where they work."""
 
-    def __init__(self, tools: Iterable[Tool[Any]], context: Context) -> None:
+    def __init__(
+        self, tools: Iterable[Tool[Any]], context: Context, pool: Pool | None = None
+    ) -> None:
         """Raises ``ToolUndeclared`` and ``ToolTwice``."""
         self._tools: dict[str, Tool[Any]] = {}
         for tool in tools:
@@ -118,6 +130,25 @@ class Toolbox:
             self._tools[tool.name] = tool
         self._prints = {name: fingerprint(tool) for name, tool in self._tools.items()}
         self._context = context
+        self._pool = pool
+        self._low: Toolbox | None = None
+        self._is_low = False
+
+    def with_pool(self, pool: Pool) -> Toolbox:
+        """The same tools, run in these processes, unless they have some of their own."""
+        return self if self._pool is not None else Toolbox(self, self._context, pool)
+
+    async def aclose(self) -> None:
+        """End the processes of the tools."""
+        if self._pool is not None:
+            await self._pool.aclose()
+
+    def in_background(self) -> Toolbox:
+        """The same tools for background work: at the lowest priority, if there is a pool."""
+        if self._low is None:
+            self._low = Toolbox(self, self._context, self._pool)
+            self._low._is_low = True
+        return self._low
 
     def __iter__(self) -> Iterator[Tool[Any]]:
         return iter(self._tools.values())
@@ -152,24 +183,47 @@ class Toolbox:
         Never raises for what a tool does: whatever went wrong becomes text.
         """
         limit = max(200, min(tool.output_limit, most))
+        if self._pool is not None and isinstance(tool.run, Blocking) and self._pool.has(tool):
+            return await self._in_process(self._pool, tool, args, limit)
         until = time.monotonic() + tool.time_limit_s
         context = replace(self._context, until=until, limit=limit)
         try:
             async with asyncio.timeout(tool.time_limit_s) as timer:
                 text = await tool.run(args, context)
-        except ToolError as problem:
-            return Outcome(cut(str(problem), limit), ok=False)
-        except OSError as problem:
-            if timer.expired():
-                unsure = (
-                    "" if tool.effects is Effects.NONE else "; it may still have had its effect"
-                )
-                return Outcome(f"gave up after {tool.time_limit_s:g} s{unsure}", ok=False)
-            return Outcome(problem.strerror or type(problem).__name__, ok=False)
         except Exception as problem:  # noqa: BLE001 - edge of a tool: its bug must not end the job
-            words = f"the tool broke: {type(problem).__name__}: {problem}"
-            return Outcome(cut(words, limit), ok=False)
+            if isinstance(problem, TimeoutError) and timer.expired():
+                return Outcome(f"gave up after {tool.time_limit_s:g} s{_unsure(tool)}", ok=False)
+            return Outcome(cut(failed(problem), limit), ok=False)
         return Outcome(cut(text, limit))
+
+    async def _in_process(self, pool: Pool, tool: Tool[Any], args: Args, limit: int) -> Outcome:
+        try:
+            answer = await pool.call(
+                tool.name,
+                msgspec.json.encode(args).decode(),
+                self._context.workspace,
+                limit=limit,
+                seconds=tool.time_limit_s,
+                low=self._is_low,
+            )
+        except OSError as problem:
+            return Outcome(f"no process could be started for it: {failed(problem)}", ok=False)
+        return Outcome(answer.text + ("" if answer.whole else _unsure(tool)), ok=answer.ok)
+
+
+def _unsure(tool: Tool[Any]) -> str:
+    return "" if tool.effects is Effects.NONE else "; it may still have had its effect"
+
+
+def failed(problem: Exception) -> str:
+    """What a tool raised, as text for the model."""
+    if isinstance(problem, ToolError):
+        return str(problem)
+    if isinstance(problem, OSError):
+        return problem.strerror or type(problem).__name__
+    if isinstance(problem, MemoryError):
+        return "the tool ran out of memory"
+    return f"the tool broke: {type(problem).__name__}: {problem}"
 
 
 def _check_declared(tool: Tool[Any]) -> None:

@@ -1,0 +1,114 @@
+"""The nursery of the processes in which tools run: ``python -m stead.agent.child``.
+
+Started by :mod:`stead.agent.pool`, it loads the tools once and forks a process for each
+connection that it is handed over the socket that is its stdin. It tells there how each of them
+ended (``PID STATUS`` a line), and ends with that socket. It has no secrets: nothing of its
+parent's environment is handed to it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from types import FrameType
+
+from stead.agent.serve import load, serve
+
+_PR_SET_PDEATHSIG = 1
+_SESSION_NICE = "15"
+"""3% of a processor that another session wants too. At 19 (1%) background work would get nowhere
+while a model computes for minutes."""
+
+
+def main(arguments: list[str]) -> int:
+    """``REGISTRY PARENT PRIORITY``: ``module:name`` of the tools, the parent's process id, and
+    ``low`` or ``normal``."""
+    registry, parent, priority = arguments
+    _die_with(int(parent))
+    tools = load(registry)
+    gc.freeze()  # so that what is loaded stays shared
+    if priority == "low":  # only now: on a busy machine it would else never come to be
+        step_back()
+    with socket.socket(fileno=0) as control:
+        signal.signal(signal.SIGCHLD, _teller(control))
+        while True:
+            word, fds, _, _ = socket.recv_fds(control, 1, 1)
+            if not word:
+                return 0
+            if os.fork() == 0:
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                os.setpgid(0, 0)
+                _die_with(os.getppid())
+                _no_output()
+                os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # no way back to the parent
+                serve(tools, fds[0])
+                os._exit(0)
+            os.close(fds[0])
+
+
+def _teller(control: socket.socket) -> Callable[[int, FrameType | None], None]:
+    """Handles the ends of processes: each is told to the parent."""
+
+    def tell(number: int, frame: FrameType | None) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+                if not pid:
+                    return
+                control.send(b"%d %d\n" % (pid, os.waitstatus_to_exitcode(status)))
+
+    return tell
+
+
+def step_back() -> None:
+    """The lowest priority there is: whoever else wants the processor has it."""
+    with contextlib.suppress(OSError, AttributeError):
+        os.nice(19)
+    with contextlib.suppress(OSError, AttributeError):  # Linux only
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    _step_back_as_session()
+
+
+def _step_back_as_session() -> None:
+    """Where Linux shares the processor out by session first (autogroup), nothing that a process
+    says of itself counts against another session: the session has a priority of its own."""
+    for _ in range(30):
+        try:
+            with open("/proc/self/autogroup", "w") as file:
+                file.write(_SESSION_NICE)
+        except BlockingIOError:  # only so many may change a second, by whomever
+            time.sleep(0.1)
+        except OSError:
+            return  # there are none
+        else:
+            return
+
+
+def _die_with(parent: int) -> None:
+    """End when the parent ends, and be the first to go when memory runs out."""
+    # Where a kernel can do neither, the end of its socket and the limit of CPU time end it.
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+            file.write("900")
+    if os.getppid() != parent:  # it ended before we asked
+        os._exit(1)
+
+
+def _no_output() -> None:
+    """Nothing that a tool prints goes anywhere."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    for number in (1, 2):
+        os.dup2(null, number)
+    os.close(null)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
