@@ -18,12 +18,14 @@ from functools import partial
 from typing import Any
 
 from stead.chaos.door import AWAY, Door, events
-from stead.chaos.talk import CHAT, FOLLOW, STREAM, Said
+from stead.chaos.talk import CHAT, FOLLOW, PLAIN, PUSHED, STREAM, Said
 
 _PAUSE_S = 0.1
+_LEAVE_S = 15.0
 _AHEAD = 3
 """Messages that one conversation may have open at a time."""
 _FINAL = ("done", "dead", "cancelled")
+_LEFT = ("left", "ambiguous", "failed")
 
 
 @dataclass(slots=True)
@@ -124,8 +126,9 @@ class Clients:
     def stop(self) -> None:
         """Let everyone leave, answered or not."""
         self.book.stop()
+        until = time.monotonic() + _LEAVE_S
         for thread in self._threads:
-            thread.join(30)
+            thread.join(max(0.0, until - time.monotonic()))
 
     def _work(self) -> None:
         while not self.book.stopped:
@@ -251,9 +254,25 @@ class _Conversation:
 
     # --- waiting -----------------------------------------------------------------------
 
+    def _arrived(self, noted: Noted) -> bool:
+        """Whether the reply was pushed, or its doubtful delivery was left at that."""
+        if noted.answered_at:
+            return True
+        time.sleep(0.5)
+        if noted.answered_at or noted.said.channel != PLAIN:
+            return bool(noted.answered_at)
+        status, story = self._door.call("GET", f"/api/v1/why/{sorted(noted.jobs)[0]}")
+        if status == 200 and any(one["state"] in _LEFT for one in story["delivery"]):
+            self._book.answer(noted, "left", "")
+            return True
+        return False
+
     def _wait(self, noted: Noted) -> None:
         """Follow a job to its end, however often the connection breaks."""
         if noted.refused or not noted.jobs:
+            return
+        if noted.said.channel in PUSHED:
+            self._until(partial(self._arrived, noted))
             return
         job_id = sorted(noted.jobs)[0]
         seen: dict[str, str] = {}

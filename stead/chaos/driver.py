@@ -50,6 +50,7 @@ class Driver(threading.Thread):
         self._active: dict[tuple[str, str], _Active] = {}
         self._stopped = threading.Event()
         self._pending: list[Fault] = []
+        self._reached: dict[int, float] = {}
         for fault in sorted(plan.faults, key=lambda fault: (fault.at, fault.id)):
             if means.why_not(fault.kind):
                 self.left_out[fault.kind] += 1
@@ -100,6 +101,11 @@ class Driver(threading.Thread):
         for fault in list(self._pending):
             if fault.at > accepted:
                 return
+            if (
+                time.monotonic()
+                < self._reached.setdefault(fault.id, time.monotonic()) + fault.after_s
+            ):
+                continue
             touch = (KINDS[fault.kind].touches, fault.target)
             if touch in self._active:
                 continue

@@ -18,6 +18,7 @@ from stead.chaos.door import Door
 from stead.chaos.driver import Carried
 from stead.chaos.house import House
 from stead.chaos.kinds import GATEWAY
+from stead.chaos.receiver import Received
 
 Row = dict[str, Any]
 
@@ -38,10 +39,15 @@ class Evidence:
     outbox: list[Row] = field(default_factory=list)
     calls: list[Row] = field(default_factory=list)
     day_lines_left: int = 0
+    nodes: list[Row] = field(default_factory=list)
     integrity: str = ""
     asked: list[Row] = field(default_factory=list)
     """What the model logged."""
     effects: list[Row] = field(default_factory=list)
+    received: list[Received] = field(default_factory=list)
+    """What was pushed to the receiver."""
+    clock: float = 0.0
+    """Wall time less monotonic time of this machine, in seconds."""
     daily: list[str] = field(default_factory=list)
     """The lines of the daily logs."""
     spools_left: int = 0
@@ -61,6 +67,7 @@ _TABLES = {
     " ORDER BY job_id, seq, epoch",
     "attempts": "SELECT job_id, epoch, node_id, outcome, error FROM attempt ORDER BY job_id, epoch",
     "outbox": "SELECT message_id, channel, job_id, state, tries, note FROM outbox",
+    "nodes": "SELECT id, name FROM node",
     "calls": "SELECT id, job_id, state, status, reserved_micro, cost_micro FROM call",
 }
 

@@ -28,8 +28,6 @@ from stead.config import child_environment, home_dir
 from stead.core.errors import HomeUnusable, SteadError
 from stead.core.keys import ensure_key
 
-LEASE_S = 2.0
-
 _GATEWAY_TOML = """\
 # Made by `stead chaos`; short leases and much patience, so that much can happen in little time.
 listen = "127.0.0.1:{port}"
@@ -56,6 +54,20 @@ name = "chaos"
 url = "http://127.0.0.1:{model}/v1"
 timeout_s = 4
 models = [{{ name = "scripted", usd_per_mtok_in = 1.0, usd_per_mtok_out = 2.0 }}]
+[[channel]]
+kind = "webhook"
+name = "sure"
+url = "http://127.0.0.1:{receiver}/replies"
+dedupes = true
+timeout_s = 1.5
+tries = 1000
+[[channel]]
+kind = "webhook"
+name = "plain"
+url = "http://127.0.0.1:{receiver}/replies"
+ambiguous = "leave"
+timeout_s = 1.5
+tries = 1000
 [log]
 max_mb = 200
 """
@@ -98,7 +110,11 @@ class House:
     """
 
     def __init__(
-        self, folder: Path, nodes: int, environment: Mapping[str, str] | None = None
+        self,
+        folder: Path,
+        nodes: int,
+        environment: Mapping[str, str] | None = None,
+        lease_s: float = 2.0,
     ) -> None:
         self.folder = _claimed(folder)
         self.homes = {GATEWAY: folder / "gateway"}
@@ -108,13 +124,14 @@ class House:
         self._environment = dict(environment or {})
         self._lock = threading.RLock()
         self._closing = threading.Event()
-        ports = free_ports(2)
-        self.port, self.model_port = ports
+        self.port, self.model_port, self.receiver_port = free_ports(3)
         for home in self.homes.values():
             for place in (home, home / "secrets", home / "run", home / "logs", home / "spool"):
                 place.mkdir(mode=0o700, exist_ok=True)
         home = self.homes[GATEWAY]
-        text = _GATEWAY_TOML.format(port=self.port, model=self.model_port, lease=LEASE_S)
+        text = _GATEWAY_TOML.format(
+            port=self.port, model=self.model_port, receiver=self.receiver_port, lease=lease_s
+        )
         (home / "stead.toml").write_text(text)
         self.door = Door(self.port, ensure_key(home / "secrets" / "owner.key", "owner"))
         self._add(GATEWAY, home, "gateway")

@@ -9,63 +9,11 @@ database once all is stopped.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass, field
 
-from stead.chaos.clients import Noted
+from stead.chaos.aftermath import kept, pushed
 from stead.chaos.evidence import Evidence, Row
-from stead.chaos.talk import TAG, Said
-
-#: The invariants, in the order of the table: a run fails when one of these is not zero.
-INVARIANTS = {
-    "lost": "lost",
-    "doubled": "doubled",
-    "wrong": "wrong answers",
-    "order": "out of order",
-    "effects_repeated": "effects repeated",
-    "effects_missing": "effects missing",
-    "paid_twice": "journalled steps paid twice",
-    "overlap": "attempts of one job at a time",
-    "log": "daily log not as it should be",
-    "ledger": "ledger not as it should be",
-    "delivery": "deliveries not as they should be",
-    "database": "database not sound",
-    "stuck": "given up waiting",
-}
-
-
-@dataclass(slots=True)
-class Verdict:
-    """``counts``: of each invariant, how often it was broken. ``problems``: (invariant, words)."""
-
-    figures: dict[str, int] = field(default_factory=dict)
-    counts: Counter[str] = field(default_factory=Counter)
-    problems: list[tuple[str, str]] = field(default_factory=list)
-
-    @property
-    def sound(self) -> bool:
-        return not self.problems
-
-    def blame(self, invariant: str, words: str) -> None:
-        assert invariant in INVARIANTS
-        self.counts[invariant] += 1
-        self.problems.append((invariant, words))
-
-
-@dataclass(slots=True)
-class _Case:
-    """One accepted message with all that was found of it."""
-
-    noted: Noted
-    owners: list[Row]
-    replies: list[Row]
-    notices: list[Row]
-    job: Row | None
-    steps: dict[int, list[Row]]
-
-    @property
-    def said(self) -> Said:
-        return self.noted.said
+from stead.chaos.talk import TAG
+from stead.chaos.verdict import Case, Verdict
 
 
 def judge(found: Evidence) -> Verdict:
@@ -77,10 +25,12 @@ def judge(found: Evidence) -> Verdict:
     _orders(verdict, cases, found)
     _model_calls(verdict, cases, found)
     _effects(verdict, cases, found)
+    kept(verdict, cases, found)
     _attempts(verdict, found)
     _daily(verdict, cases, found)
     _ledger(verdict, cases, found)
     _deliveries(verdict, found)
+    pushed(verdict, cases, found)
     if found.integrity != "ok":
         verdict.blame("database", f"integrity_check says: {found.integrity}")
     if found.stuck:
@@ -89,7 +39,7 @@ def judge(found: Evidence) -> Verdict:
     return verdict
 
 
-def _cases(found: Evidence) -> dict[str, _Case]:
+def _cases(found: Evidence) -> dict[str, Case]:
     owners: dict[tuple[str, str], list[Row]] = defaultdict(list)
     said: dict[str, list[Row]] = defaultdict(list)
     shown = {row["id"] for row in found.shown}
@@ -109,7 +59,7 @@ def _cases(found: Evidence) -> dict[str, _Case]:
         recorded = owners[noted.said.channel, noted.said.external_id]
         ids = sorted(noted.jobs | {row["job_id"] for row in recorded})
         replies = [row for ident in ids for row in said[ident]]
-        cases[tag] = _Case(
+        cases[tag] = Case(
             noted, recorded,
             [row for row in replies if row["role"] == "assistant"],
             [row for row in replies if row["role"] == "notice"],
@@ -119,7 +69,7 @@ def _cases(found: Evidence) -> dict[str, _Case]:
     return cases
 
 
-def _message(verdict: Verdict, case: _Case) -> None:
+def _message(verdict: Verdict, case: Case) -> None:
     """Lost, doubled, or answered with something else."""
     tag, noted = case.said.tag, case.noted
     if not case.owners:
@@ -143,7 +93,7 @@ def _message(verdict: Verdict, case: _Case) -> None:
             break
 
 
-def _unknown_by_rule(case: _Case) -> bool:
+def _unknown_by_rule(case: Case) -> bool:
     """Ended by the rule ``fail`` of a step whose outcome nobody knows, and the owner was told."""
     return any(
         row["state"] == "unknown" and row["rule"] == "fail"
@@ -151,7 +101,7 @@ def _unknown_by_rule(case: _Case) -> bool:
     )  # fmt: skip
 
 
-def _orders(verdict: Verdict, cases: dict[str, _Case], found: Evidence) -> None:
+def _orders(verdict: Verdict, cases: dict[str, Case], found: Evidence) -> None:
     """In each conversation messages and answers stand in the order of saying, and the model was
     shown the answer before."""
     owners: dict[str, list[str]] = defaultdict(list)
@@ -182,7 +132,7 @@ def _orders(verdict: Verdict, cases: dict[str, _Case], found: Evidence) -> None:
             verdict.blame("order", words)
 
 
-def _model_calls(verdict: Verdict, cases: dict[str, _Case], found: Evidence) -> None:
+def _model_calls(verdict: Verdict, cases: dict[str, Case], found: Evidence) -> None:
     """Each call of the model is one entry of the journal; none follows an outcome."""
     begun = Counter((call["m"], call["r"]) for call in found.asked if call["e"] == "begin")
     repeated = 0
@@ -196,7 +146,9 @@ def _model_calls(verdict: Verdict, cases: dict[str, _Case], found: Evidence) -> 
                 "paid_twice", f"{tag}: the model was asked {count} times for its step"
                 f" {2 * results + 1}, of which the journal knows {len(rows)}",
             )  # fmt: skip
-        repeated += sum(1 for row in rows[1:] if "repeated by rule" in row["note"])
+        # Of those before the last, a failed one was answered; of the others nobody knows.
+        cut_off = sum(1 for row in rows[:-1] if row["state"] in ("intent", "unknown"))
+        repeated += min(count - 1, cut_off)
     for tag, case in cases.items():
         for seq, rows in case.steps.items():
             _paid_once(verdict, tag, seq, rows)
@@ -215,7 +167,7 @@ def _paid_once(verdict: Verdict, tag: str, seq: int, rows: list[Row]) -> None:
         )
 
 
-def _effects(verdict: Verdict, cases: dict[str, _Case], found: Evidence) -> None:
+def _effects(verdict: Verdict, cases: dict[str, Case], found: Evidence) -> None:
     """How often each effect really happened, against what its rule allows."""
     times = Counter(str(entry["key"]) for entry in found.effects)
     by_rule = 0
@@ -253,7 +205,7 @@ def _attempts(verdict: Verdict, found: Evidence) -> None:
             verdict.blame("doubled", f"job {job_id[-8:]} was done by two attempts")
 
 
-def _daily(verdict: Verdict, cases: dict[str, _Case], found: Evidence) -> None:
+def _daily(verdict: Verdict, cases: dict[str, Case], found: Evidence) -> None:
     """Each message and each answer has one line."""
     owners: Counter[str] = Counter()
     answers: Counter[str] = Counter()
@@ -277,7 +229,7 @@ def _daily(verdict: Verdict, cases: dict[str, _Case], found: Evidence) -> None:
         verdict.blame("log", f"{found.day_lines_left} lines never reached the daily log")
 
 
-def _ledger(verdict: Verdict, cases: dict[str, _Case], found: Evidence) -> None:
+def _ledger(verdict: Verdict, cases: dict[str, Case], found: Evidence) -> None:
     """Nothing stays set aside, and every call that reached the model is in the books."""
     booked = Counter(row["job_id"] for row in found.calls)
     open_ = [row["id"] for row in found.calls if row["state"] == "reserved"]
@@ -304,9 +256,12 @@ def _deliveries(verdict: Verdict, found: Evidence) -> None:
             verdict.blame("delivery", f"the reply {row['message_id']} is {row['state']}")
 
 
-def _figures(found: Evidence, cases: dict[str, _Case]) -> dict[str, int]:
+def _figures(found: Evidence, cases: dict[str, Case]) -> dict[str, int]:
     """What is counted and is no fault."""
-    unknown = [r for r in found.steps if r["state"] == "unknown" and r["rule"] != "repeat"]
+    unknown = {
+        (row["job_id"], row["seq"])
+        for row in found.steps if row["state"] == "unknown" and row["rule"] != "repeat"
+    }  # fmt: skip
     return {
         "accepted": len(cases),
         "answered": sum(1 for case in cases.values() if case.replies),
@@ -318,13 +273,8 @@ def _figures(found: Evidence, cases: dict[str, _Case]) -> dict[str, int]:
             1 for case in cases.values()
             if case.job and case.job["state"] == "dead" and _unknown_by_rule(case)
         ),
-        "ambiguous_deliveries": _number(row["state"] == "ambiguous" for row in found.outbox),
         "broken_streams": sum(noted.broken_streams for noted in found.noted.values()),
         "refused_reports": found.refused,
         "fell_by_themselves": sum(len(codes) for codes in found.fell.values()),
         "killed_at_restart": len(found.stubborn),
     }  # fmt: skip
-
-
-def _number(which: Iterable[bool]) -> int:
-    return sum(1 for one in which if one)

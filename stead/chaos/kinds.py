@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-GATEWAY, NODE, MODEL = "gateway", "node", "model"
+GATEWAY, NODE, MODEL, RECEIVER = "gateway", "node", "model", "receiver"
 
 PROCESS, NET, CLOCK, DISK, ANSWERS = "process", "net", "clock", "disk", "answers"
 
@@ -63,5 +63,10 @@ KINDS: dict[str, Kind] = {
         Kind("model-garbage", "the model answers what is no JSON", (MODEL,), ANSWERS, (0.3, 2.0)),
         Kind("model-500", "the model fails", (MODEL,), ANSWERS, (0.3, 2.0)),
         Kind("model-429", "the model refuses for a while", (MODEL,), ANSWERS, (0.3, 2.0)),
+        Kind("receiver-503", "the receiver of pushed replies is away", (RECEIVER,), ANSWERS,
+             (0.3, 2.0)),
+        Kind("receiver-cut", "it has the reply and breaks off", (RECEIVER,), ANSWERS, (0.3, 1.0)),
+        Kind("receiver-silent", "it has the reply and says nothing", (RECEIVER,), ANSWERS,
+             (0.3, 1.0)),
     )
 }  # fmt: skip

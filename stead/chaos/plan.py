@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from stead.chaos.kinds import GATEWAY, KINDS, MODEL, NODE, Kind
+from stead.chaos.kinds import GATEWAY, KINDS, MODEL, NODE, RECEIVER, Kind
 from stead.core.errors import BadRequest
 
 VERSION = 1
@@ -26,6 +26,8 @@ class Fault:
     at: int
     for_s: float
     how: Mapping[str, float] = field(default_factory=dict)
+    after_s: float = 0.0
+    """Seconds that it waits once so many are accepted."""
 
     def words(self) -> str:
         more = "".join(f" {name}={value:g}" for name, value in self.how.items())
@@ -40,6 +42,8 @@ class Plan:
     messages: int
     nodes: int
     faults: tuple[Fault, ...]
+    lease_s: float = 2.0
+    """How long a silent worker keeps a job: short, so that many run out."""
 
     def only(self, ids: Iterable[int]) -> Plan:
         """The same plan with these faults alone. Raises ``BadRequest`` for one it has not."""
@@ -56,9 +60,12 @@ class Plan:
 
     def as_json(self) -> str:
         faults = [{**asdict(fault), "how": dict(fault.how)} for fault in self.faults]
-        head = {"version": VERSION, "seed": self.seed, "messages": self.messages}
+        head = {
+            "version": VERSION, "seed": self.seed, "messages": self.messages,
+            "nodes": self.nodes, "lease_s": self.lease_s,
+        }  # fmt: skip
         rows = ",\n  ".join(json.dumps(fault) for fault in faults)
-        return f'{json.dumps(head)[:-1]}, "nodes": {self.nodes}, "faults": [\n  {rows}\n]}}\n'
+        return f'{json.dumps(head)[:-1]}, "faults": [\n  {rows}\n]}}\n'
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +166,13 @@ def read(path: Path) -> Plan:
                 why=f"the plan {path} is of version {data['version']}; this is {VERSION}"
             )
         faults = tuple(_fault(entry) for entry in data["faults"])
-        plan = Plan(int(data["seed"]), int(data["messages"]), int(data["nodes"]), faults)
+        plan = Plan(
+            int(data["seed"]),
+            int(data["messages"]),
+            int(data["nodes"]),
+            faults,
+            float(data["lease_s"]),
+        )
     except (KeyError, TypeError, ValueError) as error:
         raise BadRequest(why=f"the plan {path} is not whole: {error!r}") from error
     check(plan)
@@ -170,7 +183,7 @@ def _fault(entry: Mapping[str, Any]) -> Fault:
     how = {str(name): float(value) for name, value in entry.get("how", {}).items()}
     return Fault(
         int(entry["id"]), str(entry["kind"]), str(entry["target"]), int(entry["at"]),
-        float(entry["for_s"]), how,
+        float(entry["for_s"]), how, float(entry.get("after_s", 0.0)),
     )  # fmt: skip
 
 
@@ -178,7 +191,7 @@ def check(plan: Plan) -> None:
     """Raises ``BadRequest`` for a plan that cannot be carried out."""
     if plan.messages < 1 or plan.nodes < 1:
         raise BadRequest(why="a plan needs at least one message and one node")
-    names = {GATEWAY, MODEL, *(f"{NODE}{n}" for n in range(1, plan.nodes + 1))}
+    names = {GATEWAY, MODEL, RECEIVER, *(f"{NODE}{n}" for n in range(1, plan.nodes + 1))}
     for fault in plan.faults:
         kind = KINDS.get(fault.kind)
         if kind is None:

@@ -8,9 +8,9 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from stead.chaos.judge import INVARIANTS
 from stead.chaos.kinds import KINDS
 from stead.chaos.run import Outcome
+from stead.chaos.verdict import INVARIANTS
 
 #: Of each invariant that is broken, so many cases are told.
 CASES = 20
@@ -27,7 +27,9 @@ _FIGURES = {
     "unclear": "effects left unclear by a crash",
     "asked_owner": "... of these asked of the owner and answered",
     "ended_by_rule": "... of these ended by rule, and the owner told",
-    "ambiguous_deliveries": "deliveries marked ambiguous",
+    "pushed": "replies pushed to a receiver",
+    "pushed_again": "... of these again, under the same key",
+    "left_in_doubt": "... doubtful ones left at that, and shown",
     "broken_streams": "streams to clients that broke and were taken up again",
     "refused_reports": "reports refused for good",
     "fell_by_themselves": "processes that fell without being killed",

@@ -18,11 +18,13 @@ from stead.chaos.door import AWAY
 from stead.chaos.driver import Driver
 from stead.chaos.evidence import Evidence
 from stead.chaos.house import House
-from stead.chaos.judge import Verdict, judge
+from stead.chaos.judge import judge
 from stead.chaos.kinds import GATEWAY, KINDS, MODEL
-from stead.chaos.means import Means
+from stead.chaos.means import Means, why_not
 from stead.chaos.owner import Owner
 from stead.chaos.plan import Plan
+from stead.chaos.receiver import Receiver
+from stead.chaos.verdict import Verdict
 
 #: Nothing at all happened for this long: then what is left will not come.
 STUCK_S = 90.0
@@ -86,18 +88,23 @@ class _Run:
         self._plan = plan
         self._say = say
         self._stuck_s = stuck_s
-        self._house = House(folder, plan.nodes, environment)
+        self._house = House(folder, plan.nodes, environment, plan.lease_s)
         (folder / "plan.json").write_text(plan.as_json())
         self._sessions = talk.make(plan.seed, plan.messages)
         self._found = Evidence()
 
     def whole(self) -> Outcome:
         began = time.monotonic()
-        with self._house as house:
+        with contextlib.ExitStack() as stack:
+            house = stack.enter_context(self._house)
+            receiver = Receiver(house.receiver_port)
+            stack.callback(receiver.close)
+            means = Means(house, self._plan, receiver)
+            stack.callback(means.close)
             house.open()
-            means = Means(house, self._plan.nodes)
-            means.set_up()
+            means.add_nodes()
             clients = Clients(house.door, self._sessions, AT_ONCE)
+            receiver.book = clients.book
             owner = Owner(house.door, house.effects)
             driver = Driver(self._plan, means, clients.book)
             try:
@@ -107,6 +114,7 @@ class _Run:
                 self._follow(clients, driver)
                 driver.stop()
                 means.heal_all()
+                means.settle()
                 if driver.error is not None:
                     raise driver.error
                 self._drain(clients)
@@ -114,9 +122,10 @@ class _Run:
                 driver.stop()
                 clients.stop()
                 owner.stop()
+            self._found.received = receiver.received
             self._take_evidence(clients, driver, owner, means)
         verdict = judge(self._found)
-        return self._outcome(verdict, clients, driver, means, time.monotonic() - began)
+        return self._outcome(verdict, clients, driver, time.monotonic() - began)
 
     def _follow(self, clients: Clients, driver: Driver) -> None:
         """Until every message has its answer and every fault was carried out."""
@@ -151,6 +160,8 @@ class _Run:
 
     def _drain(self, clients: Clients) -> None:
         """Until the queue says that nothing is left to do, and the log is written."""
+        if self._found.stuck:
+            return
         until = time.monotonic() + self._stuck_s
         words = ""
         while time.monotonic() < until:
@@ -160,9 +171,21 @@ class _Run:
                     left = {name: told["queue"][name] for name in ("queued", "running", "waiting")}
                     words = f"the queue still says {left}"
                     if not any(left.values()):
-                        return
+                        words = "replies are still to be pushed"
+                        if not self._to_push():
+                            return
             time.sleep(0.2)
-        self._found.stuck = self._found.stuck or f"{self._stuck_s:g} s after all was over, {words}"
+        self._found.stuck = f"{self._stuck_s:g} s after all was over, {words}"
+
+    def _to_push(self) -> bool:
+        """Whether replies are still on their way to the receiver."""
+        for channel in talk.PUSHED:
+            for state in ("pending", "sending"):
+                path = f"/api/v1/outbox?state={state}&channel={channel}&limit=1"
+                status, page = self._house.door.call("GET", path)
+                if status != 200 or page["deliveries"]:
+                    return True
+        return False
 
     def _take_evidence(self, clients: Clients, driver: Driver, owner: Owner, means: Means) -> None:
         found, house = self._found, self._house
@@ -181,10 +204,13 @@ class _Run:
         found.carried = driver.carried
         found.answers = owner.answers
         found.stubborn = means.stubborn
+        found.clock = time.time() - time.monotonic()
         evidence.gather(house, found)
+        told = [f"{one.began:.3f} {one.healed:.3f} {one.fault.words()}" for one in driver.carried]
+        (house.folder / "faults.txt").write_text("\n".join(told) + "\n")
 
     def _outcome(
-        self, verdict: Verdict, clients: Clients, driver: Driver, means: Means, seconds: float
+        self, verdict: Verdict, clients: Clients, driver: Driver, seconds: float
     ) -> Outcome:
         times = sorted(clients.book.answer_times)
         recovery = []
@@ -197,9 +223,7 @@ class _Run:
             verdict=verdict,
             seconds=seconds,
             faults=Counter(one.fault.kind for one in driver.carried),
-            left_out={
-                kind: (count, means.why_not(kind)) for kind, count in driver.left_out.items()
-            },
+            left_out={kind: (count, why_not(kind)) for kind, count in driver.left_out.items()},
             recovery_s=sorted(recovery),
             answer_s=sorted(
                 noted.answered_at - noted.accepted_at

@@ -9,9 +9,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from stead.chaos.judge import Verdict
 from stead.chaos.plan import Fault, Plan
 from stead.chaos.run import Say, carry_out
+from stead.chaos.verdict import Verdict
 
 Fails = Callable[[Plan], bool]
 

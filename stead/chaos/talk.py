@@ -16,6 +16,11 @@ _WORDS = (
 #: Ways in which a message is sent and its answer is waited for.
 POST, FOLLOW, CHAT, STREAM = "post", "follow", "chat", "stream"
 
+#: Channels by which replies are pushed: to a receiver that drops doubles, and to one that does
+#: not (there a doubtful reply is left at that, and shown).
+SURE, PLAIN = "sure", "plain"
+PUSHED = (SURE, PLAIN)
+
 
 @dataclass(frozen=True, slots=True)
 class Said:
@@ -26,14 +31,11 @@ class Said:
     text: str
     expected: str
     way: str
+    channel: str
     mark: str
     lane: str
     twice: bool
     effects: tuple[tuple[str, str], ...]
-
-    @property
-    def channel(self) -> str:
-        return "api" if self.way in (CHAT, STREAM) else "chaos"
 
     @property
     def external_id(self) -> str:
@@ -75,13 +77,18 @@ def _one(dice: random.Random, tag: str, session: str, *, asks: bool) -> Said:
         pieces.append(f"[[tool chaos_{rule} {json.dumps(args)}]]")
         effects.append((key, rule))
     ways = [POST, POST, FOLLOW] if asks else [POST, POST, FOLLOW, CHAT, STREAM, STREAM]
+    way = dice.choice(ways)
+    channel = "api" if way in (CHAT, STREAM) else "chaos"
+    if way == POST and not asks:
+        channel = dice.choice([channel, *PUSHED])
     text = f"Chaos {tag}, please. {' '.join(pieces)} [[slow {slow}]] [[say {expected}]]"
     return Said(
         tag=tag,
         session=session,
         text=text,
         expected=expected,
-        way=dice.choice(ways),
+        way=way,
+        channel=channel,
         mark="light" if light else "heavy",
         lane="background" if dice.random() < 0.1 else "chat",
         twice=dice.random() < 0.08,

@@ -1,0 +1,111 @@
+"""The judge can fail: with each promise of stead broken in turn, a run tells of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from stead.chaos import report
+from stead.chaos.plan import Fault, Plan, Wishes, make
+from stead.chaos.run import carry_out
+
+BROKEN = Path(__file__).parent / "broken"
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def storm(*targets: str, kind: str = "kill", count: int = 5, messages: int = 40) -> Plan:
+    """The same fault on the same targets, in their turn, again and again."""
+    plan = make(3, Wishes(messages=messages, kills=0, partitions=0, others=0))
+    step = messages // (count + 1)
+    faults = tuple(
+        Fault(n, kind, targets[n % len(targets)], n * step, 0.1) for n in range(1, count + 1)
+    )
+    return Plan(plan.seed, plan.messages, plan.nodes, faults)
+
+
+def sleepers() -> Plan:
+    """Nodes that sleep over their leases and wake again, one after the other."""
+    faults = tuple(Fault(n, "sleep", f"node{n % 2 + 1}", 8 * n, 2.8) for n in range(1, 5))
+    return Plan(3, 45, 2, faults)
+
+
+def doubled() -> Plan:
+    faults = (
+        Fault(1, "duplicate", "node1", 1, 6.0, {"share": 1.0}),
+        Fault(2, "duplicate", "node2", 1, 6.0, {"share": 1.0}),
+    )
+    return Plan(3, 30, 2, faults)
+
+
+def half_answers() -> Plan:
+    how = {"after": 3.0}
+    faults = tuple(
+        Fault(n, kind, "model", 8 * n, 0.8, how)
+        for n, kind in enumerate(("model-half", "model-cut", "model-error"), 1)
+    )
+    return Plan(3, 40, 2, faults)
+
+
+def cut_off() -> Plan:
+    """Nodes cut off, killed a while later, and back before their leases have run out."""
+    faults = []
+    for n in (1, 2):
+        faults += [
+            Fault(2 * n, "cut", f"node{n}", 14 * n, 5.5),
+            Fault(2 * n + 1, "kill", f"node{n}", 14 * n, 0.0, after_s=4.5),
+        ]
+    return Plan(3, 40, 2, tuple(faults), lease_s=30.0)
+
+
+def receiver_trouble() -> Plan:
+    """Replies are pushed while their receiver and the gateway come and go."""
+    faults = tuple(
+        Fault(n, kind, target, 7 * n, 0.6)
+        for n, (kind, target) in enumerate(
+            [("receiver-cut", "receiver"), ("kill", "gateway"), ("receiver-silent", "receiver"),
+             ("kill", "gateway"), ("receiver-503", "receiver")], 1
+        )
+    )  # fmt: skip
+    return Plan(3, 50, 2, faults)
+
+
+CASES = {
+    "answer before commit": (storm("gateway"), {"lost"}),
+    "no sync": (storm("gateway", kind="torn"), {"lost", "database"}),
+    "no fence": (sleepers(), {"doubled", "paid_twice", "effects_repeated", "lost"}),
+    "end not idempotent": (doubled(), {"doubled"}),
+    "reply outside of the transaction": (storm("gateway"), {"lost"}),
+    "calls left open": (storm("gateway", count=5), {"ledger"}),
+    "no dedupe": (storm("gateway", count=4), {"doubled", "lost"}),
+    "no order": (storm("node1", count=2), {"order"}),
+    "log lines again": (storm("gateway"), {"log"}),
+    "no replay": (storm("node1", "node2", count=8), {"paid_twice"}),
+    "no intent": (storm("node1", "node2", count=8), {"paid_twice"}),
+    "spool forgets": (cut_off(), {"forgotten"}),
+    "sent again": (receiver_trouble(), {"doubled"}),
+    "half an answer": (half_answers(), {"wrong"}),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("promise", CASES)
+def test_a_broken_promise_is_told(promise: str, tmp_path: Path) -> None:
+    """A stead that does not keep this promise does not pass; it is told which one it broke."""
+    plan, expected = CASES[promise]
+    environment = {"PYTHONPATH": f"{BROKEN}:{ROOT}", "CHAOS_BREAK": promise}
+    outcome = carry_out(plan, keep=tmp_path / "run", environment=environment, stuck_s=20.0)
+    assert expected & set(outcome.verdict.counts), report.text(outcome)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("plan", [cut_off(), receiver_trouble()], ids=["cut off", "receiver"])
+def test_a_kept_promise_is_not_called_broken(plan: Plan, tmp_path: Path) -> None:
+    """What the judge holds against a broken spool and a broken outbox, it does not hold against
+    whole ones in the same trouble."""
+    outcome = carry_out(plan, keep=tmp_path / "run", stuck_s=40.0)
+    assert outcome.verdict.sound, report.text(outcome)
+    if plan.lease_s > 10:
+        assert outcome.verdict.figures["crashes"] > 0
+    else:
+        assert outcome.verdict.figures["pushed"] > 5
