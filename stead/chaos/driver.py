@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from stead.chaos.clients import Book
 from stead.chaos.kinds import KINDS
-from stead.chaos.means import Means
+from stead.chaos.means import Means, why_not
 from stead.chaos.plan import Fault, Plan
 
 _TICK_S = 0.01
@@ -52,7 +52,7 @@ class Driver(threading.Thread):
         self._pending: list[Fault] = []
         self._reached: dict[int, float] = {}
         for fault in sorted(plan.faults, key=lambda fault: (fault.at, fault.id)):
-            if means.why_not(fault.kind):
+            if why_not(fault.kind):
                 self.left_out[fault.kind] += 1
             else:
                 self._pending.append(fault)

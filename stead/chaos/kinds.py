@@ -12,7 +12,7 @@ PROCESS, NET, CLOCK, DISK, ANSWERS = "process", "net", "clock", "disk", "answers
 @dataclass(frozen=True, slots=True)
 class Kind:
     """One kind of fault. ``touches``: two faults that touch the same of one target wait for
-    each other. ``for_s``: shortest and longest duration. ``needs``: ``shim`` or ``netns``."""
+    each other. ``for_s``: shortest and longest duration. ``needs``: shim, netns or nft."""
 
     name: str
     about: str
@@ -41,8 +41,12 @@ KINDS: dict[str, Kind] = {
         Kind("drop", "packets dropped in a network namespace", (NODE,), NET, (0.5, 3.0),
              needs="netns", group="partition"),
         Kind("loss", "packets lost at random in a network namespace", (NODE,), NET, (1.0, 4.0),
-             needs="netns"),
-        Kind("answers-lost", "requests arrive, answers do not", (NODE,), NET, (0.3, 2.0)),
+             needs="nft"),
+        Kind("one-way", "requests arrive, answers vanish", (NODE,), NET, (0.5, 3.0),
+             group="partition"),
+        Kind("answers-lost", "the connection breaks before the answer", (NODE,), NET, (0.3, 2.0)),
+        Kind("answers-cut", "the connection breaks within the answer", (NODE,), NET, (0.3, 2.0)),
+        Kind("trickle", "answers arrive in small bits", (NODE,), NET, (0.5, 2.0)),
         Kind("latency", "slow network", (NODE,), NET, (0.5, 3.0)),
         Kind("duplicate", "reports arrive twice", (NODE,), NET, (1.0, 4.0)),
         Kind("reorder", "requests overtake each other", (NODE,), NET, (1.0, 3.0)),

@@ -149,7 +149,11 @@ def _how(dice: random.Random, kind: Kind) -> dict[str, float]:
             return {"share": dice.choice([0.05, 0.2, 0.4])}
         case "model-cut" | "model-half" | "model-error" | "model-stall":
             return {"after": float(dice.choice([0, 1, 3]))}
-        case "duplicate" | "reorder":
+        case "disk-full":
+            return {"room": dice.choice([0.0, 4096.0, 65536.0])}
+        case "disk-error":
+            return {"share": dice.choice([0.2, 1.0])}
+        case "answers-lost" | "answers-cut" | "duplicate" | "reorder" | "trickle":
             return {"share": dice.choice([0.3, 1.0])}
     return {}
 

@@ -66,7 +66,7 @@ def _one(dice: random.Random, tag: str, session: str, *, asks: bool) -> Said:
     expected = f"The answer to {tag} is {dice.randint(1000, 9999)}: {words}."
     slow = dice.choice([0, 5, 15, 40])
     light = not asks and dice.random() < 0.15
-    calls = 0 if light else dice.choice([1, 2] if asks else [0, 0, 1, 1, 2, 3])
+    calls = 0 if light else dice.choice([1, 1, 2] if asks else [0, 0, 0, 1, 1, 2, 3])
     effects = []
     pieces = []
     for n in range(1, calls + 1):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
 import sys
 from pathlib import Path
@@ -104,6 +105,7 @@ def _run(plan: Plan, given: dict[str, Any]) -> int:
     from stead.chaos import report  # late: other commands need nothing of the harness
     from stead.chaos.run import carry_out
 
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # connections break here on purpose
     outcome = carry_out(plan, keep=given["keep"], say=_say)
     _clear()
     if given["report"] is not None:

@@ -30,6 +30,8 @@ class Seen:
     id: int
     type: str
     text: str
+    torn: bool = False
+    """Text that stands behind a hole: what came before it is not here."""
 
 
 def _first_id() -> int:
@@ -44,12 +46,14 @@ class _Feed:
     next_id: int = field(default_factory=_first_id)
     epoch: int = 0
     seen_seq: int = 0
+    torn: bool = False
+    """Events of this epoch are missing here: they went to an earlier process, or were shed."""
     watchers: int = 0
     ended: bool = False
     news: asyncio.Event = field(default_factory=asyncio.Event)
 
     def add(self, type: str, text: str) -> None:
-        self.events.append(Seen(self.next_id, type, text))
+        self.events.append(Seen(self.next_id, type, text, self.torn and type == "token"))
         self.next_id += 1
         self.chars += len(text) + _EVENT_CHARS
         if self.chars > _KEEP_CHARS:
@@ -97,9 +101,10 @@ class Live:
             return
         feed = self._feed(job_id)
         if epoch > feed.epoch:
-            feed.epoch, feed.seen_seq = epoch, 0
+            feed.epoch, feed.seen_seq, feed.torn = epoch, 0, False
         for event in events:
             if epoch == feed.epoch and event.seq > feed.seen_seq:
+                feed.torn = feed.torn or event.seq > feed.seen_seq + 1
                 feed.seen_seq = event.seq
                 if event.type in ("token", "tool", "note") and event.text:
                     feed.add(event.type, event.text)
@@ -146,7 +151,12 @@ class Live:
     async def watch(
         self, job_id: str, after: int = 0, beat_s: float = 15.0
     ) -> AsyncIterator[Seen | None]:
-        """Yield events after ``after`` until the job's end; None is a sign of life."""
+        """Yield events after ``after`` until the job's end; None is a sign of life.
+
+        Text behind a hole is for those alone who saw what came before it (``after``); anyone
+        else finds the whole answer at its end.
+        """
+        from_the_start = after == 0
         feed = self._ended.get(job_id)
         if feed is None:
             if job_id in self._over:
@@ -159,7 +169,8 @@ class Live:
                 fresh = feed.since(after)
                 for seen in fresh:
                     after = seen.id
-                    yield seen
+                    if not (seen.torn and from_the_start):
+                        yield seen
                 if fresh:
                     continue
                 if feed.ended or self._closed:
@@ -171,5 +182,6 @@ class Live:
                     yield None
         finally:
             feed.watchers -= 1
-            if not feed.watchers and not feed.events and not feed.ended:
+            unseen = not feed.events and not feed.seen_seq
+            if not feed.watchers and unseen and not feed.ended:
                 self._feeds.pop(job_id, None)  # nothing was there to be seen

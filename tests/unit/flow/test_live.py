@@ -275,3 +275,28 @@ async def test_following_a_long_answer_costs_little() -> None:
     finally:
         sys.setprofile(None)
     assert calls < 200 * 150
+
+
+async def test_an_answer_whose_beginning_is_missing_is_not_shown_from_its_middle() -> None:
+    """A gateway that was started in mid-answer passes on no tail of it; the whole comes at the end.
+    What it says beside the text is shown, and so is the next attempt."""
+    live = Live()
+    live.publish("j", 1, [*tokens("ver window", first=7), Event(8, "note", "still here")])
+    live.publish("j", 1, tokens(" and more", first=9))
+    live.publish("j", 2, tokens("The river"))
+    live.end("j")
+    assert await texts(live, "j") == ["still here", "The river"]
+
+
+async def test_a_watcher_that_leaves_before_the_first_word_does_not_keep_it_from_others() -> None:
+    """Steps come before the text and are shown to nobody; who comes and goes meanwhile leaves the
+    text whole for the next."""
+    live = Live()
+    step = Step(1, "model:main", "h", StepState.INTENT)
+    live.publish("j", 1, [Event(1, "step", step=step)])
+    watcher = watch(live, "j", beat_s=0.01)
+    assert await anext(watcher) is None
+    await watcher.aclose()  # type: ignore[attr-defined]
+    live.publish("j", 1, tokens("whole", first=2))
+    live.end("j")
+    assert await texts(live, "j") == ["whole"]
