@@ -203,8 +203,12 @@ class JobStore(Protocol):
         """Take back what other boots of this node still hold (it has restarted)."""
         ...
 
-    async def extend_leases(self, lease_ms: int) -> int:
-        """After a stop of the gateway nobody could have kept a lease: start them anew."""
+    async def extend_leases(self, lease_ms: int, moved_ms: int = 0) -> int:
+        """After a stop of the gateway nobody could have kept a lease: start them anew.
+
+        ``moved_ms`` below 0: the clock was set back by so much. Jobs that are to be tried again
+        and deliveries then wait no longer than they would have; a time that was asked for stays.
+        """
         ...
 
     async def cancel(self, job_id: str, rule: CrashRule) -> Ended:

@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 _BACKSTOP_S = 1.0
 #: Jobs that are taken back at a time.
 _AT_ONCE = 100
+#: A clock that goes back by less was only put right a little.
+_SET_BACK_S = 1.0
 
 
 @dataclass(slots=True)
@@ -228,15 +230,20 @@ class Queue:
         """Rescue for ever; a failing round is logged and tried again at the next.
 
         When the gateway itself stood still (a suspended machine), no heartbeat could reach it,
-        so nobody is taken to have vanished: all leases start anew.
+        so nobody is taken to have vanished: all leases start anew. So they do when the clock was
+        set back: else the job of a vanished worker would be kept for as long as it was set back.
         """
-        looked = time.time()
+        looked, passed = time.time(), time.monotonic()
         while True:
             await asyncio.sleep(every_s)
-            now = time.time()
-            stood_still, looked = now - looked > every_s + self.policy.lease_ms / 3000, now
+            now, passing = time.time(), time.monotonic()
+            seconds, moved = now - looked, (now - looked) - (passing - passed)
+            looked, passed = now, passing
             try:
-                if stood_still:
+                if moved < -_SET_BACK_S:
+                    log.warning("the clock was set back by %.0f s; all leases start anew", -moved)
+                    await self._store.extend_leases(self.policy.lease_ms, round(moved * 1000))
+                elif seconds > every_s + self.policy.lease_ms / 3000:
                     log.warning("the gateway stood still for a while; all leases start anew")
                     await self._store.extend_leases(self.policy.lease_ms)
                 await self.rescue(rule)

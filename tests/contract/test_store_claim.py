@@ -10,7 +10,7 @@ import pytest
 from stead.core.errors import NotFound, StaleEpoch
 from stead.core.nouns import Usage
 from stead.core.states import JobState, OnUnknown, StepState
-from stead.core.storage import Store
+from stead.core.storage import Ruling, Store
 from stead.core.wire import Held
 from tests.contract.storages import (
     House,
@@ -289,6 +289,32 @@ async def test_leases_start_anew_after_a_stop(house: House) -> None:
     assert await store.extend_leases(60_000) == 1
     assert await store.reap(crash_rule) == []
     assert await store.leases() == [(job.id, 1, "n1")]
+
+
+async def test_a_clock_that_was_set_back_keeps_nothing(store: Store) -> None:
+    """When the clock was set back, a lease ends as soon as it would have, a job that is to be tried
+    again is tried as soon as it would have been, and so is a delivery. A job that was wanted at a
+    time is left for that time."""
+    hour = 3_600_000
+    accepted = await store.accept(inbound(), chat(), "")
+    job = await claimed(store, lease_ms=hour)  # as if it had been claimed an hour ahead
+    assert job.id == accepted.job_id
+    assert await store.extend_leases(-1) == 1
+    (taken,) = await store.reap(lambda job, why: Ruling(JobState.QUEUED, delay_ms=hour, error=why))
+    assert taken.job.run_at > taken.job.created_at + hour // 2
+    await store.enqueue(background(run_at=taken.job.run_at + 10))
+    assert await claim(store) is None
+    await store.extend_leases(30_000, -2 * hour)
+    again = await claimed(store)
+    assert again.id == job.id
+    assert again.lease_until - 30_000 - again.started_at < hour // 2
+    assert await claim(store) is None
+    await finish(store, again)
+    (delivery,) = await store.take("cli")
+    await store.undelivered(delivery.id, delay_ms=hour, note="away")
+    assert await store.take("cli") == []
+    await store.extend_leases(30_000, -2 * hour)
+    assert [one.id for one in await store.take("cli")] == [delivery.id]
 
 
 async def test_only_work_counts_as_time_spent(store: Store) -> None:

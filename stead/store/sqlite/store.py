@@ -39,11 +39,12 @@ from stead.store.sqlite import (
     outbox,
     poison,
     record,
+    setback,
     views,
 )
 from stead.store.sqlite.claims import Asked, Claims
 from stead.store.sqlite.demands import Asker, Demands
-from stead.store.sqlite.sql import NOW, row, rows
+from stead.store.sqlite.sql import row, rows
 from stead.store.sqlite.writer import CLOSING, Op, Writer, why
 
 log = logging.getLogger(__name__)
@@ -222,17 +223,8 @@ class SqliteStore:
                 ended.append(result)
         return ended
 
-    async def extend_leases(self, lease_ms: int) -> int:
-        def op(c: apsw.Connection) -> int:
-            # The time since a lease ran out is nobody's: it does not count as work on its job.
-            c.execute(
-                f"UPDATE job SET lease_until = max(lease_until, {NOW} + ?),"
-                f" started_at = started_at + max(0, {NOW} - lease_until) WHERE state = 'running'",
-                (lease_ms,),
-            )
-            return c.changes()
-
-        return await self.write(op)
+    async def extend_leases(self, lease_ms: int, moved_ms: int = 0) -> int:
+        return await self.write(lambda c: setback.leases_anew(c, lease_ms, moved_ms))
 
     async def cancel(self, job_id: str, rule: CrashRule) -> Ended:
         return await self.write(lambda c: ends.cancel(c, job_id, rule))

@@ -297,7 +297,7 @@ class Jobs:
     def extend(self, lease_ms: int) -> int:
         for job in self.of("running"):
             job.idle += max(0, self.now - job.lease)
-            job.lease = max(job.lease, self.now + lease_ms)
+            job.lease = self.now + lease_ms
         return len(self.of("running"))
 
     def journal(self, job_id: str, epoch: int, steps: Sequence[Step], lines: Sequence[str]) -> bool:

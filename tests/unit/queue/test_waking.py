@@ -361,3 +361,21 @@ async def test_a_suspended_machine_takes_nothing_away(
     await asyncio.wait_for(reaped.wait(), 5)
     await end([task])
     assert await store.leases() == [(job.id, 1, "n1")]
+
+
+async def test_a_clock_that_is_set_back_holds_no_job(
+    queue: Queue, store: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The job of a worker that vanished is taken back after its lease, also where the clock of the
+    gateway was set back by hours meanwhile."""
+    queue.policy = Policy(lease_ms=7_200_000)  # what is left of a lease after two hours back
+    await queue.enqueue(NewJob("noop", {}))
+    await claim(queue)
+    queue.policy = Policy(lease_ms=1)
+    hours = iter([7200.0, 7200.0, 0.0])
+    monkeypatch.setattr(time, "time", lambda: next(hours, 0.0))
+    task = asyncio.create_task(queue.run_rescue(crash, every_s=0.001))
+    async with asyncio.timeout(30):
+        while await store.leases():  # noqa: ASYNC110 - the store tells nobody of it
+            await asyncio.sleep(0.002)
+    await end([task])
