@@ -143,11 +143,11 @@ async def test_waiting_for_the_owner_is_no_work(store: Store) -> None:
     await store.enqueue(background())
     job = await claimed(store)
     await finish(store, job, "waiting", waiting_for="?")
-    await asyncio.sleep(0.03)
-    assert (await store.view_why(job.id))["job"]["worked_ms"] < 25
+    await asyncio.sleep(0.6)
+    assert (await store.view_why(job.id))["job"]["worked_ms"] < 500
     await store.answer(job.id, "done")
     await finish(store, await claimed(store), "done")
-    assert (await store.view_why(job.id))["job"]["worked_ms"] < 25
+    assert (await store.view_why(job.id))["job"]["worked_ms"] < 500
 
 
 async def test_counts(store: Store) -> None:
