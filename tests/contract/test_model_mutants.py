@@ -2,256 +2,60 @@
 
 from __future__ import annotations
 
-import pytest
-from hypothesis.stateful import run_state_machine_as_test
+from collections.abc import Callable
+from functools import partial
 
-from stead.core import placement
-from stead.queue import queue
-from stead.store.sqlite import claims, ends, holds, jobs, suspects
-from tests.contract.machine import queue_bench
+import pytest
+from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
+
+from tests.contract.machine import flow_stories, queue_bench, queue_stories
+from tests.contract.machine.flow_machine import FlowMachine
+from tests.contract.machine.mutant_tables import FLOW, QUEUE
 from tests.contract.machine.mutants import Mutant, alive
 from tests.contract.machine.profile import deep, how
 from tests.contract.machine.queue_machine import QueueMachine
-from tests.contract.machine.queue_stories import STORIES, Story, tell
 
-QUEUE = [
-    Mutant(
-        "a stale epoch writes to the journal", jobs,
-        '" WHERE id = ? AND epoch = ? AND node_id = ? AND state = \'running\'",',
-        '" WHERE id = ?1 AND ?2 > 0 AND node_id = ?3 AND state = \'running\'",',
-    ),
-    Mutant(
-        "a stale epoch ends a job", ends,
-        "owner = (job.epoch, job.node_id) == (one.report.epoch, one.node_id)",
-        "owner = job.node_id == one.node_id",
-    ),
-    Mutant(
-        "another node ends a job", ends,
-        "owner = (job.epoch, job.node_id) == (one.report.epoch, one.node_id)",
-        "owner = job.epoch == one.report.epoch",
-    ),
-    Mutant(
-        "a repeated report is refused", ends, "if earlier is None:", "if True:"
-    ),
-    Mutant(
-        "any second report is taken for a repeat", ends,
-        "AND report_id = ? AND report_id <> ''", "AND ?4 <> ''",
-    ),
-    Mutant(
-        "a repeat ends what runs now", ends,
-        "if look is None or not _owns(look.job, one):", "if look is None:",
-    ),
-    Mutant(
-        "the epoch stays", claims,
-        "job.id, job.epoch + 1, one.node_id",
-        "job.id, max(job.epoch, 1), one.node_id",
-    ),
-    Mutant(
-        "two of a conversation at once", jobs,
-        '{holds.on_arrival("?10", "?14", "?15", "0")}',
-        '{holds.on_arrival("?10", "NULL", "?15", "0")}',
-    ),
-    Mutant(
-        "the next of a conversation is forgotten", ends,
-        "(job.state is not JobState.QUEUED or not _keeps_turn(job))",
-        "(job.state is JobState.WAITING)",
-    ),
-    Mutant(
-        "the last of a conversation goes next", holds,
-        "ORDER BY id LIMIT 1)\n",
-        "ORDER BY id DESC LIMIT 1)\n",
-    ),
-    Mutant(
-        "an answered job does not wait its turn", ends,
-        '{holds.on_arrival(NOW, "?2", "?3")}',
-        '{holds.on_arrival(NOW, "NULL", "?3")}',
-    ),
-    Mutant(
-        "what is not due is given out", jobs,
-        '{holds.on_arrival("?10", "?14", "?15", "0")}',
-        '{holds.on_arrival("0", "?14", "?15", "0")}',
-    ),
-    Mutant(
-        "the order of a lane is lost", claims,
-        "SELECT rank, id, deadline_at > 0",
-        "SELECT -rank, id, deadline_at > 0",
-    ),
-    Mutant(
-        "the order of what came at once is lost", claims,
-        "if head > upto:", "if head >= upto:",
-    ),
-    Mutant(
-        "prio counts for nothing", jobs,
-        "min(job.prio, _MOST_PRIO)) * self._age_ms",
-        "min(job.prio, _MOST_PRIO)) * 0",
-    ),
-    Mutant(
-        "waiting does not make up for prio", jobs,
-        "min(job.prio, _MOST_PRIO)) * self._age_ms",
-        "min(job.prio, _MOST_PRIO)) * self._age_ms * 1000",
-    ),
-    Mutant(
-        "what is too late is given out", claims,
-        "deadline_at > 0 AND deadline_at < {NOW} AS late",
-        "0 AS late",
-    ),
-    Mutant(
-        "a reminder holds up its conversation", holds,
-        "AND hold IN (-1, 0, 3, 4)",
-        "AND hold IN (-1, 0, 2, 3, 4)",
-    ),
-    Mutant(
-        "who is tried again is overtaken", ends,
-        "hold = holds.PAUSED if _keeps_turn(job) else holds.LATER",
-        "hold = holds.LATER",
-    ),
-    Mutant(
-        "a key has one place only", holds,
-        "max(1, conc_limit) > (",
-        "1 > (",
-    ),
-    Mutant(
-        "any worker gets any job", placement,
-        "if any(label not in labels for label in names(needs)) or",
-        "if",
-    ),
-    Mutant(
-        "a job goes where it never should", placement,
-        "or name in names(avoid):",
-        ":",
-    ),
-    Mutant(
-        "nobody leaves a job to whom it prefers", placement,
-        "or not any(one in there for one in preferred)",
-        "or True",
-    ),
-    Mutant(
-        "the gateway does others' work", placement,
-        'if (GATEWAY in labels) is not (needs == GATEWAY):',
-        'if GATEWAY not in labels and needs == GATEWAY:',
-    ),
-    Mutant(
-        "the same request gets another job", claims,
-        "if one.key == (request_id, node_id):",
-        "if False:",
-    ),
-    Mutant(
-        "another's request is answered with one's job", claims,
-        'if one.key == (request_id, node_id):',
-        'if one.request_id == request_id:',
-    ),
-    Mutant(
-        "a heartbeat keeps no lease", jobs,
-        'f"UPDATE job SET lease_until = {NOW} + ?4"',
-        '"UPDATE job SET lease_until = lease_until + 0 * ?4"',
-    ),
-    Mutant(
-        "a heartbeat keeps what is another's", jobs,
-        "WHERE id = ?1 AND epoch = ?2 AND node_id = ?3", "WHERE id = ?1 AND epoch = ?2 AND ?3 > ''",
-    ),
-    Mutant(
-        "nobody is told to cancel", jobs, "elif row[0]:", "elif False:",
-    ),
-    Mutant(
-        "an outcome is overwritten", jobs,
-        "WHERE step.state = 'intent' AND excluded.state <> 'intent'",
-        "WHERE excluded.state <> 'intent'",
-    ),
-    Mutant(
-        "an intent that was cut off stays an intent", jobs,
-        "if news and epoch > 1:", "if False:",
-    ),
-    Mutant(
-        "a crash is not counted", ends,
-        "crashes=job.crashes + 1, beside=beside",
-        "crashes=job.crashes, beside=beside",
-    ),
-    Mutant(
-        "company does not save", ends,
-        "crashes=job.crashes + 1, beside=beside",
-        "crashes=job.crashes + 1, beside=0",
-    ),
-    Mutant(
-        "two suspects on one node", suspects,
-        "if self._held(node_id):", "if False:",
-    ),
-    Mutant(
-        "the last chance is taken in company", suspects,
-        "if not (one.alone and self._busy(node_id)):",
-        "if True:",
-    ),
-    Mutant(
-        "who was only cut off has crashed", suspects,
-        '" WHERE id = ? AND crashes > 0 AND',
-        '" WHERE id = ? AND crashes > 99 AND',
-    ),
-    Mutant(
-        "a stop of the gateway costs a try", ends,
-        'report.outcome == "failed" and ruling.counts', 'report.outcome == "failed"',
-    ),
-    Mutant(
-        "a restarted node still holds what it had", ends,
-        "WHERE state = 'running' AND node_id = ? AND boot <> ? ORDER BY +id",
-        "WHERE state = 'running' AND node_id = ? AND boot = ? ORDER BY +id",
-    ),
-    Mutant(
-        "nobody is dead of a deadline", ends, "if unclaimed and 0 <", "if False and 0 <"
-    ),
-    Mutant(
-        "an end leaves no line", ends, "if ruling.line:", "if False:"
-    ),
-    Mutant(
-        "a revived job is dead again at once", ends,
-        "SET tries = 0, crashes = 0, deadline_at = 0", "SET deadline_at = 0",
-    ),
-    Mutant(
-        "the owner's answer is lost", ends,
-        "**job.payload.get(\"answers\", {}), str(asked or 0): words", "**{}",
-    ),
-    Mutant(
-        "a waiting claim is not woken", queue,
-        "if not waiter.future.done() and waiter.fits(job, there):",
-        "if False:",
-    ),
-    Mutant(
-        "a wake-up is lost to another job", queue,
-        "if woken is not None and woken != ready(granted.job):",
-        "if False:",
-    ),
-    Mutant(
-        "leases do not start anew after a stop", queue,
-        "        await self._store.extend_leases(self.policy.lease_ms)\n        self._held",
-        "        self._held",
-    ),
-]  # fmt: skip
+#: Whatever it is that strikes a machine; ``pytest.raises`` fails with the second.
+FAILURES = (Exception, pytest.fail.Exception)
 
 
-@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.__name__)
-def test_the_stories_are_true(story: Story) -> None:
-    """What the product does as it is, the machine finds nothing wrong with."""
-    tell(story, QueueMachine)
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever is not woken need not be waited for."""
+    monkeypatch.setattr(queue_bench, "PATIENCE_S", 0.2)
 
 
 @pytest.mark.parametrize("mutant", QUEUE, ids=str)
-def test_a_broken_queue_is_noticed(mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_queue_is_noticed(mutant: Mutant) -> None:
     """Whatever promise of the queue is broken, its machine fails."""
-    monkeypatch.setattr(queue_bench, "PATIENCE_S", 0.2)
     with alive(mutant):
-        assert any(_fails(story) for story in STORIES), f"nobody noticed: {mutant.breaks}"
+        stories = (partial(queue_stories.tell, one, QueueMachine) for one in queue_stories.STORIES)
+        assert any(_fails(story) for story in stories), f"nobody noticed: {mutant.breaks}"
 
 
-def _fails(story: Story) -> bool:
+@pytest.mark.parametrize("mutant", FLOW, ids=str)
+def test_a_broken_house_is_noticed(mutant: Mutant) -> None:
+    """Whatever promise of accept and settle is broken, their machine fails."""
+    with alive(mutant):
+        stories = (partial(flow_stories.tell, one, FlowMachine) for one in flow_stories.STORIES)
+        assert any(_fails(story) for story in stories), f"nobody noticed: {mutant.breaks}"
+
+
+def _fails(story: Callable[[], None]) -> bool:
     try:
-        tell(story, QueueMachine)
-    except Exception:  # noqa: BLE001 - whatever it is that strikes it
+        story()
+    except FAILURES:
         return True
     return False
 
 
 @pytest.mark.skipif(not deep(), reason="takes minutes; pytest --hypothesis-profile=deep")
-@pytest.mark.parametrize("mutant", QUEUE, ids=str)
-def test_chance_finds_a_broken_queue(mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("mutant", "machine"),
+    [*((one, QueueMachine) for one in QUEUE), *((one, FlowMachine) for one in FLOW)],
+    ids=str,
+)
+def test_chance_finds_what_is_broken(mutant: Mutant, machine: type[RuleBasedStateMachine]) -> None:
     """No story is needed: random events come upon it as well."""
-    monkeypatch.setattr(queue_bench, "PATIENCE_S", 0.2)
-    with alive(mutant), pytest.raises(Exception):  # noqa: B017 - whatever it is that strikes it
-        run_state_machine_as_test(QueueMachine, settings=how(30, 40, shrink=False))
+    with alive(mutant), pytest.raises(FAILURES):
+        run_state_machine_as_test(machine, settings=how(30, 40, shrink=False))

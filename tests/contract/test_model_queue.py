@@ -8,12 +8,19 @@ from hypothesis.stateful import run_state_machine_as_test
 from tests.contract.machine.lab import LABS
 from tests.contract.machine.profile import how
 from tests.contract.machine.queue_machine import QueueMachine
+from tests.contract.machine.queue_stories import STORIES, Story, tell
 from tests.contract.storages import STORAGES
 
 
 def test_every_storage_is_put_on_the_bench() -> None:
     """A storage that the contract holds for is checked against the model as well."""
     assert set(LABS) == set(STORAGES)
+
+
+@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.__name__)
+def test_the_stories_are_true(story: Story) -> None:
+    """What the product does as it is, the machine finds nothing wrong with."""
+    tell(story, QueueMachine)
 
 
 @pytest.mark.parametrize("storage", sorted(LABS))

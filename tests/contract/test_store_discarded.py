@@ -11,7 +11,7 @@ from stead.core.ids import uuid7
 from stead.core.nouns import Job
 from stead.core.states import StepState
 from stead.core.storage import Store
-from stead.core.wire import Event, Events
+from stead.core.wire import Event, Events, Held
 from tests.contract.storages import (
     chat,
     claimed,
@@ -114,3 +114,13 @@ async def test_late_work_is_bounded(store: Store) -> None:
     short = (await store.view_why(first.id))["attempts"][0]["discarded"][0]
     assert len(short["text"]) <= 1000
     assert short["left_out"] + len(short["text"]) == 100_000
+
+
+async def test_the_work_of_a_node_that_was_heard_of_again_is_kept(store: Store) -> None:
+    """A node that was only cut off beats its heart before it reports; what it did is kept."""
+    await store.accept(inbound("do it"), chat(), "")
+    first = await claimed(store, "n1", lease_ms=-1000)
+    await store.reap(crash_rule)
+    await store.heartbeat("n1", [Held(first.id, first.epoch)], 30_000)
+    assert await store.discard("n1", report(first, "done", "my answer"))
+    assert [part["text"] for part in await _parts(store, first)] == ["my answer"]

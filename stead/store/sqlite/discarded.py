@@ -32,7 +32,7 @@ def keep(c: apsw.Connection, node_id: str, report: Events | Finish) -> bool:
     known = maybe(
         c,
         "SELECT discarded_at FROM attempt"
-        " WHERE job_id = ? AND epoch = ? AND node_id = ? AND outcome = 'crashed'",
+        " WHERE job_id = ? AND epoch = ? AND node_id = ? AND outcome IN ('crashed', 'cut off')",
         (report.job_id, report.epoch, node_id),
     )
     if known is None:

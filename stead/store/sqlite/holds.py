@@ -66,7 +66,7 @@ def let_next(c: apsw.Connection, key: str) -> Ready | None:
 # Named, because SQLite would rather look into job_ready and sort all that are for later.
 _DUE = f"""
 SELECT id, hold, conc_key FROM job INDEXED BY job_later
-WHERE state = 'queued' AND hold IN (2, 3) AND run_at <= {NOW} ORDER BY run_at LIMIT ?
+WHERE state = 'queued' AND hold IN (2, 3) AND run_at <= {NOW} ORDER BY run_at, id LIMIT ?
 """
 
 #: Whether anything is due that has not been made ready yet.
