@@ -30,3 +30,20 @@ def uuid7() -> str:
     value = (millis & ((1 << 48) - 1)) << 80 | 0x7 << 76 | sub << 64 | 0b10 << 62 | tail
     text = f"{value:032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def go_on_after(ident: str) -> None:
+    """Let every id from now on be greater than this one, which an earlier process made.
+
+    A clock that was set back while nothing ran would else make ids that sort before those
+    that are stored. What is no UUIDv7 changes nothing.
+    """
+    global _last
+    try:
+        value = int(ident.replace("-", ""), 16)
+    except ValueError:
+        return
+    if value >> 76 & 0xF != 7 or value >> 128:
+        return
+    with _lock:
+        _last = max(_last, (value >> 80) << _SUB_BITS | value >> 64 & ((1 << _SUB_BITS) - 1))

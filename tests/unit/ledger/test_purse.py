@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from stead.core.errors import OverBudget
+from stead.core.errors import OverBudget, StoreUnusable
 from stead.core.nouns import Usage
 from stead.core.ports import Caller
 from stead.ledger.purse import Budget, StorePurse
@@ -153,3 +154,42 @@ async def test_close_waits_for_the_bookings(store: SqliteStore, purse: StorePurs
         await settle(purse, call, 1)
     await purse.aclose()
     assert (await today(store))["spent"] == {"chat": 20}
+
+
+async def test_a_caller_that_leaves_while_money_is_set_aside_gets_it_back(
+    store: SqliteStore, purse: StorePurse
+) -> None:
+    """Whatever the moment at which a caller leaves, nothing stays set aside for a call that is
+    never made."""
+    for pauses in range(8):
+        asking = asyncio.create_task(reserve(purse, 100))
+        for _ in range(pauses):
+            await asyncio.sleep(0)
+        asking.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await settle(purse, await asking, 0)  # it was quicker
+    await purse.aclose()
+    assert sum((await today(store))["spent"].values()) == 0
+    assert await store.close_open_calls() == 0
+
+
+async def test_a_full_disk_leaves_no_call_unbooked(
+    store: SqliteStore, purse: StorePurse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a call has used is booked once the store can write again."""
+    book, failures = store.book, iter([True, True])
+
+    async def failing(*args: Any, **more: Any) -> None:
+        if next(failures, False):
+            raise StoreUnusable(path="state.db", why="the disk is full")
+        await book(*args, **more)
+
+    monkeypatch.setattr(store, "book", failing)
+    monkeypatch.setattr("stead.ledger.purse._AGAIN_S", 0.01)
+    call = await reserve(purse, 600)
+    await settle(purse, call, 120)
+    for _ in range(2000):
+        if (await today(store))["spent"] == {"chat": 120}:
+            break
+        await asyncio.sleep(0.01)
+    assert (await today(store))["spent"] == {"chat": 120}
