@@ -22,7 +22,7 @@ BENCHES: tuple[Bench, ...] = (
     Bench("accept", "a message in, until it is on disk", 40, accept.run),
     Bench("start", "from a message to a worker that has it, when idle", 40, start.run),
     Bench("claims", "jobs claimed and finished per second over HTTP", 60, claims.run),
-    Bench("queue", "jobs claimed and finished per second in the queue itself", 40, queue.run),
+    Bench("queue", "jobs claimed and finished per second in the queue itself", 60, queue.run),
     Bench("million", "the queue with a million jobs queued and a million over", 170, million.run),
     Bench("first-token", "what stead adds before the first token", 60, first_token.run),
     Bench("fair", "first token beside ten burning jobs and ten thousand queued", 150, fair.run),

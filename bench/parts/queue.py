@@ -1,8 +1,9 @@
 """Claim and finish per second in the queue itself: no HTTP, real commits and syncs.
 
-Queue and store as the gateway has them, on its kind of event loop. Beside it: how often
-this disk can sync 4 KB (one commit serves all who wait, so 32 callers may well be above
-it; a single one never is), and the least queue that the same writer could serve.
+Queue and store as the gateway has them, on its kind of event loop. Beside it, from the same run:
+what this disk allows (a claim and its finish are two commits, each on disk before the caller goes
+on, and one commit serves all who wait: so many callers never do more than their number by two
+syncs), and the least queue that the same writer could serve.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
+from dataclasses import dataclass, field
 from statistics import median
 
 import uvloop
@@ -26,10 +28,11 @@ from stead.queue.queue import Queue
 from stead.store.sqlite import SqliteStore
 
 RUNS = 5
-SECONDS = 0.5
-JOBS = 18_000
-LEAST_JOBS = 40_000
-AIM = 25_000
+SECONDS = 0.4
+JOBS = 16_000
+LEAST_JOBS = 30_000
+#: Callers, and what is asked for with so many.
+CALLERS = {1: None, 32: 25_000, 256: None}
 
 
 def run(place: Place) -> list[Figure]:
@@ -37,39 +40,51 @@ def run(place: Place) -> list[Figure]:
     return uvloop.run(asyncio.wait_for(_measure(place), place.limit_s))
 
 
+@dataclass
+class _Runs:
+    """What was measured with a number of callers."""
+
+    rates: list[float] = field(default_factory=list)
+    least: list[float] = field(default_factory=list)
+    cpu_us: list[float] = field(default_factory=list)
+    """Processor time of one claim and its finish."""
+
+
 async def _measure(place: Place) -> list[Figure]:
     store = SqliteStore(place.scratch / "state.db", place.scratch / "backups")
-    one, many, least, fills, syncs = [], [], [], [], []
     peer = Least(place.scratch / "least.db")
+    runs = {callers: _Runs() for callers in CALLERS}
+    fills, syncs = [], []
     try:
-        node = await store.add_node("bench", "no key")
-        queue = Queue(store, Policy())
-        worker = Worker(store, queue, node)
-        queued = 0
+        worker = Worker(store, Queue(store, Policy()), await store.add_node("bench", "no key"))
         for n in range(RUNS + 1):
-            fills.append(await fill(store, JOBS - queued))
             syncs.append(_syncs(place))
-            alone = await worker.work(1, SECONDS)
-            together = await worker.work(32, SECONDS)
-            await peer.fill(LEAST_JOBS)
-            bare = await peer.work(32, SECONDS)
-            queued = JOBS - worker.done
-            worker.done = 0
-            if n:  # the first one warms up
-                one.append(alone)
-                many.append(together)
-                least.append(bare)
+            for callers, seen in runs.items():
+                fills.append(await fill(store, JOBS - worker.left))
+                worker.left = JOBS
+                done, busy = worker.done, time.process_time()
+                rate = await worker.work(callers, SECONDS)
+                cpu_us = 1e6 * (time.process_time() - busy) / (worker.done - done)
+                await peer.fill(LEAST_JOBS)
+                least = await peer.work(callers, SECONDS)
+                if n:  # the first one warms up
+                    seen.rates.append(rate)
+                    seen.cpu_us.append(cpu_us)
+                    seen.least.append(least)
     finally:
         peer.close()
         store.close()
-    beside = f"this disk syncs 4 KB {median(syncs):,.0f} times a second"
+    syncs_s = median(syncs)
+    words = f"; {median(fills):,.0f} jobs/s are queued"
     return [
-        of_runs("claim and finish in the queue, 1 caller", one, "/s", more=True, beside=beside),
         of_runs(
-            "claim and finish in the queue, 32 callers", many, "/s", aim=AIM, more=True,
-            beside=f"the least queue, with the same writer: {median(least):,.0f} /s; "
-            f"{median(fills):,.0f} jobs/s are queued",
-        ),
+            f"claim and finish in the queue, {callers} caller{'s' * (callers > 1)}",
+            seen.rates, "/s", aim=CALLERS[callers], more=True,
+            beside=f"two of {syncs_s:,.0f} syncs/s each: {callers * syncs_s / 2:,.0f} /s at most;"
+            f" the least queue: {median(seen.least):,.0f} /s; {median(seen.cpu_us):.0f} us of"
+            f" processor time each{words * (callers == 32)}",
+        )
+        for callers, seen in runs.items()
     ]  # fmt: skip
 
 
@@ -85,6 +100,8 @@ class Worker:
         self._labels = labels
         self._ids = itertools.count()
         self.done = 0
+        self.left = 0
+        """Jobs that are queued for it."""
 
     async def work(self, callers: int, seconds: float) -> float:
         """Jobs per second with so many callers, each waiting for every commit."""
@@ -109,6 +126,7 @@ class Worker:
             report = Finish(f"f-{request}", job.id, job.epoch, "done")
             self._queue.ended(await self._store.finish(self._node, report, self._rule))
             self.done += 1
+            self.left -= 1
             if time.perf_counter() > until:
                 return
 
