@@ -20,8 +20,8 @@ from stead.core.storage import Granted
 from stead.store.sqlite import holds, poison, suspects
 from stead.store.sqlite.budget import Budget
 from stead.store.sqlite.demands import Asker, Demands
-from stead.store.sqlite.jobs import OBJECT, encoded, get, steps
-from stead.store.sqlite.sql import NOW, Row, row, rows
+from stead.store.sqlite.jobs import OBJECT, get, steps
+from stead.store.sqlite.sql import NOW, Many, Those, encoded, row, rows
 
 _decode = msgspec.json.decode
 
@@ -41,10 +41,15 @@ class Asked(NamedTuple):
         return self.request_id, self.node_id
 
 
-_AGAIN = """
-SELECT json_group_array(json_array(id, claim_req, node_id)) FROM job
-WHERE claim_req IN (SELECT value FROM json_each(?)) AND state = 'running'
-"""
+#: What was given to these requests before, whether anything has become due, and whether there
+#: are suspects: nearly always nothing of all that.
+_FIRST = Those(f"""
+SELECT json_array(
+    json((SELECT json_group_array(json_array(id, claim_req, node_id)) FROM job
+          WHERE claim_req {{those}} AND state = 'running')),
+    ({holds.ANY_DUE}), ({suspects.ANY})
+)
+""")
 
 _HEADS = """
 SELECT json_group_array(json_array(rank, demand)) FROM (
@@ -79,17 +84,14 @@ _BEFORE = f"""json_object('job', {OBJECT}, 'now', {NOW},
     'recorded', CASE WHEN history_upto > 0 OR message_id IS NULL THEN 0
         ELSE (SELECT coalesce(max(seq), 0) FROM message) END)"""
 
-_THESE = f"""
-SELECT json_group_array({_BEFORE}) FROM job WHERE id IN (SELECT value FROM json_each(?))
-"""
+_THESE = Those(f"SELECT json_group_array({_BEFORE}) FROM job WHERE id {{those}}")
 
-_GRANT = """
-UPDATE job SET state = 'running', epoch = e.value ->> 1, node_id = e.value ->> 2,
-    boot = e.value ->> 3, claim_req = e.value ->> 4, lease_until = e.value ->> 5,
-    cancel_req = 0, waiting_for = '', beside = 0, hold = 0, attempt_at = e.value ->> 6,
-    started_at = e.value ->> 7, history_upto = e.value ->> 8
-FROM json_each(?) e WHERE job.id = e.value ->> 0 AND state = 'queued'
-"""
+_GRANT = Many("""
+UPDATE job SET state = 'running', epoch = {1}, node_id = {2}, boot = {3}, claim_req = {4},
+    lease_until = {5}, cancel_req = 0, waiting_for = '', beside = 0, hold = 0, attempt_at = {6},
+    started_at = {7}, history_upto = {8}
+{rows} WHERE job.id = {0} AND state = 'queued'
+""")
 
 
 @dataclass(slots=True)
@@ -122,10 +124,12 @@ class Claims:
 
     def claim(self, c: apsw.Connection, asked: list[Asked]) -> list[Granted | None]:
         """Serve many claims in their order, those that ask for the same together."""
-        given = _again(c, asked)
-        holds.promote(c, 16 + 2 * len(asked))
+        again, any_due, any_suspects = _array(_FIRST.look(c, [one.request_id for one in asked]))
+        given = _again(c, again, asked) if again else {}
+        if any_due:
+            holds.promote(c, 16 + 2 * len(asked))
         budget = Budget(c, self._demands)
-        around = suspects.look(c)
+        around = suspects.look(c) if any_suspects or any_due else None
         if around is not None:
             for one in asked:
                 if one.key not in given:
@@ -140,11 +144,10 @@ class Claims:
         return self._demands.met(one.asker)
 
 
-def _again(c: apsw.Connection, asked: list[Asked]) -> _Given:
+def _again(c: apsw.Connection, again: list[Any], asked: list[Asked]) -> _Given:
     """What was given to these very requests before; their leases start anew."""
-    requests = encoded([one.request_id for one in asked])
     given: _Given = {}
-    for job_id, request_id, node_id in _array(row(c, _AGAIN, (requests,))):
+    for job_id, request_id, node_id in again:
         for one in asked:
             if one.key == (request_id, node_id):
                 c.execute(
@@ -218,7 +221,7 @@ def _give(c: apsw.Connection, befores: list[_Before], asked: list[Asked]) -> _Gi
         job.beside = 0
         given[one.key] = Granted(job, before.steps)
     if grants:
-        c.execute(_GRANT, (encoded(grants),))
+        _GRANT.write(c, grants)
         if c.changes() != len(grants):
             raise AssertionError("a job changed under its claim")
     return given
@@ -227,7 +230,7 @@ def _give(c: apsw.Connection, befores: list[_Before], asked: list[Asked]) -> _Gi
 def _readable(c: apsw.Connection, job_ids: list[str]) -> list[_Before]:
     """Those of these jobs that can be given out, in their order; the others are set aside."""
     try:
-        there = {one.job.id: one for one in _befores(row(c, _THESE, (encoded(job_ids),))[0])}
+        there = {one.job.id: one for one in _befores(_THESE.look(c, job_ids))}
         return [_complete(c, there[job_id]) for job_id in job_ids]
     except Exception as fault:
         if not poison.is_poison(fault):
@@ -235,7 +238,7 @@ def _readable(c: apsw.Connection, job_ids: list[str]) -> list[_Before]:
     found = []
     for job_id in job_ids:
         try:
-            (one,) = _befores(row(c, _THESE, (encoded([job_id]),))[0])
+            (one,) = _befores(_THESE.look(c, [job_id]))
             found.append(_complete(c, one))
         except Exception as fault:
             if not poison.is_poison(fault):
@@ -261,7 +264,7 @@ def _next(
     rooms = {demand: room for demand in met if (room := min(most, budget.room(demand))) > 0}
     heads = [(_LAST, demand) for demand in rooms]
     if len(heads) > 1:
-        heads = sorted(_array(row(c, _HEADS, (lane, encoded(list(rooms))))))
+        heads = sorted(_array(row(c, _HEADS, (lane, encoded(list(rooms))))[0]))
     found: list[_Ready] = []
     upto = _LAST
     for head, demand in heads:
@@ -296,15 +299,14 @@ def _of(c: apsw.Connection, lane: str, demand: int, upto: int, most: int) -> lis
 
 def _pick(c: apsw.Connection, lane: str, demand: int, upto: int, most: int) -> list[Any]:
     try:
-        return _array(row(c, _PICK, (lane, demand, upto, most)))
+        return _array(row(c, _PICK, (lane, demand, upto, most))[0])
     except UnicodeDecodeError as fault:  # not even an id can be read
         ids = rows(c, _RAW_IDS, (lane, demand, most))
         for job_id in [one for (one,) in ids if not poison.is_text(one)]:
             poison.set_aside(c, job_id, fault)
-        return _array(row(c, _PICK, (lane, demand, upto, most)))
+        return _array(row(c, _PICK, (lane, demand, upto, most))[0])
 
 
-def _array(found: Row) -> list[Any]:
-    """The JSON array that is the only cell of a row."""
-    array: list[Any] = _decode(found[0])
+def _array(text: str) -> list[Any]:
+    array: list[Any] = _decode(text)
     return array

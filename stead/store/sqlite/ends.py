@@ -14,8 +14,8 @@ from stead.core.states import ENDED, JobState
 from stead.core.storage import CrashRule, Ended, Rule, Ruling
 from stead.core.wire import Finish
 from stead.store.sqlite import holds, poison, record, suspects
-from stead.store.sqlite.jobs import OBJECT, encoded, get
-from stead.store.sqlite.sql import NOW, maybe, row, rows
+from stead.store.sqlite.jobs import OBJECT, get
+from stead.store.sqlite.sql import NOW, Many, Those, encoded, maybe, rows
 
 
 @dataclass(slots=True)
@@ -28,9 +28,7 @@ class _Look:
 
 
 _OBJECT = f"json_object('job', {OBJECT}, 'began', attempt_at, 'now', {NOW})"
-_THESE = f"""
-SELECT json_group_array({_OBJECT}) FROM job WHERE id IN (SELECT value FROM json_each(?))
-"""
+_THESE = Those(f"SELECT json_group_array({_OBJECT}) FROM job WHERE id {{those}}")
 
 _look = msgspec.json.Decoder(_Look).decode
 _looks = msgspec.json.Decoder(list[_Look]).decode
@@ -84,15 +82,15 @@ def _finish(c: apsw.Connection, reported: list[Reported]) -> list[Ended | Except
         moves.append(_move_of(job, look.now))
         ended.append((job, ruling))
     if moves:
-        c.execute(_NOTE, (encoded(attempts),))
-        c.execute(_MOVE, (encoded(moves),))
+        _NOTE.write(c, attempts)
+        _MOVE.write(c, moves)
     return [_after(c, *one) if isinstance(one, tuple) else one for one in ended]
 
 
 def _at_these(c: apsw.Connection, job_ids: list[str]) -> dict[str, _Look | Unreadable]:
     """The jobs that are there, each as it is; one that cannot be read spoils no other."""
     try:
-        return {look.job.id: look for look in _looks(row(c, _THESE, (encoded(job_ids),))[0])}
+        return {look.job.id: look for look in _looks(_THESE.look(c, job_ids))}
     except Exception as fault:
         if not poison.is_poison(fault):
             raise
@@ -125,13 +123,11 @@ def _repeated(c: apsw.Connection, node_id: str, report: Finish) -> Ended:
     return Ended(get(c, report.job_id), JobState(earlier[0]), repeat=True)
 
 
-_NOTE = """
+_NOTE = Many("""
 INSERT INTO attempt (job_id, epoch, node_id, started_at, ended_at, outcome, error, worked_ms,
                      report_id, reply, under_way)
-SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6,
-       value ->> 7, value ->> 8, value ->> 9, value ->> 10
-FROM json_each(?)
-"""
+SELECT {0}, {1}, {2}, {3}, {4}, {5}, {6}, {7}, {8}, {9}, {10} {rows}
+""")
 
 
 def _attempt(
@@ -151,13 +147,12 @@ def _attempt(
     )  # fmt: skip
 
 
-_MOVE = """
-UPDATE job SET state = e.value ->> 1, tries = e.value ->> 2, crashes = e.value ->> 3,
-    error = e.value ->> 4, rank = rank - run_at + (e.value ->> 5), run_at = e.value ->> 5,
-    ended_at = e.value ->> 6, waiting_for = e.value ->> 7, hold = e.value ->> 8, lease_until = 0,
-    claim_req = NULL
-FROM json_each(?) e WHERE job.id = e.value ->> 0
-"""
+_MOVE = Many("""
+UPDATE job SET state = {1}, tries = {2}, crashes = {3}, error = {4},
+    rank = rank - run_at + {5}, run_at = {5}, ended_at = {6}, waiting_for = {7}, hold = {8},
+    lease_until = 0, claim_req = NULL
+{rows} WHERE job.id = {0}
+""")
 
 
 def _become(job: Job, **changes: Any) -> Job:
@@ -201,7 +196,7 @@ def _keeps_turn(job: Job) -> bool:
 
 def _move(c: apsw.Connection, look: _Look, ruling: Ruling) -> Ended:
     job = _ruled(look, ruling)
-    c.execute(_MOVE, (encoded([_move_of(job, look.now)]),))
+    _MOVE.write(c, [_move_of(job, look.now)])
     return _after(c, job, ruling)
 
 
@@ -228,7 +223,7 @@ def _crashed(c: apsw.Connection, look: _Look, why: str, rule: CrashRule) -> Ende
     job = look.job
     under_way = suspects.under_way(c, job)
     beside = suspects.company(c, job)
-    c.execute(_NOTE, (encoded([_attempt(look, "crashed", why, under_way=under_way)]),))
+    _NOTE.write(c, [_attempt(look, "crashed", why, under_way=under_way)])
     _become(job, crashes=job.crashes + 1, beside=beside)
     return _move(c, look, rule(job, f"{why}; {under_way}"))
 

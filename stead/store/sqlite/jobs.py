@@ -22,7 +22,7 @@ from stead.core.storage import Beat
 from stead.core.wire import Held
 from stead.store.sqlite import holds, poison, suspects
 from stead.store.sqlite.demands import Demands
-from stead.store.sqlite.sql import NOW, maybe, rows
+from stead.store.sqlite.sql import NOW, encoded, maybe, rows
 
 # Jobs go to the database and come from it as JSON, many in one statement: each statement costs
 # the writer a turn at the interpreter's lock, and msgspec makes a Job four times as quickly as
@@ -39,11 +39,6 @@ OBJECT = "json_object({})".format(
 )
 
 _job = msgspec.json.Decoder(Job).decode
-
-
-def encoded(value: Any) -> str:
-    """JSON text for a parameter of a statement."""
-    return msgspec.json.encode(value).decode()
 
 
 def get(c: apsw.Connection, job_id: str) -> Job:

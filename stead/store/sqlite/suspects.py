@@ -34,6 +34,10 @@ FROM job WHERE crashes > 0 AND state IN ('queued', 'running')
 """
 
 
+#: Whether there are any.
+ANY = "SELECT EXISTS (SELECT 1 FROM job WHERE crashes > 0 AND state IN ('queued', 'running'))"
+
+
 @dataclass(frozen=True, slots=True)
 class _Suspect:
     id: str
