@@ -46,12 +46,14 @@ from stead.gateway.openai_routes import OpenAI
 from stead.gateway.outbox_routes import Outbox
 from stead.gateway.owner_routes import Owner
 from stead.gateway.presence import Presence
+from stead.gateway.prune_routes import Prune
 from stead.gateway.status import Status
 from stead.gateway.talk import Talk
 from stead.inference import modelstate
 from stead.inference.backends import Backend, BackendModel, Backends
 from stead.inference.client import DoorModelClient
 from stead.inference.door import Door
+from stead.keep.retention import Retention, Terms
 from stead.ledger.purse import Budget, StorePurse
 from stead.memory.daily import DailyLog
 from stead.node.runner import Runner
@@ -161,6 +163,7 @@ class _Parts:
     status: Status
     away: Away
     sender: Sender
+    retention: Retention
     app: Any
 
 
@@ -191,6 +194,7 @@ class Gateway:
             asyncio.create_task(parts.queue.run_rescue(parts.flow.crash_rule), name="rescue"),
             asyncio.create_task(parts.away.run(), name="away"),
             sending,
+            asyncio.create_task(parts.retention.run(), name="retention"),
             asyncio.create_task(
                 keep_warm(self._home, parts.backends, parts.door, self._tools), name="warm-up"
             ),
@@ -237,10 +241,12 @@ class Gateway:
             store, queue, flow, presence, job_key=keys.job_key, profile=door.profile,
             limits=_limits(settings), version=__version__,
         )  # fmt: skip
+        retention = Retention(store, _terms(settings), self._home / "memory")
         # Terminal and API are read by their clients; the sender is for channels pushed to.
         sender = Sender(store, self._channels.pushed, self._channels.manners)
         status = Status(
             store, queue, presence, model=self._model_words, channels=sender.channels,
+            retention=retention.state,
             home=str(self._home), url=local_url(settings.listen), version=__version__,
             troubles=lambda: [words for words in (store.trouble, daily.trouble) if words],
         )  # fmt: skip
@@ -258,12 +264,25 @@ class Gateway:
                 *OpenAI(flow, talk, door, keys, max_body=most, wait_s=wait_s).routes(),
                 *Owner(store, flow, talk, keys, presence, status, max_body=most).routes(),
                 *Outbox(store, sender, keys, max_body=most).routes(),
+                *Prune(retention, keys, max_body=most).routes(),
                 *channel_routes.routes(self._channels.ways_in, flow, most),
             ],
             lambda: self._why_not_ready or store.trouble,
         )
         return _Parts(
-            queue, live, daily, flow, purse, backends, door, service, status, away, sender, app
+            queue,
+            live,
+            daily,
+            flow,
+            purse,
+            backends,
+            door,
+            service,
+            status,
+            away,
+            sender,
+            retention,
+            app,
         )
 
     def _light_worker(self, parts: _Parts) -> Runner:
@@ -407,6 +426,17 @@ def _queue_limits(settings: Settings) -> list[Limit]:
         Limit(one.key, one.at_once, one.starts, int(one.per_s * 1000))
         for one in settings.queue.limit
     ]
+
+
+def _terms(settings: Settings) -> Terms:
+    kept = settings.retention
+    return Terms(
+        jobs_ms=int(kept.jobs_days * 86_400_000),
+        dead_ms=int(kept.dead_days * 86_400_000),
+        calls_ms=int(kept.calls_days * 86_400_000),
+        max_bytes=int(kept.max_mb * 1_000_000),
+        every_ms=int(kept.every_h * 3_600_000),
+    )
 
 
 def _budget(settings: Settings) -> Budget:

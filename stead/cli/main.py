@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "chat": ("stead.cli.chat:chat", "Talk with the agent in the terminal."),
     "status": ("stead.cli.status:status", "Say what works and what does not."),
     "jobs": ("stead.cli.jobs:jobs", "List jobs; cancel, retry or answer one."),
+    "prune": ("stead.cli.prune:prune", "Take out what is over and old; return its space."),
     "outbox": ("stead.cli.outbox:outbox", "List replies on their way; settle those in doubt."),
     "why": ("stead.cli.why:why", "Tell the whole story of a message or job."),
     "where": ("stead.cli.where:where", "Tell where a thing lies and what it is for."),

@@ -78,6 +78,11 @@ def words(story: dict[str, Any]) -> Iterator[str]:
     """The story line by line: message, route, attempts, steps, calls, end, delivery, cost."""
     job, times = story.get("job") or {}, story.get("times") or {}
     yield from _message(story.get("message"))
+    pruned = story.get("pruned")
+    if pruned:
+        yield from _pruned(pruned, job)
+        yield from _reply(story.get("reply"), story.get("delivery") or [])
+        return
     yield from _route(story.get("route") or {}, job)
     yield from _job(job, times)
     attempts = story.get("attempts") or []
@@ -104,6 +109,14 @@ def words(story: dict[str, Any]) -> Iterator[str]:
     yield from _cost(story.get("cost") or {})
 
 
+def _pruned(pruned: dict[str, Any], job: dict[str, Any]) -> Iterator[str]:
+    yield _title("Job") + f" {job.get('id')}: {state_words(str(job.get('state')))}"
+    if job.get("ended_at"):
+        yield f"  ended     {_clock(job['ended_at'])}"
+    yield f"  its detail was pruned at {_clock(pruned.get('at'))}, by the rule:"
+    yield f"  {pruned.get('rule')}"
+
+
 def _title(text: str) -> str:
     return style(text, bold=True)
 
@@ -122,6 +135,9 @@ def _message(message: dict[str, Any] | None) -> Iterator[str]:
     yield _title("Message") + f" {message.get('id')}"
     yield f"  {_clock(message.get('at'))}  {message.get('role')} on {message.get('channel')}"
     yield f"  conversation {message.get('session')}, external id {message.get('external_id')}"
+    if message.get("pruned_at"):
+        yield f"  [its words were taken out at {_clock(message['pruned_at'])}, as you asked]"
+        return
     yield f"  “{one_line(str(message.get('text')), 300)}”"
 
 

@@ -171,6 +171,26 @@ class LogSection(Section, frozen=True):
     keep: Annotated[int, _help("Old log files kept", ge=0)] = 5
 
 
+class RetentionSection(Section, frozen=True):
+    jobs_days: Annotated[
+        float, _help("Detail of jobs that are done or cancelled is kept so long; 0: for ever", ge=0)
+    ] = 30.0
+    dead_days: Annotated[
+        float, _help("Detail of jobs that could not be done is kept so long; 0: for ever", ge=0)
+    ] = 90.0
+    calls_days: Annotated[
+        float,
+        _help("Single model calls are kept so long, then their sums a day; 0: for ever", ge=0),
+    ] = 400.0
+    max_mb: Annotated[
+        float,
+        _help(
+            "With a larger database the oldest finished jobs go before their time; 0: never", ge=0
+        ),
+    ] = 4000.0
+    every_h: Annotated[float, _help("How often the rules are applied", gt=0)] = 24.0
+
+
 class Settings(Section, frozen=True):
     listen: Annotated[str, _help("Address and port of the gateway")] = "127.0.0.1:7832"
     offline: Annotated[bool, _help("Never touch the network beyond this machine")] = False
@@ -183,4 +203,5 @@ class Settings(Section, frozen=True):
     channel: list[ChannelSection] = []
     limits: LimitsSection = LimitsSection()
     budget: BudgetSection = BudgetSection()
+    retention: RetentionSection = RetentionSection()
     log: LogSection = LogSection()

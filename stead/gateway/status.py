@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from stead.core.storage import Store, View
 from stead.flow.words import clock, counted, duration
 from stead.gateway.presence import Presence
+from stead.keep.retention import words as retention_words
 from stead.queue.queue import Queue
 
 
@@ -23,6 +24,7 @@ class Status:
         *,
         model: Callable[[], dict[str, Any]],
         channels: Callable[[], list[View]],
+        retention: Callable[[], Awaitable[View]],
         home: str,
         url: str,
         version: str,
@@ -33,6 +35,7 @@ class Status:
         self._presence = presence
         self._model = model
         self._channels = channels
+        self._retention = retention
         self._home = home
         self._url = url
         self._version = version
@@ -65,6 +68,9 @@ class Status:
         nodes = [node for node in await self.nodes() if not node["revoked"]]
         model = self._model()
         works, not_yet = self._words(counts, nodes, model)
+        retention = await self._retention()
+        if retention["last"] is not None or retention["running"]:
+            works.append(retention_words(retention, time.time() * 1000))
         return {
             "ok": not not_yet,
             "version": self._version,
@@ -77,6 +83,7 @@ class Status:
             "nodes": nodes,
             "queue": counts["queue"],
             "today": counts["today"],
+            "retention": retention,
             "outbox": counts["outbox"],
             "channels": [
                 {**channel, "open": counts["channels"].get(channel["name"], {})}

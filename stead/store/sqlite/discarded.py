@@ -15,6 +15,7 @@ import msgspec
 from stead.core.states import StepState
 from stead.core.storage import View
 from stead.core.wire import Events, Finish
+from stead.store.sqlite import suspects
 from stead.store.sqlite.sql import NOW, maybe, row, rows
 
 MOST_PARTS = 200
@@ -37,6 +38,7 @@ def keep(c: apsw.Connection, node_id: str, report: Events | Finish) -> bool:
     )
     if known is None:
         return False
+    suspects.came_back(c, report.job_id, report.epoch, node_id)
     key = (report.job_id, report.epoch)
     for part, body, text in _parts(report):
         count, chars = row(

@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 APPLICATION_ID = 0x73746561
 
 _BUSY_MS = 5000
+_TRIM_MS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,8 @@ def connect(path: Path, *, readonly: bool = False) -> apsw.Connection:
     connection = _open(path, readonly=readonly)
     try:
         if not readonly:
+            # Only before the first table: pages that become free can be given back to the disk.
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             # A WAL that a long reader let grow is cut back at the next checkpoint.
@@ -83,6 +86,28 @@ def _open(path: Path, *, readonly: bool) -> apsw.Connection:
         raise StoreUnusable(path=path, why=why(error)) from error
     connection.set_busy_timeout(_BUSY_MS)
     return connection
+
+
+def log_size(path: Path) -> int:
+    """Bytes of the write-ahead log."""
+    try:
+        return path.with_name(path.name + "-wal").stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def trim(path: Path) -> None:
+    """Put the write-ahead log into the file and cut it short, if nobody is in the way just now."""
+    connection = connect(path)
+    try:
+        connection.set_busy_timeout(_TRIM_MS)
+        # Most of the work is done without keeping anybody from writing; the rest is little.
+        connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    except apsw.BusyError:
+        pass  # it is shortened at the next checkpoint
+    finally:
+        connection.close()
 
 
 def schema_version(connection: apsw.Connection) -> int:

@@ -138,6 +138,7 @@ def history(c: apsw.Connection, job: Job) -> list[Turn]:
     said = rows(
         c,
         "SELECT role, text FROM message WHERE session = ? AND turn >= ? AND turn < ? AND turn > 0"
+        " AND pruned_at = 0"
         " AND seq <= ? AND role IN ('owner', 'assistant') ORDER BY turn, seq",
         (job.session, first, turn, job.history_upto),
     )

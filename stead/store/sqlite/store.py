@@ -18,12 +18,14 @@ from stead.core.limits import Limit
 from stead.core.nouns import Call, Inbound, Job, NewJob, Step, Turn, Usage
 from stead.core.storage import (
     Accepted,
+    Batch,
     Beat,
     CrashRule,
     Delivery,
     Ended,
     Granted,
     NodeRow,
+    PruneRule,
     Rule,
     View,
 )
@@ -38,6 +40,7 @@ from stead.store.sqlite import (
     nodes,
     outbox,
     poison,
+    prune,
     record,
     setback,
     views,
@@ -140,6 +143,7 @@ class SqliteStore:
         def op(c: apsw.Connection) -> tuple[str, bool]:
             if job.idem_key is not None:
                 known = jobs.by_idem_key(c, job.idem_key)
+                known = known or prune.by_idem_key(c, job.idem_key)
                 if known is not None:
                     return known, False
             return self._insert(c, job), True
@@ -351,6 +355,41 @@ class SqliteStore:
 
     async def add_day_line(self, text: str) -> None:
         await self.write(lambda c: record.day_line(c, text))
+
+    # --- retention -------------------------------------------------------------------
+
+    async def prune_begin(self, words: str) -> int:
+        return await self.write(lambda c: prune.begin(c, words))
+
+    async def prune_jobs(self, rule: PruneRule, pruning: int, after: str, most: int) -> Batch:
+        return await self.write(lambda c: prune.jobs(c, rule, pruning, after, most))
+
+    async def prune_calls(self, older_ms: int, most: int) -> Batch:
+        return await self.write(lambda c: prune.calls(c, older_ms, most))
+
+    async def prune_notices(self, older_ms: int, after: str, most: int) -> Batch:
+        return await self.write(lambda c: prune.notices(c, older_ms, after, most))
+
+    async def prune_messages(self, before: int, after: str, most: int) -> Batch:
+        return await self.write(lambda c: prune.messages(c, before, after, most))
+
+    async def prune_plan(
+        self, rules: Sequence[PruneRule], calls_ms: int, before: int | None
+    ) -> View:
+        return await self.read(lambda c: prune.plan(c, rules, calls_ms, before))
+
+    async def view_call_days(self) -> list[View]:
+        return await self.read(prune.call_days)
+
+    async def size(self) -> View:
+        found = await self.read(prune.size)
+        return {**found, "log": engine.log_size(self.path)}
+
+    async def give_back(self, most: int) -> Batch:
+        return await self.write(lambda c: prune.give_back(c, most))
+
+    async def trim(self) -> None:
+        await asyncio.to_thread(engine.trim, self.path)
 
     # --- looks ---------------------------------------------------------------------
 

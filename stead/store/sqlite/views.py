@@ -7,7 +7,7 @@ import apsw
 from stead.core.errors import BadRequest, NotFound
 from stead.core.states import JobState
 from stead.core.storage import View
-from stead.store.sqlite import discarded, ledger, outbox
+from stead.store.sqlite import discarded, ledger, outbox, prune
 from stead.store.sqlite.sql import NOW as _NOW
 from stead.store.sqlite.sql import maybe, row, rows
 
@@ -80,7 +80,7 @@ def find(c: apsw.Connection, ident: str) -> str:
     exact = maybe(
         c,
         "SELECT id FROM job WHERE id = ?1 UNION SELECT job_id FROM message WHERE id = ?1"
-        " AND job_id IS NOT NULL",
+        " AND job_id IS NOT NULL UNION SELECT job_id FROM pruned WHERE job_id = ?1",
         (ident,),
     )
     if exact:
@@ -92,7 +92,9 @@ def find(c: apsw.Connection, ident: str) -> str:
         c,
         "SELECT id FROM job WHERE id LIKE ?1 ESCAPE '\\' OR id LIKE ?2 ESCAPE '\\'"
         " UNION SELECT job_id FROM message WHERE job_id IS NOT NULL"
-        " AND (id LIKE ?1 ESCAPE '\\' OR id LIKE ?2 ESCAPE '\\') LIMIT 5",
+        " AND (id LIKE ?1 ESCAPE '\\' OR id LIKE ?2 ESCAPE '\\')"
+        " UNION SELECT job_id FROM pruned"
+        " WHERE job_id LIKE ?1 ESCAPE '\\' OR job_id LIKE ?2 ESCAPE '\\' LIMIT 5",
         (f"{text}%", f"%{text}"),
     )
     if not found:
@@ -104,17 +106,19 @@ def find(c: apsw.Connection, ident: str) -> str:
 
 
 _MESSAGE_FIELDS = (
-    "seq", "id", "channel", "external_id", "session", "role", "text", "at", "job_id",
+    "seq", "id", "channel", "external_id", "session", "role", "text", "at", "job_id", "pruned_at",
 )  # fmt: skip
 _MESSAGE_SELECT = (
-    "SELECT seq, id, channel, external_id, session, role, text, at, job_id FROM message"
+    "SELECT seq, id, channel, external_id, session, role, text, at, job_id, pruned_at FROM message"
 )
 
 
 def why(c: apsw.Connection, ident: str) -> View:
     """The whole story of a message: route, attempts, steps, calls, reply, delivery, cost."""
     job_id = find(c, ident)
-    job = _rows(c.execute(f"{_JOB_SELECT} WHERE j.id = ?", (job_id,)), _JOB_FIELDS)[0]
+    found = _rows(c.execute(f"{_JOB_SELECT} WHERE j.id = ?", (job_id,)), _JOB_FIELDS)
+    pruned = None if found else prune.known(c, job_id)
+    job = found[0] if found else _pruned(job_id, pruned)
     messages = _rows(
         c.execute(f"{_MESSAGE_SELECT} WHERE job_id = ? ORDER BY seq", (job_id,)), _MESSAGE_FIELDS
     )
@@ -137,6 +141,7 @@ def why(c: apsw.Connection, ident: str) -> View:
     return {
         "message": owner[0] if owner else None,
         "job": job,
+        "pruned": pruned and {"at": pruned["pruned_at"], "rule": pruned["rule"]},
         "route": _route(job),
         "attempts": attempts,
         "steps": _steps(c, job_id, attempts),
@@ -161,10 +166,26 @@ def why(c: apsw.Connection, ident: str) -> View:
     }
 
 
+def _pruned(job_id: str, known: View | None) -> View:
+    """What can still be said of a job whose detail is gone. Raises ``NotFound``."""
+    if known is None:
+        raise NotFound(what=f"job {job_id}")
+    text = dict.fromkeys(
+        ("lane", "kind", "needs", "session", "route", "error", "waiting_for", "text"), ""
+    )
+    made = int(job_id.replace("-", "")[:12], 16)  # an id begins with the time of its making
+    return {
+        **dict.fromkeys(_JOB_FIELDS, 0), **text, "id": job_id, "state": known["state"],
+        "node": None, "message_id": None, "created_at": made, "run_at": made,
+        "ended_at": known["ended_at"],
+    }  # fmt: skip
+
+
 def attempts(c: apsw.Connection, ident: str) -> View:
     """The attempts at a job, with all that is kept of those that were discarded."""
     job_id = find(c, ident)
-    (state,) = row(c, "SELECT state FROM job WHERE id = ?", (job_id,))
+    there = maybe(c, "SELECT state FROM job WHERE id = ?", (job_id,))
+    state = there[0] if there else _pruned(job_id, prune.known(c, job_id))["state"]
     found = _attempts(c, job_id)
     _steps(c, job_id, found)
     return {"job_id": job_id, "state": state, "attempts": found}

@@ -11,7 +11,9 @@ CREATE TABLE message (
     text        TEXT NOT NULL,
     at          INTEGER NOT NULL,
     job_id      TEXT,
-    body_hash   TEXT NOT NULL DEFAULT ''
+    body_hash   TEXT NOT NULL DEFAULT '',
+    -- When the owner had its words taken out; that it was said stays.
+    pruned_at   INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE UNIQUE INDEX message_identity ON message (channel, external_id);
 CREATE INDEX message_session ON message (session, turn, seq);
@@ -242,4 +244,36 @@ CREATE TABLE dayline (
 CREATE TABLE fact (
     name  TEXT PRIMARY KEY,
     value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Each time that a rule of retention was applied, in its words.
+CREATE TABLE pruning (
+    id   INTEGER PRIMARY KEY,
+    at   INTEGER NOT NULL,
+    rule TEXT NOT NULL,
+    jobs INTEGER NOT NULL DEFAULT 0
+) STRICT;
+
+-- What is left of a pruned job: how it ended, and the key by which it may be asked for again.
+CREATE TABLE pruned (
+    job_id   TEXT PRIMARY KEY,
+    pruning  INTEGER NOT NULL,
+    state    TEXT NOT NULL,
+    ended_at INTEGER NOT NULL,
+    idem_key TEXT
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX pruned_idem ON pruned (idem_key) WHERE idem_key IS NOT NULL;
+
+-- The sums of calls whose rows were pruned, by UTC day.
+CREATE TABLE call_day (
+    day               TEXT NOT NULL,
+    model             TEXT NOT NULL,
+    backend           TEXT NOT NULL,
+    lane              TEXT NOT NULL,
+    calls             INTEGER NOT NULL,
+    prompt_tokens     INTEGER NOT NULL,
+    cached_tokens     INTEGER NOT NULL,
+    completion_tokens INTEGER NOT NULL,
+    cost_micro        INTEGER NOT NULL,
+    PRIMARY KEY (day, model, backend, lane)
 ) STRICT, WITHOUT ROWID;

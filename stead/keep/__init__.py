@@ -1,0 +1,1 @@
+"""What keeps a stead going through the years: one task a file."""
