@@ -238,7 +238,7 @@ class Gateway:
         door = Door(backends, purse, wait_s=settings.model.wait_s)
         keys = Keys(owner_key, secret, store, queue.holds)
         service = NodeService(
-            store, queue, flow, presence, job_key=keys.job_key, profile=door.profile,
+            store, queue, flow, presence, live, job_key=keys.job_key, profile=door.profile,
             limits=_limits(settings), version=__version__,
         )  # fmt: skip
         retention = Retention(store, _terms(settings), self._home / "memory")

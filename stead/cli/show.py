@@ -11,33 +11,47 @@ import click
 
 from stead.cli.common import aside, for_eyes, harmless, on_terminal, short, style
 from stead.cli.follow import End, Heard
+from stead.core.place import Retold
 
 _EVERY_S = 5.0
 
 
 def live(heard: Iterable[Heard | End]) -> End:
-    """Print tokens as they come; return the end, its text printed whole."""
-    shown = ""
+    """Print tokens as they come; return the end, its text printed whole.
+
+    An answer that begins anew, because its worker was lost, goes on here where it goes beyond
+    what stands on the screen; only if it is another text is it printed from its beginning.
+    """
+    told, why = Retold(), ""
     notes = Notes()
     for event in heard:
         if isinstance(event, End):
             notes.over()
-            _finish(shown, event.text)
+            _print(*told.end(event.text), why)
+            if told.shown and not told.shown.endswith("\n"):
+                click.echo()
+            sys.stdout.flush()
             return event
         if event.type == "token":
-            notes.over()
-            shown += event.text
-            click.echo(for_eyes(event.text, sys.stdout), nl=False)
-            sys.stdout.flush()
+            text, other = told.more(event.text)
+            if text:
+                notes.over()
+                _print(text, other, why)
         elif event.type == "reset":
-            notes.over()
-            if shown:
-                click.echo()
-            shown = ""
-            aside(f"({event.text or 'the worker was lost; the answer starts again'})")
+            told.anew()
+            why = event.text or "the worker was lost; the answer starts again"
         else:
-            notes.show(event, shown)
+            notes.show(event, told.shown)
     return End(state="")
+
+
+def _print(text: str, other: bool, why: str) -> None:
+    if other:
+        click.echo()
+        if why:
+            aside(f"({why})")
+    click.echo(for_eyes(text, sys.stdout), nl=False)
+    sys.stdout.flush()
 
 
 def quiet(heard: Iterable[Heard | End]) -> End:
@@ -106,14 +120,3 @@ class Notes:
         if self._open:
             click.echo(err=True)
             self._open = False
-
-
-def _finish(shown: str, text: str) -> None:
-    """Complete what was streamed to what the answer really is."""
-    if text.startswith(shown):
-        click.echo(for_eyes(text[len(shown) :], sys.stdout), nl=False)
-    elif text.strip() != shown.strip():
-        click.echo(for_eyes(f"\n{text}", sys.stdout), nl=False)
-    if (text or shown) and not (text or shown).endswith("\n"):
-        click.echo()
-    sys.stdout.flush()

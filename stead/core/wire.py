@@ -106,6 +106,8 @@ class HeartbeatReply:
     lost: list[str] = field(default_factory=list)
     """Jobs that are no longer this worker's."""
     lease_ms: int = 0
+    boot: str = ""
+    """New at each start of the gateway."""
 
 
 @dataclass(slots=True)
@@ -124,6 +126,9 @@ class Event:
     type: str
     text: str = ""
     step: Step | None = None
+    at: int = -1
+    """With ``token``: where in the text of this attempt it begins, in characters. So text may be
+    said again, as after a restart of the gateway, and none is shown twice. -1: behind the last."""
 
 
 @dataclass(slots=True)
@@ -138,6 +143,9 @@ class Events:
 class EventsReply:
     ok: bool = True
     cancel: bool = False
+    have: int = -1
+    """So many characters of this attempt's text the gateway has from its beginning on; what is
+    missing (it has restarted) is to be said again. -1: it wants none."""
 
 
 @dataclass(slots=True)

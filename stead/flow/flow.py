@@ -190,7 +190,7 @@ class Flow:
         job = ended.job
         if ended.state is JobState.QUEUED:
             text = job.error or "its worker went away"
-            self._live.reset(job.id, f"starting again: {text}")
+            self._live.reset(job.id, job.epoch, f"starting again: {text}")
             return
         self._live.end(job.id)
         if ended.message_id is not None:

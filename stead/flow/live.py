@@ -1,7 +1,10 @@
 """Live events of jobs: who watches an answer being written sees each piece at once.
 
-Only in memory: what must survive is in the record and the journal. A watcher
-that comes late, or comes back, is given what it has not seen yet.
+Only in memory: what must survive is in the record and the journal, and a worker keeps the text of
+its attempt. After a restart the text is asked of it again (:meth:`Live.have`), and because places
+in it are counted in characters from the beginning of the attempt (:class:`~stead.core.place.Place`)
+a watcher that comes back, to whichever process, is given what it has not seen yet. What is said
+beside the text (tools, notes) is not said again after a restart.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
+from stead.core.place import BEGINNING, Place
 from stead.core.wire import Event
 
 #: Jobs whose events are kept after their end, for watchers that reconnect.
@@ -21,41 +25,71 @@ _KEEP_NAMES = 10_000
 #: Characters of events kept for one job; each event counts for some more than its text.
 _KEEP_CHARS = 1_000_000
 _EVENT_CHARS = 100
+_MERGE_CHARS = 1000
+ANEW = "the answer begins anew"
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """An event as a watcher gets it; ``id`` rises within the job, for ``Last-Event-ID``."""
+    """An event as a watcher gets it; ``place`` is where it is then, for ``Last-Event-ID``."""
 
-    id: int
+    place: Place
     type: str
     text: str
-    torn: bool = False
-    """Text that stands behind a hole: what came before it is not here."""
-
-
-def _first_id() -> int:
-    """Ids begin at the time in milliseconds, so that those of an earlier start are smaller."""
-    return time.time_ns() // 1_000_000
 
 
 @dataclass(slots=True)
 class _Feed:
-    events: list[Seen] = field(default_factory=list)
-    chars: int = 0
-    next_id: int = field(default_factory=_first_id)
     epoch: int = 0
+    events: list[Seen] = field(default_factory=list)
+    """In the order of their places."""
+    chars: int = 0
+    length: int = 0
+    """Characters of the attempt's text that came, from its beginning on without a gap."""
+    base: int = 0
+    """Where the text that is still kept begins."""
+    why: str = ""
+    """Why this attempt was begun."""
+    remark: int = field(default_factory=lambda: time.time_ns() // 1_000_000)
+    """The last remark's number. It begins at the time, so that those of an earlier process
+    are smaller."""
     seen_seq: int = 0
-    torn: bool = False
-    """Events of this epoch are missing here: they went to an earlier process, or were shed."""
     watchers: int = 0
     ended: bool = False
     news: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def add(self, type: str, text: str) -> None:
-        self.events.append(Seen(self.next_id, type, text, self.torn and type == "token"))
-        self.next_id += 1
-        self.chars += len(text) + _EVENT_CHARS
+    def begin(self, epoch: int, why: str = "") -> None:
+        """Another attempt: what came of earlier ones is void."""
+        if self.epoch:
+            self.events.clear()
+            self.chars = self.length = self.base = 0
+        self.epoch, self.seen_seq, self.why = epoch, 0, why
+        self.news.set()
+
+    def text(self, at: int, text: str) -> None:
+        """More of the text, which begins at ``at``; what came before is passed over."""
+        fresh = text[self.length - at :] if at <= self.length else ""
+        if not fresh:
+            return
+        self.length += len(fresh)
+        place = Place(self.epoch, self.length)
+        last = self.events[-1] if self.events else None
+        if last is not None and last.type == "token" and len(last.text) < _MERGE_CHARS:
+            # Whoever has a part of it is given the rest: places need no bounds of events.
+            self.events[-1] = Seen(place, "token", last.text + fresh)
+            self.chars += len(fresh)
+            self.news.set()
+        else:
+            self._add(Seen(place, "token", fresh))
+
+    def say(self, type: str, text: str) -> None:
+        """Something beside the text."""
+        self.remark += 1
+        self._add(Seen(Place(self.epoch, self.length, self.remark), type, text))
+
+    def _add(self, seen: Seen) -> None:
+        self.events.append(seen)
+        self.chars += len(seen.text) + _EVENT_CHARS
         if self.chars > _KEEP_CHARS:
             self._shorten()
         self.news.set()
@@ -66,18 +100,40 @@ class _Feed:
         while self.chars > _KEEP_CHARS * 3 // 4 and drop < len(self.events) - 1:
             self.chars -= len(self.events[drop].text) + _EVENT_CHARS
             drop += 1
-        del self.events[:drop]
+        if drop:
+            self.base = self.events[drop - 1].place.offset
+            del self.events[:drop]
 
-    def void(self) -> None:
-        self.events.clear()
-        self.chars = 0
+    def since(self, place: Place) -> list[Seen]:
+        """What a watcher that is at ``place`` has not seen. Text is given without gaps: who is
+        behind what is kept gets no more of it before the end, and then from the record."""
+        if place.epoch > self.epoch:
+            return []  # of that attempt nothing has come yet
+        fresh: list[Seen] = []
+        if place.epoch < self.epoch:
+            if place.epoch and (place.offset or place.remark or self.why):
+                fresh.append(Seen(Place(self.epoch), "reset", self.why or ANEW))
+            # Before its first attempt a job has no text, so what was seen then was a remark.
+            place = Place(self.epoch) if place.epoch else Place(self.epoch, 0, place.remark)
+        if place.offset < self.base:
+            return fresh
+        for seen in self.events[self._first_after(place) :]:
+            known = place.offset - (seen.place.offset - len(seen.text))
+            if seen.type == "token" and known > 0:
+                seen = Seen(seen.place, "token", seen.text[known:])
+            fresh.append(seen)
+        return fresh
 
-    def since(self, after: int) -> list[Seen]:
-        """The events after an id; all if it is none of ours (the clock was set back)."""
-        if after >= self.next_id:
-            return list(self.events)
-        first = self.next_id - len(self.events)
-        return self.events[max(0, after + 1 - first) :]
+    def _first_after(self, place: Place) -> int:
+        low, high = 0, len(self.events)
+        while low < high:
+            middle = (low + high) // 2
+            at = self.events[middle].place
+            if (at.offset, at.remark) <= (place.offset, place.remark):
+                low = middle + 1
+            else:
+                high = middle
+        return low
 
 
 class Live:
@@ -96,30 +152,46 @@ class Live:
         return feed
 
     def publish(self, job_id: str, epoch: int, events: Sequence[Event]) -> None:
-        """Pass on what is new; a re-sent batch, known by its sequence numbers, is dropped."""
+        """Pass on what is new: text by its place in the attempt, all else by its number."""
         if job_id in self._over:
             return
         feed = self._feed(job_id)
         if epoch > feed.epoch:
-            feed.epoch, feed.seen_seq, feed.torn = epoch, 0, False
+            feed.begin(epoch)
+        if epoch < feed.epoch:
+            return
         for event in events:
-            if epoch == feed.epoch and event.seq > feed.seen_seq:
-                feed.torn = feed.torn or event.seq > feed.seen_seq + 1
+            if event.type == "token" and event.at >= 0:
+                feed.text(event.at, event.text)
+            elif event.seq > feed.seen_seq:
                 feed.seen_seq = event.seq
-                if event.type in ("token", "tool", "note") and event.text:
-                    feed.add(event.type, event.text)
+                if event.type == "token":
+                    feed.text(feed.length, event.text)
+                elif event.type in ("tool", "note") and event.text:
+                    feed.say(event.type, event.text)
 
-    def reset(self, job_id: str, text: str) -> None:
-        """The answer so far is void: another attempt begins."""
+    def have(self, job_id: str, epoch: int) -> int:
+        """How much of an attempt's text is here from its beginning on; -1 if none is wanted."""
         feed = self._feeds.get(job_id)
-        if feed is not None:
-            feed.void()
-            feed.add("reset", text)
+        return feed.length if feed is not None and feed.epoch == epoch else -1
+
+    def reset(self, job_id: str, epoch: int, text: str) -> None:
+        """The attempt ``epoch`` has ended without an answer: another one begins."""
+        feed = self._feeds.get(job_id)
+        if feed is not None and feed.epoch <= epoch:
+            feed.begin(epoch + 1, text)
+
+    def reached(self, job_id: str, epoch: int) -> None:
+        """The record says that the text to come is that of attempt ``epoch``, or of a later one."""
+        if job_id not in self._over and epoch > 0:
+            feed = self._feed(job_id)
+            if feed.epoch < epoch:
+                feed.begin(epoch)
 
     def note(self, job_id: str, text: str) -> None:
         """Words of stead's own to whoever watches, now or later."""
         if job_id not in self._over:
-            self._feed(job_id).add("note", text)
+            self._feed(job_id).say("note", text)
 
     def end(self, job_id: str) -> None:
         """The job is over or waits; its watchers read the rest from the record."""
@@ -149,14 +221,12 @@ class Live:
             self._feeds[job_id] = feed
 
     async def watch(
-        self, job_id: str, after: int = 0, beat_s: float = 15.0
+        self,
+        job_id: str,
+        place: Place = BEGINNING,
+        beat_s: float = 15.0,
     ) -> AsyncIterator[Seen | None]:
-        """Yield events after ``after`` until the job's end; None is a sign of life.
-
-        Text behind a hole is for those alone who saw what came before it (``after``); anyone
-        else finds the whole answer at its end.
-        """
-        from_the_start = after == 0
+        """Yield events after ``place`` until the job's end; None is a sign of life."""
         feed = self._ended.get(job_id)
         if feed is None:
             if job_id in self._over:
@@ -166,13 +236,14 @@ class Live:
         try:
             while True:
                 feed.news.clear()
-                fresh = feed.since(after)
+                fresh = feed.since(place)
                 for seen in fresh:
-                    after = seen.id
-                    if not (seen.torn and from_the_start):
-                        yield seen
+                    place = seen.place
+                    yield seen
                 if fresh:
                     continue
+                if feed.epoch and not place.epoch:
+                    place = Place(feed.epoch, 0, place.remark)
                 if feed.ended or self._closed:
                     return
                 try:
@@ -182,6 +253,5 @@ class Live:
                     yield None
         finally:
             feed.watchers -= 1
-            unseen = not feed.events and not feed.seen_seq
-            if not feed.watchers and unseen and not feed.ended:
+            if not feed.watchers and not feed.events and not feed.ended:
                 self._feeds.pop(job_id, None)  # nothing was there to be seen

@@ -206,9 +206,9 @@ async def stream(
             await close()
 
 
-def sse(data: Any, *, event: str = "", ident: int | None = None) -> bytes:
+def sse(data: Any, *, event: str = "", ident: str = "") -> bytes:
     """One server-sent event with JSON data (WHATWG HTML, section 9.2)."""
-    head = f"id: {ident}\n" if ident is not None else ""
+    head = f"id: {ident}\n" if ident else ""
     kind = f"event: {event}\n" if event else ""
     return (head + kind).encode() + b"data: " + _encoder.encode(data) + b"\n\n"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -9,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from stead.core.errors import BadRequest, SteadError
+from stead.core.ids import uuid7
 from stead.core.nouns import Job, Limits, ModelProfile
 from stead.core.storage import Granted, NodeRow, Store
 from stead.core.wire import (
@@ -25,6 +28,7 @@ from stead.core.wire import (
     HelloReply,
 )
 from stead.flow.flow import Flow
+from stead.flow.live import Live
 from stead.gateway.presence import CutShort, Presence
 from stead.queue.queue import Queue
 
@@ -46,6 +50,7 @@ class NodeService:
         queue: Queue,
         flow: Flow,
         presence: Presence,
+        live: Live,
         *,
         job_key: Callable[[str, int, str], str],
         profile: Callable[[str], ModelProfile],
@@ -56,15 +61,23 @@ class NodeService:
         self._queue = queue
         self._flow = flow
         self._presence = presence
+        self._live = live
         self._job_key = job_key
         self._profile = profile
         self._limits = limits
         self._version = version
+        self.boot = uuid7()
         self.stopping = False
+        """No job is given out any more; what was given is heard to its end."""
+        self._stopped = asyncio.Event()
         self._noted: dict[str, float] = {}
         self._cancels: dict[str, list[str]] = {}
         """Jobs that nodes are to be told to stop, until each is told: the heartbeats say it too."""
         flow.on_cancel(self._cancel)
+
+    def let_go(self) -> None:
+        """Those who wait for a job may stop waiting: the gateway ends."""
+        self._stopped.set()
 
     async def hello(self, node: NodeRow, body: Hello) -> HelloReply:
         """A node has started: what its earlier process held is free at once."""
@@ -105,17 +118,26 @@ class NodeService:
                     request_id=body.request_id,
                     node_id=node.id,
                     boot=body.boot,
-                    lanes=body.lanes,
+                    # With no lanes only what this very request was given before is found.
+                    lanes=[] if self.stopping else body.lanes,
                     labels=_labels(node, body.labels),
                     wait_s=wait_s,
                     name=node.name,
                 )
+                if granted is None and self.stopping:
+                    await self._until_stopped(body.wait_s)
         except CutShort:
             return ClaimReply(again=True, cancel=self._cancels.pop(node.id, []))
         if granted is None:
             await self._note(node)  # here, where nobody waits for it
             return ClaimReply()
         return ClaimReply(await self._claimed(granted))
+
+    async def _until_stopped(self, most_s: float) -> None:
+        """Hold a claim for which there will be no job: it would only be made again at once."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(min(max(most_s, 0.0), _LONGEST_WAIT_S)):
+                await self._stopped.wait()
 
     async def _claimed(self, granted: Granted) -> ClaimedJob:
         job = granted.job
@@ -150,16 +172,17 @@ class NodeService:
     async def heartbeat(self, node: NodeRow, body: Heartbeat) -> HeartbeatReply:
         self._presence.heard(node.id)
         cancel, lost = await self._queue.heartbeat(node.id, body.jobs)
-        return HeartbeatReply(cancel, lost, self._queue.policy.lease_ms)
+        return HeartbeatReply(cancel, lost, self._queue.policy.lease_ms, self.boot)
 
     def heartbeat_sync(self, node: NodeRow, body: Heartbeat) -> HeartbeatReply:
         """From the heartbeat thread of the worker in this process."""
         cancel, lost = self._queue.heartbeat_sync(node.id, body.jobs)
-        return HeartbeatReply(cancel, lost, self._queue.policy.lease_ms)
+        return HeartbeatReply(cancel, lost, self._queue.policy.lease_ms, self.boot)
 
     async def events(self, node: NodeRow, body: Events) -> EventsReply:
         self._presence.heard(node.id)
-        return EventsReply(cancel=await self._flow.events(node.id, body))
+        cancel = await self._flow.events(node.id, body)
+        return EventsReply(cancel=cancel, have=self._live.have(body.job_id, body.epoch))
 
     async def finish(self, node: NodeRow, body: Finish) -> FinishReply:
         self._presence.heard(node.id)

@@ -20,6 +20,7 @@ from starlette.types import Receive, Scope, Send
 from stead.core.errors import BadRequest, SteadError, UnknownModel
 from stead.core.ids import uuid7
 from stead.core.nouns import Inbound
+from stead.core.place import Retold
 from stead.core.storage import Accepted
 from stead.flow.flow import Flow
 from stead.flow.live import Seen
@@ -167,22 +168,16 @@ class OpenAI:
             return sse({**base, "choices": [choice]})
 
         yield chunk({"role": "assistant", "content": ""})
-        sent = ""
+        told, why = Retold(), ""
         fresh = not accepted.duplicate
         async for seen in self._talk.follow(accepted.job_id, fresh=fresh):
             if seen is None:
                 yield comment("still working")
-            elif isinstance(seen, Seen):
-                text = _shown(seen, sent)
-                if text:
-                    sent += text
-                    yield chunk({"content": text})
-                elif seen.type != "token":
-                    yield comment(f"{seen.type}: {seen.text}")
-            else:
-                rest = _rest(seen, sent)
-                if rest is None:
+            elif not isinstance(seen, Seen):
+                if not seen.answered and seen.state != "waiting":
                     raise _job_failed(seen)
+                # A question to the owner follows what was said; an answer is here already.
+                rest = _apart(*told.end(seen.text), why)
                 if rest:
                     yield chunk({"content": rest})
                 yield chunk({}, "stop")
@@ -190,6 +185,15 @@ class OpenAI:
                     yield sse({**base, "choices": [], "usage": _usage(seen)})
                 yield b"data: [DONE]\n\n"
                 await self._talk.read(seen)
+            elif seen.type == "token":
+                text = _apart(*told.more(seen.text), why)
+                if text:
+                    yield chunk({"content": text})
+            else:
+                if seen.type == "reset":
+                    told.anew()
+                    why = seen.text
+                yield comment(f"{seen.type}: {seen.text}")
 
 
 async def _told(pieces: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
@@ -202,25 +206,11 @@ async def _told(pieces: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, No
             yield sse(error.as_dict())
 
 
-def _shown(seen: Seen, sent: str) -> str:
-    """The text of an event that belongs into the answer itself."""
-    if seen.type == "token":
-        return seen.text
-    if seen.type == "reset" and sent:
-        # What was sent cannot be taken back, so it is said that the answer begins again.
-        return f"\n\n[{seen.text}]\n\n"
-    return ""
-
-
-def _rest(end: End, sent: str) -> str | None:
-    """What is missing of the answer at its end; None when it failed."""
-    if not end.answered and end.state != "waiting":
-        return None
-    if not sent:
-        return end.text
-    if end.text.startswith(sent):
-        return end.text[len(sent) :]
-    return "" if sent.rstrip().endswith(end.text.rstrip()) else f"\n\n{end.text}"
+def _apart(text: str, other: bool, why: str) -> str:
+    """What was sent cannot be taken back, so another text is set apart from it."""
+    if not other:
+        return text
+    return f"\n\n[{why}]\n\n{text}" if why else f"\n\n{text}"
 
 
 def _usage(end: End) -> dict[str, Any]:

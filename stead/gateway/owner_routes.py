@@ -16,6 +16,7 @@ from stead.core.errors import BadRequest, NotFound
 from stead.core.ids import uuid7
 from stead.core.keys import new_key
 from stead.core.nouns import Inbound
+from stead.core.place import Place
 from stead.core.states import Lane
 from stead.core.storage import Store
 from stead.flow.flow import Flow
@@ -34,7 +35,7 @@ from stead.gateway.http import (
 )
 from stead.gateway.presence import Presence
 from stead.gateway.status import Status
-from stead.gateway.talk import Talk
+from stead.gateway.talk import Stopping, Talk
 
 _NODE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _ANSWERS = ("repeat", "done", "fail")
@@ -200,18 +201,21 @@ class Owner:
         self._keys.owner(scope)
         request = Request(scope, receive)
         job_id = await self._job_id(request)
-        after = number(request.headers.get("last-event-id"), "Last-Event-ID", 0)
-        await stream(receive, send, self._followed(job_id, after))
+        place = Place.parse(request.headers.get("last-event-id"))
+        await stream(receive, send, self._followed(job_id, place))
 
-    async def _followed(self, job_id: str, after: int) -> AsyncIterator[bytes]:
-        async for seen in self._talk.follow(job_id, after):
-            if seen is None:
-                yield comment("still working")
-            elif isinstance(seen, Seen):
-                yield sse({"text": seen.text}, event=seen.type, ident=seen.id)
-            else:
-                yield sse(asdict(seen), event="end")
-                await self._talk.read(seen)
+    async def _followed(self, job_id: str, place: Place) -> AsyncIterator[bytes]:
+        try:
+            async for seen in self._talk.follow(job_id, place):
+                if seen is None:
+                    yield comment("still working")
+                elif isinstance(seen, Seen):
+                    yield sse({"text": seen.text}, event=seen.type, ident=str(seen.place))
+                else:
+                    yield sse(asdict(seen), event="end")
+                    await self._talk.read(seen)
+        except Stopping:  # the stream ends well, and its client comes back with its last id
+            yield b"retry: 500\n" + comment("is being stopped; connect again")
 
     # --- nodes ---------------------------------------------------------------------------
 

@@ -18,8 +18,8 @@ RETRY_S = 1.0
 class Pulse(Protocol):
     """What the heart tells; called from the heart's thread."""
 
-    def alive(self) -> None:
-        """A heartbeat was answered."""
+    def alive(self, boot: str) -> None:
+        """A heartbeat was answered, by this start of the gateway."""
         ...
 
     def failed(self, error: Exception) -> None:
@@ -107,7 +107,7 @@ class Heart:
             self._pulse.failed(error)
             with self._change:
                 return min(self._interval(), RETRY_S)
-        self._pulse.alive()
+        self._pulse.alive(reply.boot)
         epochs: dict[str, list[int]] = {}
         for job_id, epoch in jobs:
             epochs.setdefault(job_id, []).append(epoch)

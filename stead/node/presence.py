@@ -7,6 +7,7 @@ import contextlib
 import logging
 import random
 import time
+from collections.abc import Callable
 
 from stead.core.errors import SteadError, WrongKey
 
@@ -45,6 +46,7 @@ class Presence:
         self._since = 0.0
         self._told = False
         self._back_at = float("-inf")
+        self._on_back: list[Callable[[], None]] = []
         self._refused_s = refused_s
         self._refusals = 0
         self._refused_since = 0.0
@@ -62,6 +64,10 @@ class Presence:
         self._refusals += 1
         if self._refusals >= REFUSALS and now - self._refused_since >= self._refused_s:
             self.unwanted.set()
+
+    def on_back(self, call: Callable[[], None]) -> None:
+        """Be told when a gateway that was away answers again."""
+        self._on_back.append(call)
 
     def away(self, error: SteadError) -> None:
         """The gateway did not answer, or answered that it cannot work now."""
@@ -92,6 +98,8 @@ class Presence:
             log.warning(
                 "the gateway at %s is back after %.1f s", self.url, self._back_at - self._since
             )
+        for call in self._on_back:
+            call()
 
     async def pause(self, attempt: int) -> None:
         """Wait before try ``attempt`` + 1 (from 0), less when the gateway is back sooner."""

@@ -98,6 +98,8 @@ class Runner:
         self._grace_s = grace_s
         self._claim_wait_s = claim_wait_s
         self._presence = presence or Presence("this process")
+        self._presence.on_back(self._say_again)
+        self._gateway = ""
         self._kinds = kinds
         self._version = version
         self._runs: dict[tuple[str, int], _Run] = {}
@@ -352,6 +354,16 @@ class Runner:
         run.handler.cancel()
         asyncio.get_running_loop().call_later(_LET_GO_S, run.let_go.set)
 
+    def gateway(self, boot: str) -> None:
+        """Which start of the gateway answers: a new one has not heard what was said live."""
+        if boot and self._gateway and boot != self._gateway:
+            self._say_again()
+        self._gateway = boot or self._gateway
+
+    def _say_again(self) -> None:
+        for sender in self._senders.values():
+            sender.ask_what_is_there()
+
     # --- what the gateway says (sender.Watch) ----------------------------------
 
     def cancel(self, job_id: str, epoch: int) -> None:
@@ -466,9 +478,10 @@ class _Pulse:
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(call, *args)
 
-    def alive(self) -> None:
+    def alive(self, boot: str) -> None:
         if not self._presence.there:
             self._tell(self._presence.back)
+        self._tell(self._runner.gateway, boot)
 
     def failed(self, error: Exception) -> None:
         if isinstance(error, SteadError):

@@ -22,6 +22,7 @@ from stead.core.ports import Link
 from stead.core.states import Failure, StepState
 from stead.core.wire import Event, Events, Finish
 from stead.node.presence import Presence
+from stead.node.said import Said
 from stead.node.spool import Spool
 
 log = logging.getLogger("stead.node")
@@ -135,6 +136,7 @@ class Sender:
         self._live_at = float("-inf")
         """When live events were last sent; an intent must not hold up the first token."""
         self._task: asyncio.Task[None] | None = None
+        self._said = Said()
 
     # --- what a job says ------------------------------------------------------
 
@@ -146,6 +148,7 @@ class Sender:
             self._said.append(text)
             self._said_chars += len(text)
         self._live_chars += len(text)
+        at = self._said.add(text) if type == "token" else -1
         last = self._queue[-1] if self._queue else None
         if (
             type == "token"
@@ -155,7 +158,7 @@ class Sender:
         ):
             last.text += text
         else:
-            self._queue.append(Event(self._next(), type, text))
+            self._queue.append(Event(self._next(), type, text, at=at))
         if self._live_chars > LIVE_CHARS:
             self._shed()
         self._kick()
@@ -205,6 +208,20 @@ class Sender:
         if self._task is not None and self._task is not asyncio.current_task():
             self._task.cancel()
             await asyncio.wait([self._task])
+
+    def ask_what_is_there(self) -> None:
+        """The gateway may have restarted: what it has not got of the text is said again."""
+        if self._said.sent and not self._closed:
+            self._queue.appendleft(Event(0, "token", at=self._said.sent))
+            self._kick()
+
+    def _say_again(self, have: int) -> None:
+        """Put the text from ``have`` on at the front of the queue, in place of what waits there."""
+        kept = [one for one in self._queue if isinstance(one, Durable) or one.type != "token"]
+        pieces = self._said.again(have)
+        self._queue = deque([*pieces, *kept])
+        self._live_chars = sum(len(one.text) for one in self._queue if isinstance(one, Event))
+        self._kick()
 
     # --- the queue ------------------------------------------------------------
 
@@ -263,7 +280,7 @@ class Sender:
                     kept.append(item)
                     continue
                 self._live_chars -= len(item.text)
-                if not self._shed_told:
+                if not self._shed_told and not self._said.whole:
                     self._shed_told = True
                     kept.append(Event(item.seq, "note", _SHED_NOTE))
                     self._live_chars += len(_SHED_NOTE)
@@ -298,6 +315,7 @@ class Sender:
             self._queue.popleft()
         if not events:
             return None
+        self._said.went(events)
         report = Events(id or uuid7(), self.job_id, self.epoch, events)
         return _Batch(report, durables, is_live=len(events) > len(durables))
 
@@ -365,6 +383,8 @@ class Sender:
             await self._link.finish(report)
             return
         reply = await self._link.events(report)
+        if self._said.is_missing(reply.have):
+            self._say_again(reply.have)
         if reply.cancel:
             self._watch.cancel(self.job_id, self.epoch)
 

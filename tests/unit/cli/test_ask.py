@@ -55,14 +55,38 @@ def test_streamed_answer_is_completed(run: Run, gateway: Gateway) -> None:
 
 
 def test_streamed_answer_starts_again(run: Run, gateway: Gateway) -> None:
-    """When a worker dies its half answer is ended, and the new one is shown whole."""
+    """When a worker dies and the answer begins anew, nothing of it is printed twice."""
     gateway.events = [
         token("Hell"),
+        ("reset", {"text": "lost"}),
+        token("He"),
+        token("llo"),
         ("reset", {"text": "lost"}),
         token("Hello, world"),
         ("end", END),
     ]
-    assert run("ask", "--stream", "hi").out == "Hell\nHello, world\n"
+    assert run("ask", "--stream", "hi").out == "Hello, world\n"
+
+
+def test_another_answer(run: Run, gateway: Gateway) -> None:
+    """An answer that begins anew and is another one is printed whole, on a line of its own."""
+    gateway.events = [
+        token("Good mor"),
+        ("reset", {"text": "lost"}),
+        token("Hell"),
+        token("o, world"),
+        ("end", END),
+    ]
+    assert run("ask", "--stream", "hi").out == "Good mor\nHello, world\n"
+
+
+def test_a_shorter_answer(run: Run, gateway: Gateway) -> None:
+    """One that turns out to be shorter than what stands there is another one too."""
+    gateway.events = [
+        token("Hello, world and all"), ("reset", {"text": "lost"}), token("Hello, world"),
+        ("end", END),
+    ]  # fmt: skip
+    assert run("ask", "--stream", "hi").out == "Hello, world and all\nHello, world\n"
 
 
 def test_lost_connection_goes_on(run: Run, gateway: Gateway) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from stead.core.ids import uuid7
 from stead.core.nouns import Trouble
+from stead.core.place import Place
 from stead.core.states import Failure
 from stead.core.wire import ClaimedJob, Events, Finish, Hello
 from stead.core.wire import Event as Told
@@ -71,8 +72,8 @@ async def test_live_and_late(gate: Gate) -> None:
         ("token", "one "), ("tool", "looks"), ("note", "waits"), ("token", "two"),
         ("end", "one two"),
     ]  # fmt: skip
-    ids = [int(event.id) for event in told[:-1]]
-    assert ids == sorted(set(ids))
+    ids = [Place.parse(event.id) for event in told[:-1]]
+    assert ids == sorted(set(ids)) and str(ids[-1]) == "1.7"
     end = told[-1].data
     assert end["state"] == "done" and end["job_id"] == job.id and end["error"] == ""
     assert {"waited_ms", "worked_ms", "usage", "message_id", "waiting_for"} <= set(end)
@@ -82,37 +83,86 @@ async def test_live_and_late(gate: Gate) -> None:
     assert by_piece[-1].data == end
 
 
+def _text(told: list[Event]) -> str:
+    """The answer as a client has it: the text since the last reset."""
+    text = ""
+    for event in told:
+        text = "" if event.type == "reset" else text
+        text += event.data["text"] if event.type == "token" else ""
+    return text
+
+
 async def test_resuming(gate: Gate) -> None:
     """`Last-Event-ID` gives what came after it and nothing twice."""
     job = await _held(gate)
-    await _tell(gate, job, *(Told(n, "token", f"{n} ") for n in range(1, 6)))
-    async with await gate.open("GET", f"/api/v1/jobs/{job.id}/events") as streamed:
-        heard: list[Event] = []
-        async for event in events(streamed):
-            heard.append(event)
-            if len(heard) == 3:
-                break
-    rest = _Watch(gate, job.id, heard[-1].id)
-    await _tell(gate, job, Told(6, "token", "6 "))
-    await rest.has(3)
-    await gate.finish(job, "1 2 3 4 5 6 ")
-    told = heard + (await rest.end())[:-1]
-    assert "".join(event.data["text"] for event in told) == "1 2 3 4 5 6 "
-    answer = await gate.ask("GET", f"/api/v1/jobs/{job.id}/events", last_event_id="x")
-    assert (answer.status, answer.error["param"]) == (400, "Last-Event-ID")
+    first = _Watch(gate, job.id)
+    for n in range(1, 4):
+        await _tell(gate, job, Told(n, "token", f"{n} "))
+        await first.has(n)
+    rest = _Watch(gate, job.id, first.heard[1].id)
+    await rest.has(1)
+    await _tell(gate, job, Told(4, "token", "4 "))
+    await rest.has(2)
+    await gate.finish(job, "1 2 3 4 5 6 ")  # the last words came with the end only
+    assert _text(await first.end()) == "1 2 3 4 5 6 "
+    assert _text(await rest.end()) == "3 4 5 6 "
+    assert [event.type for event in rest.heard][-2:] == ["token", "end"]
+    for wrong in ("x", "5000", "1.x"):
+        answer = await gate.ask("GET", f"/api/v1/jobs/{job.id}/events", last_event_id=wrong)
+        assert (answer.status, answer.error["param"]) == (400, "Last-Event-ID")
 
 
-async def test_an_id_of_an_earlier_gateway(gate: Gate) -> None:
-    """After a restart of the gateway ids begin anew; an old one must not hide what is new."""
+async def test_resuming_when_all_is_over(gate: Gate) -> None:
+    """The rest of the text comes from the record, from where the client was; who has seen text of
+    another attempt is told that it begins anew."""
     job = await _held(gate)
-    await _tell(gate, job, Told(1, "token", "after the restart"))
-    watching = _Watch(gate, job.id, "5000")
+    await gate.finish(job, "one two three")
+    for last, types, text in (
+        ("", ["token", "end"], "one two three"),
+        ("1.0", ["token", "end"], "one two three"),
+        ("1.4", ["token", "end"], "two three"),
+        ("1.4.99", ["token", "end"], "two three"),
+        ("1.13", ["end"], ""),
+        ("7.4", ["reset", "token", "end"], "one two three"),
+        ("1.999", ["reset", "token", "end"], "one two three"),
+    ):
+        told = await _listen(gate, job.id, last)
+        assert [event.type for event in told] == types, last
+        assert _text(told) == text and told[-1].data["text"] == "one two three"
+        if len(told) > 1:
+            assert told[-2].id == "1.13"
+
+
+async def test_an_attempt_that_is_over(gate: Gate) -> None:
+    """A client that comes back with text of an attempt that was given up is told so at once, also
+    by a gateway that has not seen that attempt, and while nobody works on the job."""
+    assert (await gate.node("hello", Hello("boot-1"))).status == 200
+    job = await _held(gate)
+    gate.parts.live._feeds.clear()  # as after a restart
+    assert (await gate.node("hello", Hello("boot-2"))).status == 200
+    watching = _Watch(gate, job.id, "1.9")
     await watching.has(1)
-    await _tell(gate, job, Told(2, "token", "!"))
-    await watching.has(2)
-    await gate.finish(job, "after the restart!")
-    told = await watching.end()
-    assert "".join(e.data["text"] for e in told if e.type == "token") == "after the restart!"
+    assert (watching.heard[0].type, watching.heard[0].id) == ("reset", "2.0")
+    again = await gate.claim(wait_s=5)
+    assert again is not None and again.epoch == 2
+    await _tell(gate, again, Told(1, "token", "whole", at=0))
+    await gate.finish(again, "whole")
+    assert _text(await watching.end()) == "whole"
+
+
+async def test_a_worker_is_told_what_is_missing(gate: Gate) -> None:
+    """After a restart the gateway's answer says what it has of the text, and no text is shown
+    before what stands before it is there."""
+    job = await _held(gate)
+    told = await _tell(gate, job, Told(3, "token", "three", at=8))
+    assert told.data["have"] == 0
+    watching = _Watch(gate, job.id, "1.4")
+    told = await _tell(gate, job, Told(0, "token", "one two three", at=0))
+    assert told.data["have"] == 13
+    await watching.has(1)
+    await gate.finish(job, "one two three")
+    assert _text(await watching.end()) == "two three"
+    assert (await _tell(gate, job, Told(4, "token", "late", at=13))).status == 409
 
 
 async def test_sent_again_is_seen_once(gate: Gate) -> None:
@@ -121,9 +171,11 @@ async def test_sent_again_is_seen_once(gate: Gate) -> None:
     watching = _Watch(gate, job.id)
     batch = [Told(1, "token", "once "), Told(2, "token", "only")]
     for _ in range(3):
-        assert (await _tell(gate, job, *batch)).data == {"ok": True, "cancel": False}
+        assert (await _tell(gate, job, *batch)).data == {
+            "ok": True, "cancel": False, "have": 9,
+        }  # fmt: skip
     await _tell(gate, job, *batch, Told(3, "token", "."))
-    await watching.has(3)
+    await watching.has(1)
     await gate.finish(job, "once only.")
     told = await watching.end()
     assert "".join(e.data["text"] for e in told if e.type == "token") == "once only."

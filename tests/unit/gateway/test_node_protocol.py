@@ -183,7 +183,7 @@ async def test_cancelling_a_running_job(gate: Gate) -> None:
     assert beat.data["cancel"] == [job.id]
     step = Event(1, "step", step=Step(1, "model:main", "h", StepState.INTENT))
     told = await gate.node("events", Events(uuid7(), job.id, job.epoch, [step]))
-    assert told.data == {"ok": True, "cancel": True}
+    assert told.data["cancel"] is True
     ended = await gate.node("finish", Finish(uuid7(), job.id, job.epoch, "cancelled"))
     assert ended.data == {"state": "cancelled"}
 

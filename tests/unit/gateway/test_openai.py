@@ -10,6 +10,11 @@ from typing import Any
 
 import pytest
 
+from stead.core.ids import uuid7
+from stead.core.nouns import Trouble
+from stead.core.states import Failure
+from stead.core.wire import Event as Told
+from stead.core.wire import Events, Finish
 from stead.inference.scripted import Running
 from tests.unit.gateway.parts import Event, Gate, events, gate_at
 
@@ -193,14 +198,32 @@ async def test_a_job_that_dies(working: Gate) -> None:
 
 
 async def test_an_answer_that_starts_again(working: Gate) -> None:
-    """A try that breaks off in mid-answer: what was sent stays, it is said, the answer follows."""
+    """A try that breaks off in mid-answer: that it begins anew is a comment, and what was sent is
+    not sent again."""
     text = "[[cut 2 ]] [[say one two three four]] break once"
     told = await _streamed(working, _ask(text))
     # The scripted model cuts each time, so this job ends dead; but it told of each new start.
-    shown = _text(told)
-    assert shown.startswith("one")
-    assert "starting again" in shown
+    assert "one two three four".startswith(_text(told)) and _text(told).count("one") == 1
+    assert any("starting again" in e.text for e in told if e.type == "comment")
     assert told[-1].data["error"]["code"] == "job_dead"
+
+
+async def test_another_answer_is_set_apart(gate: Gate) -> None:
+    """Where the new text is another one it follows whole, with words between the two."""
+    streaming = asyncio.create_task(_streamed(gate, _ask("say it [[tool x]]")))
+    first = await gate.claim(wait_s=5)
+    assert first is not None
+    await gate.node("events", Events(uuid7(), first.id, 1, [Told(1, "token", "good mor", at=0)]))
+    await gate.node(
+        "finish",
+        Finish(uuid7(), first.id, 1, "failed", trouble=Trouble(Failure.NETWORK, "it broke")),
+    )
+    again = await gate.claim(wait_s=5)
+    assert again is not None and again.epoch == 2
+    await gate.node("events", Events(uuid7(), first.id, 2, [Told(1, "token", "good e", at=0)]))
+    await gate.finish(again, "good evening")
+    shown = _text(await streaming)
+    assert shown == "good mor\n\n[starting again: it broke]\n\ngood evening"
 
 
 async def test_too_late(tmp_path: Path, scripted: Running) -> None:

@@ -18,6 +18,7 @@ import msgspec
 from stead.core.errors import StaleEpoch, SteadError, WrongKey
 from stead.core.ids import uuid7
 from stead.core.nouns import Step
+from stead.core.place import BEGINNING
 from stead.core.wire import (
     Claim,
     ClaimedJob,
@@ -31,6 +32,7 @@ from stead.core.wire import (
     Hello,
     HelloReply,
 )
+from stead.flow.live import Live
 
 KEY = "sn_" + "k" * 43
 _WAIT_S = 10.0
@@ -81,6 +83,9 @@ class Gateway:
         self.answered: dict[str, bytes] = {}
         self.faults: list[Fault] = []
         self.port = 0
+        self.boot = ""
+        self.live: Live | None = None
+        """What watchers are shown; without one no text is asked for again."""
         self._granted: dict[str, ClaimedJob] = {}
         self._say_cancel: list[str] = []
         self._loop = asyncio.new_event_loop()
@@ -113,6 +118,16 @@ class Gateway:
     def down(self) -> None:
         """Refuse connections, and break those that are open."""
         asyncio.run_coroutine_threadsafe(self._down(), self._loop).result(_WAIT_S)
+
+    def restarted(self) -> None:
+        """As after a restart: what was said live is forgotten."""
+        self.live, self.boot = Live(), uuid7()
+
+    def shown(self, job_id: str = "j") -> list[tuple[str, str]]:
+        """What a watcher who comes now is shown of a job."""
+        assert self.live is not None
+        feed = self.live._feeds.get(job_id)
+        return [] if feed is None else [(s.type, s.text) for s in feed.since(BEGINNING)]
 
     def add(self, kind: str = "noop", *, lane: str = "chat", epoch: int = 1, **more: Any) -> str:
         """Queue a job; return its id."""
@@ -178,7 +193,11 @@ class Gateway:
         if path == "/node/v1/events":
             events = msgspec.json.decode(body, type=Events)
             self._take(events)
-            return EventsReply(cancel=events.job_id in self.cancel)
+            have = -1
+            if self.live is not None:
+                self.live.publish(events.job_id, events.epoch, events.events)
+                have = self.live.have(events.job_id, events.epoch)
+            return EventsReply(cancel=events.job_id in self.cancel, have=have)
         if path == "/node/v1/finish":
             finish = msgspec.json.decode(body, type=Finish)
             self._take(finish)
@@ -217,7 +236,7 @@ class Gateway:
         self.record.heartbeats.append((time.monotonic(), beat))
         lost = [job.job_id for job in beat.jobs if self.epochs.get(job.job_id) != job.epoch]
         cancel = [job.job_id for job in beat.jobs if job.job_id in self.cancel]
-        return HeartbeatReply(cancel=cancel, lost=lost, lease_ms=self.lease_ms)
+        return HeartbeatReply(cancel, lost, self.lease_ms, self.boot)
 
     def _take(self, report: Events | Finish) -> None:
         if self.epochs.get(report.job_id) != report.epoch:

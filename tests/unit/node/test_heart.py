@@ -27,7 +27,7 @@ class Pulse:
             self.told.append(what)
             self.change.notify_all()
 
-    def alive(self) -> None:
+    def alive(self, boot: str) -> None:
         self._say("alive")
 
     def failed(self, error: Exception) -> None:
