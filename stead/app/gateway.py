@@ -160,6 +160,7 @@ class _Parts:
     backends: Backends
     door: Door
     service: NodeService
+    presence: Presence
     status: Status
     away: Away
     sender: Sender
@@ -177,6 +178,7 @@ class Gateway:
         self._tools = toolbox(home / "workspace")
         self._channels = channels.make(home, settings)
         self._stopping = asyncio.Event()
+        self._hurry = asyncio.Event()
         self._why_not_ready = "starting"
 
     async def serve(self, sock: socket.socket) -> None:
@@ -206,15 +208,9 @@ class Gateway:
         try:
             await self._until_stopped(server, sock)
         finally:
-            parts.service.stopping = True
-            parts.sender.stop()
-            light.stop()
-            parts.queue.close()
-            parts.live.close()
+            await self._drain(parts, light, sending)
             await server.end()
             await asyncio.wait((tasks[-1],), timeout=6.0)
-            # What is being sent is seen to its end; what takes too long is in doubt then.
-            await asyncio.wait((sending,), timeout=self._settings.gateway.drain_s)
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -223,6 +219,35 @@ class Gateway:
             await parts.purse.aclose()
             with contextlib.suppress(SteadError, OSError):  # the lines wait in the database
                 await parts.daily.write_pending()
+
+    async def _drain(self, parts: _Parts, light: Runner, sending: asyncio.Task[None]) -> None:
+        """Begin nothing new, and let end what is under way, for ``gateway.drain_s`` at most:
+        answers that workers are giving (they may use the models meanwhile, and hand back what
+        they cannot end), and replies that are being sent. A second signal cuts it short.
+
+        Then who still watches an answer is told to come back.
+        """
+        self._why_not_ready = "stopping"
+        parts.service.stopping = True
+        parts.sender.stop()
+        light.stop()
+        parts.queue.close()
+
+        def busy() -> int:
+            return sum(parts.presence.alive(node) for node in parts.queue.holders())
+
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._settings.gateway.drain_s
+        if busy() or parts.sender.sending:
+            log.info("stopping: %d jobs and %d sends may end", busy(), parts.sender.sending)
+        while busy() and loop.time() < until and not self._hurry.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.02):
+                    await self._hurry.wait()
+        if not self._hurry.is_set():
+            await asyncio.wait((sending,), timeout=max(0.0, until - loop.time()))
+        parts.service.let_go()
+        parts.live.close()
 
     def _build(self, owner_key: str, secret: bytes) -> _Parts:
         """Every part, made once and handed what it needs."""
@@ -278,6 +303,7 @@ class Gateway:
             backends,
             door,
             service,
+            presence,
             status,
             away,
             sender,
@@ -294,13 +320,14 @@ class Gateway:
             slots=max(1, self._settings.gateway.light_slots),
             chat_slots=0,
             labels=("@gateway",),
+            grace_s=self._settings.gateway.drain_s,
             version=__version__,
         )
 
     async def _until_stopped(self, server: _Server, sock: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         for name in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(name, self._stopping.set)
+            loop.add_signal_handler(name, self._told_to_stop)
         serving = asyncio.create_task(server.run(sock))
         self._why_not_ready = ""
         log.info("listening on %s", self._settings.listen)
@@ -309,6 +336,11 @@ class Gateway:
         stopping.cancel()
         if serving.done():
             serving.result()
+
+    def _told_to_stop(self) -> None:
+        if self._stopping.is_set():
+            self._hurry.set()
+        self._stopping.set()
 
     def _watch(self, tasks: list[asyncio.Task[None]], status: Status) -> None:
         """A part that ends while the rest goes on shows up in `status` (invariant 12)."""

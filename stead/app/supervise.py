@@ -115,7 +115,7 @@ def supervise(home: Path, loaded: Loaded) -> int:
         _say("\nstopping...")
     finally:
         stopped = True
-        _stop_all(parts)
+        _stop_all(parts, settings.gateway.drain_s + _GRACE_S)
     if code == 0:
         _say("stopped; nothing is lost.")
     return code
@@ -279,23 +279,27 @@ def _say(text: str) -> None:
         sys.stdout.flush()
 
 
-def _stop_all(parts: list[_Part]) -> None:
-    """In the reverse of the starting order; what does not go in time is killed."""
-    for part in reversed(parts):
-        if part.process is not None and part.process.poll() is None:
+def _stop_all(parts: list[_Part], grace_s: float) -> None:
+    """Node and gateway at once: the one lets its jobs end or hands them back, the other hears it
+    and ends when it has. The model last, because answers under way need it. What does not go in
+    time is killed."""
+    until = time.monotonic() + grace_s
+    for names in (("node", "gateway"), ("model",)):
+        stopping = [part for part in parts if part.process is not None and part.name in names]
+        for part in stopping:
             with contextlib.suppress(ProcessLookupError):
+                assert part.process is not None
                 part.process.send_signal(signal.SIGTERM)
-            if part.name == "node":  # it hands its jobs back while the gateway is still there
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    part.process.wait(_GRACE_S)
-    until = time.monotonic() + _GRACE_S
-    for part in reversed(parts):
-        if part.process is None:
-            continue
-        try:
-            part.process.wait(max(0.1, until - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            log.warning("%s did not stop in time and is killed", part.name)
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(part.process.pid, signal.SIGKILL)
-            part.process.wait()
+        for part in stopping:
+            _wait_for(part, max(1.0, until - time.monotonic()))
+
+
+def _wait_for(part: _Part, most_s: float) -> None:
+    assert part.process is not None
+    try:
+        part.process.wait(most_s)
+    except subprocess.TimeoutExpired:
+        log.warning("%s did not stop in time and is killed", part.name)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(part.process.pid, signal.SIGKILL)
+        part.process.wait()

@@ -172,6 +172,11 @@ class Sender:
         self._stopping.set()
         self.nudge()
 
+    @property
+    def sending(self) -> int:
+        """Replies that are being sent just now."""
+        return sum(len(post.busy) for post in self._posts.values())
+
     # --- what the owner sees and does -------------------------------------------------
 
     def channels(self) -> list[View]:

@@ -16,7 +16,7 @@ class Said:
 
     def __init__(self) -> None:
         self.whole = True
-        """Whether all of it is kept; beyond a bound nothing is, and the end has it."""
+        """Whether all of it is kept; beyond a bound it is not, and the end has it."""
         self.sent = 0
         """How far it was sent, in characters."""
         self._text: list[str] = []
@@ -28,10 +28,16 @@ class Said:
         at = self._length
         self._length += len(text)
         if self._length > SAID_CHARS:
-            self.whole, self._text = False, []
+            self.whole = False
         elif self.whole:
             self._text.append(text)
         return at
+
+    @property
+    def text(self) -> str:
+        """The text so far, or the beginning of a very long one."""
+        self._text = ["".join(self._text)]
+        return self._text[0]
 
     def went(self, events: Iterable[Event]) -> None:
         """These are sent."""
@@ -51,8 +57,7 @@ class Said:
 
     def again(self, at: int) -> list[Event]:
         """The text from ``at`` on, as events to be sent."""
-        text = "".join(self._text)
-        self._text = [text]
+        text = self.text
         self.sent = at
         starts = range(at, len(text), PIECE_CHARS)
         return [Event(0, "token", text[one : one + PIECE_CHARS], at=one) for one in starts]

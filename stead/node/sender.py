@@ -129,8 +129,6 @@ class Sender:
         self._closed = False
         self._stale = False
         """Whether the job is another's by now: what is left goes out as evidence, and no more."""
-        self._said: list[str] = []
-        self._said_chars = 0
         self._wake = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._live_at = float("-inf")
@@ -144,9 +142,6 @@ class Sender:
         """``core.ports.Emit``: send when convenient, lose if need be."""
         if self._closed or self._stale or not text:
             return
-        if type == "token" and self._said_chars < SAID_CHARS:
-            self._said.append(text)
-            self._said_chars += len(text)
         self._live_chars += len(text)
         at = self._said.add(text) if type == "token" else -1
         last = self._queue[-1] if self._queue else None
@@ -197,7 +192,7 @@ class Sender:
     async def last_words(self, finish: Finish) -> None:
         """Tell what became of an attempt that is no longer ours, as evidence: the gateway keeps
         it aside and answers as to any stale report. Gives up after a moment."""
-        finish.text = finish.text or "".join(self._said)[:SAID_CHARS]
+        finish.text = finish.text or self._said.text[:SAID_CHARS]
         self._push(finish, spooled=False)
         if self._pending:
             await asyncio.wait([one.arrived for one in self._pending], timeout=LAST_WORDS_S)

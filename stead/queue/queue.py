@@ -177,6 +177,10 @@ class Queue:
         held = self._held.get(job_id)
         return held is not None and held[0] == epoch and node_id in (None, held[1])
 
+    def holders(self) -> list[str]:
+        """The nodes of all jobs that are running, one entry a job."""
+        return [holder for _, holder in self._held.values()]
+
     def running(self, node_id: str) -> int:
         return sum(1 for _, holder in self._held.values() if holder == node_id)
 

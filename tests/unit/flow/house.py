@@ -7,6 +7,7 @@ from typing import Any
 
 from stead.core.ids import uuid7
 from stead.core.nouns import Inbound, Job, Trouble
+from stead.core.place import BEGINNING, Place
 from stead.core.states import Failure
 from stead.core.storage import Accepted, Ended
 from stead.core.wire import Event, Events, Finish
@@ -99,7 +100,9 @@ class House:
     def _pages(self) -> list[str]:
         return [path.read_text() for path in sorted((self._folder / "memory").glob("*.md"))]
 
-    async def watched(self, job_id: str) -> list[tuple[str, str]]:
+    async def watched(self, job_id: str, place: Place = BEGINNING) -> list[tuple[str, str]]:
         return [
-            (seen.type, seen.text) async for seen in self.live.watch(job_id) if seen is not None
+            (seen.type, seen.text)
+            async for seen in self.live.watch(job_id, place)
+            if seen is not None
         ]

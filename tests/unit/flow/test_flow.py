@@ -9,6 +9,7 @@ import pytest
 
 from stead.core.errors import StaleEpoch
 from stead.core.nouns import NewJob, Step, Usage
+from stead.core.place import Place
 from stead.core.states import Failure, JobState, Lane, StepState
 from stead.core.wire import Event
 from tests.unit.flow.house import House
@@ -36,7 +37,7 @@ async def test_the_way_of_a_message(house: House) -> None:
     ended = await house.settle(job, text="It is noon.", usage=Usage(10, 0, 5, 0), worked_ms=40)
     assert ended.state is JobState.DONE
     assert await house.sent() == [("assistant", "It is noon.")]
-    assert await house.watched(job.id) == [("token", "It is "), ("token", "noon.")]
+    assert await house.watched(job.id) == [("token", "It is noon.")]
     log = await house.log()
     for part in (
         f"**owner** (cli, main) [job {job.id[-8:]}, node: everything else]: what time is it?",
@@ -155,7 +156,8 @@ async def test_a_failure_starts_again_and_says_so(house: House) -> None:
     again = await house.claim()
     await house.tell(again, Event(1, "token", "whole"))
     await house.settle(again, text="whole")
-    assert await house.watched(job.id) == [
+    assert await house.watched(job.id) == [("token", "whole")]
+    assert await house.watched(job.id, Place(1, 11)) == [
         ("reset", "starting again: it broke"),
         ("token", "whole"),
     ]

@@ -170,7 +170,7 @@ async def test_a_job_lost_by_heartbeat_is_stopped(tmp_path: Path) -> None:
             await gateway.until(lambda: len(gateway.record.heartbeats) > before)
             other = gateway.add()
             await gateway.until(lambda: gateway.finishes(other))
-            assert runner.running == 0
+            await gateway.until(lambda: runner.running == 0)
         assert hold.cancelled == [job]
         assert gateway.finishes(job) == []
 
@@ -435,7 +435,7 @@ async def test_many_jobs_through_faults_end_once_each(tmp_path: Path) -> None:
             assert [one.outcome for one in gateway.finishes(job)] == ["done"]
             told = [(one.seq, one.state) for one in gateway.steps(job)]
             assert told == [(seq, state) for seq in (1, 2, 3) for state in states]
-            seqs = [event.seq for event in gateway.events(job)]
+            seqs = [event.seq for event in gateway.events(job) if event.seq]
             assert seqs == sorted(set(seqs))
             assert isinstance(gateway.record.reports[-1], Finish)
         assert gateway.record.repeats >= 5
