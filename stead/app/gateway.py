@@ -18,13 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import uvicorn
 import uvloop
 
 from stead import __version__
 from stead.agent.loop import toolbox
 from stead.app import channels
 from stead.app.node import local_url
+from stead.app.server import Server
 from stead.app.warm import keep_warm
 from stead.config import Loaded, Settings, parse_listen, path_at
 from stead.core import logs
@@ -204,7 +204,7 @@ class Gateway:
         ]
         self._watch(tasks, parts.status)
         _calm_collector()
-        server = _Server(parts.app)
+        server = Server(parts.app)
         try:
             await self._until_stopped(server, sock)
         finally:
@@ -324,7 +324,7 @@ class Gateway:
             version=__version__,
         )
 
-    async def _until_stopped(self, server: _Server, sock: socket.socket) -> None:
+    async def _until_stopped(self, server: Server, sock: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         for name in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(name, self._told_to_stop)
@@ -405,40 +405,6 @@ def _calm_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
-
-
-class _Server:
-    """uvicorn on a socket of ours, without its own handling of signals."""
-
-    def __init__(self, app: Any) -> None:
-        config = uvicorn.Config(
-            app,
-            http="httptools",
-            loop="none",
-            lifespan="off",
-            access_log=False,
-            log_config=None,
-            server_header=False,
-            date_header=False,
-            # Nothing here reads who a proxy says the client is, so nothing may be made of it.
-            proxy_headers=False,
-            timeout_keep_alive=75,
-            timeout_graceful_shutdown=3,
-        )
-        self._server = uvicorn.Server(config)
-        self._serving: asyncio.Future[None] | None = None
-
-    async def run(self, sock: socket.socket) -> None:
-        # uvicorn would take the signals for itself; here the gateway decides what stops when.
-        self._server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
-        self._serving = asyncio.ensure_future(self._server.serve(sockets=[sock]))
-        await self._serving
-
-    async def end(self) -> None:
-        """Stop taking requests, let those under way end for a moment, then cut them."""
-        self._server.should_exit = True
-        if self._serving is not None:
-            await asyncio.wait((self._serving,), timeout=6.0)
 
 
 # --- settings become what the rooms understand ------------------------------------------------
