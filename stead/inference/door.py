@@ -16,11 +16,12 @@ from contextlib import aclosing
 from stead.core.errors import BackendFailed, ModelNotReady, SteadError
 from stead.core.nouns import ModelProfile
 from stead.core.ports import Caller, Purse
-from stead.core.states import Failure
+from stead.core.states import Failure, Lane
 from stead.inference import faults, modelstate
 from stead.inference.backends import Backend, Backends, LocalModel
 from stead.inference.call import DoorAnswer, ModelCall, Upstream
 from stead.inference.request import ChatRequest
+from stead.inference.turns import Turns
 from stead.net.http import Client
 
 __all__ = ["Door", "DoorAnswer"]
@@ -32,6 +33,8 @@ _WORDS_S = 1.0
 _ALIVE_S = 15.0
 #: How often a local model that says it is ready, but refuses, is tried again.
 _KNOCKS = 20
+#: Local models that answer as many at once as there are.
+_ROOMY = frozenset({"scripted"})
 _STREAM = [
     ("content-type", "text/event-stream"),
     ("cache-control", "no-cache"),
@@ -47,6 +50,7 @@ class Door:
         self._purse = purse
         self._wait_s = wait_s
         self._clients: dict[str, tuple[str, Client]] = {}
+        self._turns = Turns()
 
     async def chat(self, body: bytes, caller: Caller) -> DoorAnswer:
         """Answer ``POST /v1/chat/completions``.
@@ -63,6 +67,19 @@ class Door:
         if target.backend is not None:
             return await call.begin(self._upstream(target.backend))
         assert local is not None
+        if caller.lane == Lane.CHAT or local.state().model in _ROOMY:
+            return await self._local(call, local)
+        if request.stream:
+            return DoorAnswer(200, _STREAM, self._in_turn(call, local))
+        turn = self._turns.ask()
+        try:
+            await turn
+            return await self._local(call, local)  # all of it is here when this returns
+        finally:
+            self._turns.end(turn)
+
+    async def _local(self, call: ModelCall, local: LocalModel) -> DoorAnswer:
+        request = call.request
         if request.stream and local.state().phase != "ready":
             return DoorAnswer(200, _STREAM, self._late(call, local))
         async with aclosing(self._arrive(call, local)) as arriving:
@@ -97,7 +114,21 @@ class Door:
             self._clients[backend.name] = kept
         return Upstream(backend, kept[1])
 
-    # --- the local model, which may not be there yet ---
+    # --- the local model, which has little room and may not be there yet ---
+
+    async def _in_turn(self, call: ModelCall, local: LocalModel) -> AsyncGenerator[bytes, None]:
+        """The body of a background answer, which waits for its turn first."""
+        turn = self._turns.ask()
+        try:
+            while not turn.done():
+                await asyncio.wait((turn,), timeout=_ALIVE_S)
+                if not turn.done():
+                    yield b":\n\n"
+            async with aclosing(self._late(call, local)) as body:
+                async for piece in body:
+                    yield piece
+        finally:
+            self._turns.end(turn)
 
     async def _late(self, call: ModelCall, local: LocalModel) -> AsyncGenerator[bytes, None]:
         """The body of a streamed answer that begins with waiting."""
