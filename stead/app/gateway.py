@@ -165,6 +165,7 @@ class _Parts:
     away: Away
     sender: Sender
     retention: Retention
+    openai: OpenAI
     app: Any
 
 
@@ -228,13 +229,16 @@ class Gateway:
         Then who still watches an answer is told to come back.
         """
         self._why_not_ready = "stopping"
-        parts.service.stopping = True
+        parts.service.stopping = parts.openai.stopping = True
         parts.sender.stop()
         light.stop()
         parts.queue.close()
 
         def busy() -> int:
-            return sum(parts.presence.alive(node) for node in parts.queue.holders())
+            """Jobs of nodes that are there, and calls of programs straight to a model. Whose job
+            nobody has begun cannot be answered now, so it is not waited for."""
+            jobs = sum(parts.presence.alive(node) for node in parts.queue.holders())
+            return jobs + parts.openai.plain
 
         loop = asyncio.get_running_loop()
         until = loop.time() + self._settings.gateway.drain_s
@@ -283,10 +287,11 @@ class Gateway:
         flow.on_reply(sender.nudge)
         most = int(settings.gateway.max_body_mb * 1_000_000)
         wait_s = settings.gateway.answer_wait_s
+        openai = OpenAI(flow, talk, door, keys, max_body=most, wait_s=wait_s)
         app = build(
             [
                 *node_routes.routes(service, keys, most),
-                *OpenAI(flow, talk, door, keys, max_body=most, wait_s=wait_s).routes(),
+                *openai.routes(),
                 *Owner(store, flow, talk, keys, presence, status, max_body=most).routes(),
                 *Outbox(store, sender, keys, max_body=most).routes(),
                 *Prune(retention, keys, max_body=most).routes(),
@@ -308,6 +313,7 @@ class Gateway:
             away,
             sender,
             retention,
+            openai,
             app,
         )
 

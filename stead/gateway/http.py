@@ -43,6 +43,8 @@ def failed(error: SteadError) -> Json:
     headers = {"www-authenticate": "Bearer"} if error.status == 401 else {}
     if error.code.startswith("job_"):
         headers["x-should-retry"] = "false"  # the queue has tried; OpenAI's clients heed this
+    if error.code == "stopping":
+        headers["retry-after"] = "2"
     return Json(error.as_dict(), status_code=error.status, headers=headers)
 
 

@@ -21,6 +21,7 @@ from stead.core.errors import BadRequest, SteadError, UnknownModel
 from stead.core.ids import uuid7
 from stead.core.nouns import Inbound
 from stead.core.place import Retold
+from stead.core.ports import Caller
 from stead.core.storage import Accepted
 from stead.flow.flow import Flow
 from stead.flow.live import Seen
@@ -36,7 +37,7 @@ from stead.gateway.http import (
     stream,
     until_gone,
 )
-from stead.gateway.talk import End, Talk
+from stead.gateway.talk import End, Stopping, Talk
 from stead.inference.door import Door
 
 #: The agent's own name among the models.
@@ -80,6 +81,10 @@ class OpenAI:
         self._keys = keys
         self._max_body = max_body
         self._wait_s = wait_s
+        self.stopping = False
+        """New requests are refused; those of jobs go on."""
+        self.plain = 0
+        """Calls of programs, straight to a model, that are not answered to their end yet."""
 
     def routes(self) -> list[Route]:
         return [
@@ -117,9 +122,24 @@ class OpenAI:
         caller = self._keys.caller(scope)
         body = await read_body(scope, receive, self._max_body)
         head = decode(body, _Head)
-        if head.model == AGENT and caller.job_id is None:
-            await self._agent(head, body, scope, receive, send)
-            return
+        if caller.job_id is None:
+            if self.stopping:  # before it is recorded: its client tries again, at the next start
+                raise Stopping(
+                    "stead is being stopped. Nothing was done with this request; send it again."
+                )
+            if head.model == AGENT:
+                await self._agent(head, body, scope, receive, send)
+                return
+        self.plain += caller.job_id is None
+        try:
+            await self._plain(caller, head, body, receive, send)
+        finally:
+            self.plain -= caller.job_id is None
+
+    async def _plain(
+        self, caller: Caller, head: _Head, body: bytes, receive: Receive, send: Send
+    ) -> None:
+        """Straight to the model, bytes untouched."""
         try:
             answer = await until_gone(receive, self._door.chat(body, caller))
         except UnknownModel as error:  # the door does not know of the agent

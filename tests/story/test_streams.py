@@ -153,25 +153,28 @@ def test_an_asker_prints_nothing_twice(house: House, victim: str, stream: str) -
 
 
 def test_a_planned_restart_lets_answers_end(house: House) -> None:
-    """SIGTERM while answers are being streamed: those that end in time are whole, for the client
-    of the API too; no job is begun meanwhile, and messages are still taken."""
+    """SIGTERM while answers are being streamed: those that end in time are whole, for clients of
+    the API too, by the agent or straight from a model; no job is begun meanwhile, and messages are
+    still taken."""
     house.all_up()
-    answers: list[str] = []
+    answers: dict[str, str] = {}
+    plain = next(model["id"] for model in house.get("/v1/models")["data"] if model["id"] != "stead")
 
-    def openai() -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", house.port, timeout=30)
+    def openai(model: str) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", house.port, timeout=60)
         said = [{"role": "user", "content": f"[[slow 40]] [[say {WORDS}]] hi"}]
-        body = {
-            "model": "stead", "stream": True, "metadata": {"session": "api"}, "messages": said,
-        }  # fmt: skip
+        body = {"model": model, "stream": True, "metadata": {"session": "api"}, "messages": said}
         connection.request(
             "POST", "/v1/chat/completions", json.dumps(body),
             {"Authorization": f"Bearer {house.key}", "Content-Type": "application/json"},
         )  # fmt: skip
-        answers.append(connection.getresponse().read().decode())
+        answers[model] = connection.getresponse().read().decode()
 
-    client = threading.Thread(target=openai, daemon=True)
-    client.start()
+    clients = [
+        threading.Thread(target=openai, args=(one,), daemon=True) for one in ("stead", plain)
+    ]
+    for client in clients:
+        client.start()
     job_id = house.say(f"[[slow 40]] [[say {WORDS}]] tell me", session="other")
     follower = Follower(house, job_id)
     house.until(lambda: _begun(follower), 20, "the beginning")
@@ -179,16 +182,20 @@ def test_a_planned_restart_lets_answers_end(house: House) -> None:
     gateway.send_signal(signal.SIGTERM)
     house.until(lambda: not house.ready(), 10, "the stop to begin")
     later = house.say("[[say Later.]] one more", session="third")
-    client.join(30)
+    status, refused = house.call(
+        "POST", "/v1/chat/completions",
+        {"model": "stead", "messages": [{"role": "user", "content": "too late"}]},
+    )  # fmt: skip
+    assert (status, refused["error"]["code"]) == (503, "stopping")
+    for client in clients:
+        client.join(30)
     assert gateway.wait(20) == 0
-    (told,) = answers
-    assert told.rstrip().endswith("data: [DONE]"), told[-500:]
-    text = "".join(
-        json.loads(line[6:])["choices"][0]["delta"].get("content", "")
-        for line in told.splitlines()
-        if line.startswith("data: {")
-    )
-    assert text == WORDS
+    for told in (answers["stead"], answers[plain]):
+        assert told.rstrip().endswith("data: [DONE]"), told[-500:]
+        chunks = [json.loads(line[6:]) for line in told.splitlines() if line.startswith("data: {")]
+        pieces = [choice["delta"].get("content") for one in chunks for choice in one["choices"]]
+        assert "".join(piece or "" for piece in pieces) == WORDS
+    assert not house.rows("SELECT 1 FROM message WHERE text = 'too late'")
     assert follower.connections == 1
     follower.join()
     assert (follower.text, follower.resets) == (WORDS, 0)
