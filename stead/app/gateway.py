@@ -44,7 +44,9 @@ from stead.gateway.auth import Keys, hash_key
 from stead.gateway.node_service import LocalLink, NodeService
 from stead.gateway.openai_routes import OpenAI
 from stead.gateway.outbox_routes import Outbox
+from stead.gateway.owner_nodes import Nodes
 from stead.gateway.owner_routes import Owner
+from stead.gateway.placement import Placement
 from stead.gateway.presence import Presence
 from stead.gateway.prune_routes import Prune
 from stead.gateway.status import Status
@@ -161,6 +163,7 @@ class _Parts:
     door: Door
     service: NodeService
     presence: Presence
+    placement: Placement
     status: Status
     away: Away
     sender: Sender
@@ -189,6 +192,7 @@ class Gateway:
         cut = await self._store.close_open_calls()
         if cut:
             log.warning("%d model calls were cut off by the last stop", cut)
+        await parts.placement.start()
         await parts.queue.start()
         light = self._light_worker(parts)
         sending = asyncio.create_task(parts.sender.run(), name="sender")
@@ -196,6 +200,7 @@ class Gateway:
             asyncio.create_task(parts.daily.run(), name="daily log"),
             asyncio.create_task(parts.queue.run_rescue(parts.flow.crash_rule), name="rescue"),
             asyncio.create_task(parts.away.run(), name="away"),
+            asyncio.create_task(parts.placement.run(), name="look at the nodes"),
             sending,
             asyncio.create_task(parts.retention.run(), name="retention"),
             asyncio.create_task(
@@ -256,19 +261,22 @@ class Gateway:
     def _build(self, owner_key: str, secret: bytes) -> _Parts:
         """Every part, made once and handed what it needs."""
         settings, store = self._settings, self._store
-        queue = Queue(store, _policy(settings))
         live = Live()
+        presence = Presence(settings.node.away_after_s)
+        placement = Placement(
+            store, presence, main=settings.nodes.main, failover_s=settings.nodes.failover_s
+        )
+        queue = Queue(store, _policy(settings), placement.there)
         daily = DailyLog(self._home / "memory", store)
         tries = Tries(settings.queue.max_tries, settings.queue.max_crashes)
-        flow = Flow(store, queue, Router(_rules(settings)), live, daily, tries)
-        presence = Presence(settings.node.away_after_s)
+        flow = Flow(store, queue, Router(_rules(settings)), live, daily, tries, placement.preferred)
         purse = StorePurse(store, _budget(settings))
         backends = _backends(self._home, settings)
         door = Door(backends, purse, wait_s=settings.model.wait_s)
         keys = Keys(owner_key, secret, store, queue.holds)
         service = NodeService(
             store, queue, flow, presence, live, job_key=keys.job_key, profile=door.profile,
-            limits=_limits(settings), version=__version__,
+            limits=_limits(settings), version=__version__, placement=placement,
         )  # fmt: skip
         retention = Retention(store, _terms(settings), self._home / "memory")
         # Terminal and API are read by their clients; the sender is for channels pushed to.
@@ -276,13 +284,15 @@ class Gateway:
         status = Status(
             store, queue, presence, model=self._model_words, channels=sender.channels,
             retention=retention.state,
+            placement=placement,
             home=str(self._home), url=local_url(settings.listen), version=__version__,
             troubles=lambda: [words for words in (store.trouble, daily.trouble) if words],
         )  # fmt: skip
         talk = Talk(store, live)
         away = Away(
-            store, live, any_alive=presence.any_alive, settled=presence.settled, told=daily.nudge
-        )
+            store, live, stuck=placement.stuck, any_alive=presence.any_alive,
+            settled=presence.settled, told=daily.nudge,
+        )  # fmt: skip
         flow.on_accept(away.nudge)
         flow.on_reply(sender.nudge)
         most = int(settings.gateway.max_body_mb * 1_000_000)
@@ -292,7 +302,8 @@ class Gateway:
             [
                 *node_routes.routes(service, keys, most),
                 *openai.routes(),
-                *Owner(store, flow, talk, keys, presence, status, max_body=most).routes(),
+                *Owner(store, flow, talk, keys, placement, status, max_body=most).routes(),
+                *Nodes(store, keys, presence, placement, status, max_body=most).routes(),
                 *Outbox(store, sender, keys, max_body=most).routes(),
                 *Prune(retention, keys, max_body=most).routes(),
                 *channel_routes.routes(self._channels.ways_in, flow, most),
@@ -300,22 +311,9 @@ class Gateway:
             lambda: self._why_not_ready or store.trouble,
         )
         return _Parts(
-            queue,
-            live,
-            daily,
-            flow,
-            purse,
-            backends,
-            door,
-            service,
-            presence,
-            status,
-            away,
-            sender,
-            retention,
-            openai,
-            app,
-        )
+            queue, live, daily, flow, purse, backends, door, service,
+            presence, placement, status, away, sender, retention, openai, app,
+        )  # fmt: skip
 
     def _light_worker(self, parts: _Parts) -> Runner:
         """The node's own runner, in this process, for what needs neither tools nor a node."""
@@ -381,7 +379,8 @@ class Gateway:
         if self._settings.node.gateway:
             return
         hashed = hash_key(ensure_key(self._home / "secrets" / "node.key", "node"))
-        if await self._store.node_by_key(hashed) is None:
+        # One that was revoked or retired stays so, until it is invited anew.
+        if await self._store.node_by_key(hashed, revoked=True) is None:
             name = self._settings.node.name or socket.gethostname() or "node"
             known = {node.name for node in await self._store.nodes() if not node.revoked}
             if name in known:  # a new key for the same machine replaces the old one
@@ -464,7 +463,7 @@ def _rules(settings: Settings) -> list[Rule]:
         Rule(
             name=rule.name, to=rule.to, mark=rule.mark, match=rule.match, unless=rule.unless,
             max_chars=rule.max_chars, channel=rule.channel, lane=rule.lane,
-            needs=tuple(rule.needs),
+            needs=tuple(rule.needs), prefer=tuple(rule.prefer), avoid=tuple(rule.avoid),
         )
         for rule in settings.route
     ]  # fmt: skip

@@ -39,6 +39,9 @@ _SLOW_S = 1.0
 @click.option("--session", default="", help="The conversation (default: main).")
 @click.option("--light", "mark", flag_value="light", help="Answer in the gateway.")
 @click.option("--heavy", "mark", flag_value="heavy", help="Send it to a node.")
+@click.option("--needs", metavar="LABEL", multiple=True, help="Only a node with this label.")
+@click.option("--prefer", metavar="NODE", multiple=True, help="This node, while it is there.")
+@click.option("--avoid", metavar="NODE", multiple=True, help="Never this node.")
 @json_option
 @click.pass_obj
 def ask(
@@ -47,6 +50,9 @@ def ask(
     stream: bool,
     session: str,
     mark: str | None,
+    needs: tuple[str, ...],
+    prefer: tuple[str, ...],
+    avoid: tuple[str, ...],
     as_json: bool,
 ) -> int:
     """Ask something and print the answer.
@@ -56,7 +62,8 @@ def ask(
     """
     text = question(sound(" ".join(words)))
     api = obj.api()
-    sent = send(api, text, session=sound(session), mark=mark or "", channel="cli")
+    nodes = {"needs": needs, "prefer": prefer, "avoid": avoid}
+    sent = send(api, text, session=sound(session), mark=mark or "", channel="cli", nodes=nodes)
     streaming = stream and not as_json
     try:
         heard = follow(api, sent.job_id)

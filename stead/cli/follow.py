@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -66,6 +66,7 @@ def send(
     session: str = "",
     mark: str = "",
     channel: str = "",
+    nodes: Mapping[str, Sequence[str]] | None = None,
     patience_s: float = PATIENCE_S,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Sent:
@@ -73,10 +74,13 @@ def send(
 
     Its external id is made here, so that sending it again after a broken
     connection is the same message. A gateway that cannot be reached at all
-    raises ``GatewayAway`` at once: nothing was sent.
+    raises ``GatewayAway`` at once: nothing was sent. ``nodes`` are lists of what it
+    ``needs``, and of the nodes to ``prefer`` and to ``avoid``.
     """
-    body = {"text": text, "external_id": uuid7()}
-    body |= {k: v for k, v in (("session", session), ("mark", mark), ("channel", channel)) if v}
+    body: dict[str, Any] = {"text": text, "external_id": uuid7()}
+    wishes = {"session": session, "mark": mark, "channel": channel}
+    body |= {name: value for name, value in wishes.items() if value}
+    body |= {name: list(value) for name, value in (nodes or {}).items() if value}
     try:
         reply = api.post("/api/v1/messages", body)
     except ConnectionBroke:

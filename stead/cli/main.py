@@ -32,7 +32,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "where": ("stead.cli.where:where", "Tell where a thing lies and what it is for."),
     "logs": ("stead.cli.logs:logs", "Show what the parts of stead logged."),
     "model": ("stead.cli.model:model", "List, fetch and remove local models."),
-    "node": ("stead.cli.node:node", "Run a node here; invite, join, list or revoke one."),
+    "node": (
+        "stead.cli.node:node",
+        "Run a node here; invite, join, list, drain, retire or revoke one.",
+    ),
     "gateway": ("stead.cli.run:gateway", "Run the gateway alone, in the foreground."),
     "chaos": ("stead.cli.chaos:chaos", "Break a stead of its own on purpose, and judge."),
     "config": ("stead.cli.config:config", "Check, show or change the settings."),

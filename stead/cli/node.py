@@ -1,16 +1,17 @@
-"""`stead node`: the hands. Run one here; invite, join, list or revoke one."""
+"""`stead node`: the hands. Run one here; invite, join, list, drain, retire or revoke one."""
 
 from __future__ import annotations
 
 import platform
 import sys
+import time
 from typing import Any
 
 import click
 
 from stead import __version__
 from stead.cli.api import Api
-from stead.cli.common import Cli, json_option, print_json, table, when
+from stead.cli.common import FAILED, Cli, json_option, print_json, span, table, when
 from stead.cli.http import Target, quote
 from stead.cli.run import ready, start_options
 from stead.config import edit, prepare_home
@@ -22,7 +23,7 @@ from stead.core.keys import PREFIX
 
 @click.group()
 def node() -> None:
-    """Run a node here; invite, join, list or revoke one."""
+    """Run a node here; invite, join, list, drain, retire or revoke one."""
 
 
 @node.command()
@@ -110,6 +111,81 @@ def list_(obj: Cli, as_json: bool) -> None:
 
 @node.command()
 @click.argument("name")
+@click.option("--undo", is_flag=True, help="Give it new jobs again.")
+@json_option
+@click.pass_obj
+def drain(obj: Cli, name: str, undo: bool, as_json: bool) -> None:
+    """Give a node no new jobs; it finishes what it has."""
+    reply = obj.api().post(f"/api/v1/nodes/{quote(name)}/drain", {"undo": undo})
+    if as_json:
+        print_json(reply)
+        return
+    if undo:
+        click.echo(f"The node {name} gets new jobs again.")
+        return
+    has = f"; it still has {_jobs(reply['running'])}" if reply.get("running") else ""
+    click.echo(f"The node {name} gets no new jobs{has}.")
+    _stays(name, reply)
+
+
+@node.command()
+@click.argument("name")
+@click.option(
+    "--wait", "wait_s", type=click.FloatRange(min=0), default=3600.0, show_default=True,
+    metavar="SECONDS", help="How long its jobs may take to end.",
+)  # fmt: skip
+@json_option
+@click.pass_obj
+def retire(obj: Cli, name: str, wait_s: float, as_json: bool) -> int:
+    """Drain a node, wait until its jobs have ended, and take its key back.
+
+    Its other jobs go to other nodes; what no other could do is named, and is kept
+    until one can. Interrupted, it stays drained: say it again, or `drain --undo`.
+    """
+    api = obj.api()
+    path = f"/api/v1/nodes/{quote(name)}"
+    now = api.post(f"{path}/drain", {"undo": False})
+    if not as_json:
+        _stays(name, now)
+    until, told = time.monotonic() + wait_s, 0
+    while now.get("running"):
+        if not as_json and now["running"] != told:
+            told = now["running"]
+            click.echo(f"Waiting for {_jobs(told)} that {name} has ...", err=True)
+        if time.monotonic() >= until:
+            click.echo(
+                f"The node {name} still has {_jobs(now['running'])}. It stays drained: say"
+                f" `stead node retire {name}` again later, or `stead node revoke {name}` now.",
+                err=True,
+            )
+            return FAILED
+        time.sleep(min(0.5, max(0.0, until - time.monotonic())))
+        now = api.get(path)
+    api.delete(path)
+    if as_json:
+        print_json({"name": name, "retired": True, "stays": now.get("stays") or []})
+    else:
+        click.echo(f"The node {name} is retired: it has no jobs, and may no longer come in.")
+    return 0
+
+
+def _jobs(count: int) -> str:
+    return "1 job" if count == 1 else f"{count} jobs"
+
+
+def _stays(name: str, reply: dict[str, Any]) -> None:
+    """Say which jobs only this node could do."""
+    for one in reply.get("stays") or []:
+        asks = [f"needs {one['needs']}"] if one.get("needs") else []
+        asks += [f"must not go to {one['avoid']}"] if one.get("avoid") else []
+        click.echo(
+            f"{_jobs(one['jobs'])} cannot move ({', '.join(asks) or 'there is no other node'}):"
+            f" only {name} could do that. Nothing is lost; it waits for a node that can."
+        )
+
+
+@node.command()
+@click.argument("name")
 @json_option
 @click.pass_obj
 def revoke(obj: Cli, name: str, as_json: bool) -> None:
@@ -124,8 +200,12 @@ def revoke(obj: Cli, name: str, as_json: bool) -> None:
 def _row(item: dict[str, Any]) -> list[str]:
     running = item.get("running") or 0
     state = "here" if item.get("alive") else "away"
+    if item.get("draining"):
+        state += ", drained"
+    elif item.get("silent_ms") is not None:
+        state += f", silent for {span(item['silent_ms'])}"
     return [
-        str(item.get("name")),
+        str(item.get("name")) + (" (main)" if item.get("main") else ""),
         "revoked" if item.get("revoked") else state,
         str(len(running) if isinstance(running, list) else running),
         ",".join(item.get("labels") or []),

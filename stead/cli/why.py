@@ -85,6 +85,8 @@ def words(story: dict[str, Any]) -> Iterator[str]:
         return
     yield from _route(story.get("route") or {}, job)
     yield from _job(job, times)
+    if story.get("waits_for_node"):
+        yield f"  waits: {story['waits_for_node']}"
     attempts = story.get("attempts") or []
     if attempts:
         yield _title("Attempts")
@@ -151,6 +153,9 @@ def _route(route: dict[str, Any], job: dict[str, Any]) -> Iterator[str]:
     needs = str(route.get("needs") or "")
     if needs and needs != "@gateway":
         yield f"  needs a node with: {needs}"
+    for verb, key in (("prefers", "prefer"), ("never goes to", "avoid")):
+        if route.get(key):
+            yield f"  {verb} the node: {str(route[key]).replace(',', ', ')}"
 
 
 def _job(job: dict[str, Any], times: dict[str, Any]) -> Iterator[str]:
@@ -187,6 +192,7 @@ def _attempt(attempt: dict[str, Any]) -> str:
     if attempt.get("ended_at") and attempt.get("started_at"):
         text += f" after {span(attempt['ended_at'] - attempt['started_at'])}"
     text += f" ({attempt['error']})" if attempt.get("error") else ""
+    text += f"; {attempt['given']}" if attempt.get("given") else ""
     did = [
         f"{verb} {'steps' if len(seqs) > 1 else 'step'} {_runs(seqs)}"
         for verb, seqs in (("replayed", attempt.get("replayed")), ("ran", attempt.get("ran")))

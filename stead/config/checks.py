@@ -22,6 +22,7 @@ from stead.config.settings import (
 )
 from stead.core.errors import ConfigError
 from stead.core.limits import is_key
+from stead.core.placement import is_label, is_node_name
 
 #: The largest number that any setting may be.
 _MOST = 1_000_000_000_000
@@ -128,6 +129,13 @@ def _crosschecks(settings: Settings) -> Iterator[tuple[str, str]]:
     if node.gateway and not _is_url(node.gateway):
         yield "node.gateway", f"{node.gateway!r} is not a URL (http://... or https://...)"
     yield from _bad_labels(node.labels, "node.labels")
+    if settings.nodes.main:
+        yield from _bad_names([settings.nodes.main], "nodes.main")
+    if settings.nodes.failover_s < node.away_after_s:
+        yield (
+            "nodes.failover_s",
+            f"must not be smaller than node.away_after_s ({node.away_after_s})",
+        )
     if queue.backoff_max_s < queue.backoff_s:
         yield "queue.backoff_max_s", f"must not be smaller than queue.backoff_s ({queue.backoff_s})"
     yield from _check_limits(queue.limit)
@@ -159,7 +167,7 @@ def _is_url(text: str) -> bool:
 
 def _bad_labels(labels: list[str], path: str) -> Iterator[tuple[str, str]]:
     for label in labels:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.:\-]*", label):
+        if not is_label(label):
             yield path, f"{label!r} is not a label (letters, digits, and _ . : - within)"
 
 
@@ -172,6 +180,12 @@ def _check_limits(limits: list[QueueLimit]) -> Iterator[tuple[str, str]]:
             yield f"{at}.at_once", "says nothing; give at_once, or starts and per_s, or both"
         if [one.key for one in limits].index(limit.key) < index:
             yield f"{at}.key", f"{limit.key!r} has a limit above already; put them in one table"
+
+
+def _bad_names(names: list[str], path: str) -> Iterator[tuple[str, str]]:
+    for name in names:
+        if not is_node_name(name):
+            yield path, f"{name!r} is not the name of a node (letters, digits, dots, dashes)"
 
 
 def _check_backends(backends: list[BackendSection]) -> Iterator[tuple[str, str]]:
@@ -217,6 +231,12 @@ def _check_routes(routes: list[RouteSection]) -> Iterator[tuple[str, str]]:
         if route.needs and route.to == "light":
             yield f"{at}.needs", "is for nodes; a light answer is given in the gateway"
         yield from _bad_labels(route.needs, f"{at}.needs")
+        yield from _bad_names(route.prefer, f"{at}.prefer")
+        yield from _bad_names(route.avoid, f"{at}.avoid")
+        for name in sorted({*route.prefer} & {*route.avoid}):
+            yield f"{at}.avoid", f"{name!r} cannot be both preferred and avoided"
+        if (route.prefer or route.avoid) and route.to == "light":
+            yield f"{at}.prefer", "is for nodes; a light answer is given in the gateway"
 
 
 def _check_channels(channels: list[ChannelSection]) -> Iterator[tuple[str, str]]:

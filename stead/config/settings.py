@@ -60,6 +60,15 @@ class QueueLimit(Section, frozen=True):
     per_s: Annotated[float, _help("What starts are counted in", gt=0)] = 60.0
 
 
+class NodesSection(Section, frozen=True):
+    main: Annotated[
+        str, _help("Name of the node that gets all it can do while it is there; empty: all alike")
+    ] = ""
+    failover_s: Annotated[
+        float, _help("A node silent for so long leaves its jobs to others that can do them", gt=0)
+    ] = 300.0
+
+
 class QueueSection(Section, frozen=True):
     lease_s: Annotated[
         float, _help("A job is taken back when its worker is silent so long", ge=1)
@@ -126,6 +135,10 @@ class RouteSection(Section, frozen=True):
     channel: Annotated[str, _help("Only from this channel")] = ""
     lane: Annotated[str, _help("Only in this lane: chat or background")] = ""
     needs: Annotated[list[str], _help("Labels the node must carry")] = []
+    prefer: Annotated[
+        list[str], _help("Names of nodes; others get it only when these are silent")
+    ] = []
+    avoid: Annotated[list[str], _help("Names of nodes that never get it")] = []
 
 
 class ChannelSection(Section, frozen=True):
@@ -196,6 +209,7 @@ class Settings(Section, frozen=True):
     offline: Annotated[bool, _help("Never touch the network beyond this machine")] = False
     gateway: GatewaySection = GatewaySection()
     node: NodeSection = NodeSection()
+    nodes: NodesSection = NodesSection()
     queue: QueueSection = QueueSection()
     model: ModelSection = ModelSection()
     backend: list[BackendSection] = []

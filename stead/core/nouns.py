@@ -30,6 +30,12 @@ class Inbound:
     is_retry: bool = False
     overrides: dict[str, Any] = field(default_factory=dict)
     """Limits for this job alone: max_tokens, temperature."""
+    needs: tuple[str, ...] = ()
+    """Labels its node must carry, beside what its route asks for."""
+    prefer: tuple[str, ...] = ()
+    """Names of nodes that get it while they are there."""
+    avoid: tuple[str, ...] = ()
+    """Names of nodes that never get it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +65,10 @@ class Route:
     """The model role: ``light`` or ``main``."""
     needs: tuple[str, ...] = ()
     """Labels a node must carry to take the job."""
+    prefer: tuple[str, ...] = ()
+    """Names of nodes that get it while they are there."""
+    avoid: tuple[str, ...] = ()
+    """Names of nodes that never get it."""
 
 
 @dataclass(frozen=True, slots=True)

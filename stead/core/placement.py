@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from typing import NamedTuple
 
@@ -43,3 +44,13 @@ def may_take(
         return False
     preferred = names(prefer)
     return not preferred or name in preferred or not any(one in there for one in preferred)
+
+
+def is_label(text: str) -> bool:
+    """Whether it can be a label that the owner gives a node; those with @ are stead's own."""
+    return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.:\-]{0,62}", text) is not None
+
+
+def is_node_name(text: str) -> bool:
+    """Whether it can be the name of a node."""
+    return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", text) is not None

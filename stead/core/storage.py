@@ -119,6 +119,8 @@ class NodeRow:
     last_seen: int
     boot: str
     revoked: bool
+    draining: bool = False
+    """It gets no new jobs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -353,11 +355,18 @@ class NodeStore(Protocol):
 
     async def add_node(self, name: str, key_hash: str) -> str: ...
 
-    async def node_by_key(self, key_hash: str) -> NodeRow | None: ...
+    async def node_by_key(self, key_hash: str, *, revoked: bool = False) -> NodeRow | None:
+        """``revoked``: also one whose key was taken back."""
 
     async def nodes(self) -> list[NodeRow]: ...
 
     async def revoke_node(self, name: str) -> bool: ...
+
+    async def drain_node(self, name: str, *, draining: bool) -> bool:
+        """Give a node no new jobs, or again; False: there is no such node. A new key ends it."""
+
+    async def note_given(self, job_id: str, epoch: int, why: str) -> None:
+        """Keep why an attempt went to a node that its job does not prefer."""
 
     async def saw_node(
         self,
@@ -462,10 +471,15 @@ class ViewStore(Protocol):
         """One row with its whole text. Raises ``NotFound``, ``BadRequest``."""
         ...
 
-    async def view_waiting(self) -> View:
-        """The jobs that wait for a node: ``count``, ``since`` (ms), ``jobs``, and the
-        ``channel`` and ``session`` of the oldest message among them."""
-        ...
+    async def view_demands(self) -> list[tuple[str, str, str]]:
+        """What the jobs that are ready ask of a node: needs, preferred and avoided nodes."""
+
+    async def view_open_demands(self) -> list[tuple[tuple[str, str, str], int]]:
+        """What all jobs ask of a node that are not over, and how many ask for it."""
+
+    async def view_waiting(self, demands: Collection[tuple[str, str, str]]) -> View:
+        """The ready jobs with one of these demands: ``count`` (of at most 10,000), ``since`` (ms),
+        ``jobs`` (the first 200), and the ``channel`` and ``session`` of the oldest message."""
 
 
 class Store(

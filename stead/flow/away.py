@@ -1,13 +1,13 @@
-"""No node: the owner is told once an outage, with what is waiting and since when."""
+"""No node for what waits: the owner is told once an outage, what is waiting, since when and why."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 
-from stead.core.storage import Store
+from stead.core.storage import Store, View
 from stead.flow import words
 from stead.flow.live import Live
 
@@ -16,14 +16,22 @@ log = logging.getLogger(__name__)
 _FACT = "outage"
 
 
+Demand = tuple[str, str, str]
+
+
 class Away:
-    """Watches whether queued work has a node to go to."""
+    """Watches whether queued work has a node to go to.
+
+    ``stuck`` gives what jobs ask for that no node that is there can give, each with why;
+    ``any_alive`` says whether there is any node at all.
+    """
 
     def __init__(
         self,
         store: Store,
         live: Live,
         *,
+        stuck: Callable[[], Awaitable[Mapping[Demand, str]]],
         any_alive: Callable[[], bool],
         settled: Callable[[], bool],
         told: Callable[[], None],
@@ -31,6 +39,7 @@ class Away:
     ) -> None:
         self._store = store
         self._live = live
+        self._stuck = stuck
         self._any_alive = any_alive
         self._settled = settled
         self._told = told
@@ -59,8 +68,9 @@ class Away:
 
     async def look(self) -> None:
         """One look: begin or end an outage, and tell those who wait."""
-        if self._any_alive():
-            if self._outage is not None:
+        stuck = await self._stuck()
+        if not stuck:
+            if self._any_alive() and self._outage is not None:
                 await self._store.set_fact(_FACT, None)
                 await self._store.add_day_line("a node is back; what waited is being worked off")
                 self._outage = None
@@ -68,12 +78,10 @@ class Away:
             return
         if not self._settled():
             return
-        waiting = await self._store.view_waiting()
+        waiting = await self._store.view_waiting(list(stuck))
         if not waiting["count"]:
             return
-        nodes = [node for node in await self._store.nodes() if not node.revoked]
-        last = max((node.last_seen for node in nodes), default=0)
-        text = words.no_node(waiting["count"], waiting["since"], last)
+        text = await self._words(waiting, stuck)
         if self._outage is None:
             outage = str(waiting["since"])
             # First the notice, which is not said twice: a stop between the two must not hush it.
@@ -83,7 +91,19 @@ class Away:
             await self._store.set_fact(_FACT, outage)
             self._outage = outage
             self._told()
-        for job_id in waiting["jobs"]:
-            if job_id not in self._noted:  # each asker sees once why nothing happens
-                self._noted.add(job_id)
-                self._live.note(job_id, text)
+        if waiting["jobs"] and not self._noted.issuperset(waiting["jobs"]):
+            for demand in stuck:
+                one = waiting if len(stuck) == 1 else await self._store.view_waiting([demand])
+                said = await self._words(one, {demand: stuck[demand]})
+                for job_id in one["jobs"]:
+                    if job_id not in self._noted:  # each asker sees once why nothing happens
+                        self._noted.add(job_id)
+                        self._live.note(job_id, said)
+
+    async def _words(self, waiting: View, stuck: Mapping[Demand, str]) -> str:
+        count, since = waiting["count"], waiting["since"]
+        if self._any_alive():
+            return words.waits_for_a_node(count, since, list(dict.fromkeys(stuck.values())))
+        nodes = [node for node in await self._store.nodes() if not node.revoked]
+        last = max((node.last_seen for node in nodes), default=0)
+        return words.no_node(count, since, last)

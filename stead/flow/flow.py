@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from stead.core.errors import StaleEpoch, SteadError
@@ -35,12 +35,28 @@ class Tries:
     crashes: int = 3
 
 
+Preferred = Callable[[Iterable[str], Iterable[str], Iterable[str]], tuple[str, ...]]
+"""From the needs, preferred and avoided nodes of a new job: which nodes get it while there."""
+
+
+def _as_asked(needs: Iterable[str], prefer: Iterable[str], avoid: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted({*prefer} - {*avoid}))
+
+
 class Flow:
     """The life of a message from the moment it arrives to the moment its reply is on its way."""
 
     def __init__(
-        self, store: Store, queue: Queue, router: Router, live: Live, daily: DailyLog, tries: Tries
+        self,
+        store: Store,
+        queue: Queue,
+        router: Router,
+        live: Live,
+        daily: DailyLog,
+        tries: Tries,
+        preferred: Preferred = _as_asked,
     ) -> None:
+        self._preferred = preferred
         self._store = store
         self._queue = queue
         self._router = router
@@ -83,6 +99,10 @@ class Flow:
             },
             lane=message.lane,
             needs=",".join(route.needs),
+            prefer=",".join(self._preferred(route.needs, route.prefer, route.avoid))
+            if route.to == "node"
+            else "",
+            avoid=",".join(route.avoid),
             conc_key=f"session:{message.session}",
             max_tries=self._tries.tries,
             max_crashes=self._tries.crashes,

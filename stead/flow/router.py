@@ -26,6 +26,8 @@ class Rule:
     channel: str = ""
     lane: str = ""
     needs: tuple[str, ...] = ()
+    prefer: tuple[str, ...] = ()
+    avoid: tuple[str, ...] = ()
 
 
 #: A message of nothing but greetings, and what is said with them, needs neither tools nor a
@@ -71,10 +73,10 @@ class Router:
         for rule, match, unless in self._rules:
             try:
                 if self._holds(rule, match, unless, message):
-                    return _route(rule)
+                    return _route(rule, message)
             except (re.error, RecursionError) as error:
                 log.warning("routing rule %r could not be judged: %s", rule.name, error)
-        return _route(BUILT_IN[-1])
+        return _route(BUILT_IN[-1], message)
 
     @staticmethod
     def _holds(
@@ -83,6 +85,8 @@ class Router:
         unless: re.Pattern[str] | None,
         message: Inbound,
     ) -> bool:
+        if rule.to == "light" and (message.needs or message.prefer):
+            return False  # it asks for a node
         return (
             rule.mark in ("", message.mark)
             and rule.channel in ("", message.channel)
@@ -97,11 +101,18 @@ def _pattern(text: str) -> re.Pattern[str] | None:
     return re.compile(text, re.IGNORECASE) if text else None
 
 
-def _route(rule: Rule) -> Route:
-    light = rule.to == "light"
+def _route(rule: Rule, message: Inbound) -> Route:
+    if rule.to == "light":
+        return Route(rule.to, rule.name, "light", ("@gateway",))
     return Route(
         to=rule.to,
         rule=rule.name,
-        role="light" if light else "main",
-        needs=("@gateway",) if light else tuple(sorted(rule.needs)),
+        role="main",
+        needs=_both(rule.needs, message.needs),
+        prefer=message.prefer or rule.prefer,
+        avoid=_both(rule.avoid, message.avoid),
     )
+
+
+def _both(one: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(sorted({*one, *other}))

@@ -22,6 +22,11 @@ def duration(ms: float) -> str:
     return f"{hours} h {minutes} min"
 
 
+def seconds(value: float) -> str:
+    """``312.4`` -> ``312 s``, ``1.25`` -> ``1.2 s``."""
+    return f"{value:.0f} s" if value >= 10 else f"{value:.1f} s".replace(".0 s", " s")
+
+
 def money(micro: int) -> str:
     return f"${micro / 1_000_000:.4f}"
 
@@ -98,6 +103,11 @@ def no_node(count: int, since: int, last_seen: int) -> str:
         f"No node is connected ({seen}). {waiting} since {clock(since)}; nothing is lost, and"
         " they are worked off as soon as a node is back."
     )
+
+
+def waits_for_a_node(count: int, since: int, why: list[str]) -> str:
+    waiting = "1 message waits" if count == 1 else f"{count} messages wait"
+    return f"{waiting} since {clock(since)}: {'; '.join(why)}. Nothing is lost."
 
 
 def _short(text: str, most: int = 160) -> str:

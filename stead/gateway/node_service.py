@@ -13,7 +13,7 @@ from typing import Any
 from stead.core.errors import BadRequest, SteadError
 from stead.core.ids import uuid7
 from stead.core.nouns import Job, Limits, ModelProfile
-from stead.core.storage import Granted, NodeRow, Store
+from stead.core.storage import Ended, Granted, NodeRow, Store
 from stead.core.wire import (
     Claim,
     ClaimedJob,
@@ -29,6 +29,7 @@ from stead.core.wire import (
 )
 from stead.flow.flow import Flow
 from stead.flow.live import Live
+from stead.gateway.placement import Placement
 from stead.gateway.presence import CutShort, Presence
 from stead.queue.queue import Queue
 
@@ -56,7 +57,9 @@ class NodeService:
         profile: Callable[[str], ModelProfile],
         limits: Limits,
         version: str,
+        placement: Placement,
     ) -> None:
+        self._placement = placement
         self._store = store
         self._queue = queue
         self._flow = flow
@@ -74,6 +77,7 @@ class NodeService:
         self._cancels: dict[str, list[str]] = {}
         """Jobs that nodes are to be told to stop, until each is told: the heartbeats say it too."""
         flow.on_cancel(self._cancel)
+        queue.on_ended(self._taken_back)
 
     def let_go(self) -> None:
         """Those who wait for a job may stop waiting: the gateway ends."""
@@ -89,6 +93,8 @@ class NodeService:
             facts=body.facts,
         )
         self._presence.heard(node.id)
+        if node.id != IN_PROCESS.id:
+            await self._placement.refresh()
         await self._queue.restarted(node.id, body.boot, self._flow.crash_rule)
         log.info("node %s is here (stead %s)", node.name, body.version)
         return HelloReply(node.id, node.name, self._queue.policy.lease_ms, self._version)
@@ -98,6 +104,12 @@ class NodeService:
         if job.node_id is not None:
             self._cancels.setdefault(job.node_id, []).append(job.id)
             self._presence.cut_short(job.node_id)
+
+    def _taken_back(self, ended: Ended) -> None:
+        """A job's worker vanished: what it holds open may be the claim of a stopped process."""
+        if ended.job.node_id is not None:
+            # Of a process that was stopped when it still kept its lease it is older than that.
+            self._presence.cut_short(ended.job.node_id, self._queue.policy.lease_ms / 2000)
 
     async def _note(self, node: NodeRow) -> None:
         """Keep in the database when a node was last here, for after a restart; seldom, because
@@ -118,8 +130,8 @@ class NodeService:
                     request_id=body.request_id,
                     node_id=node.id,
                     boot=body.boot,
-                    # With no lanes only what this very request was given before is found.
-                    lanes=[] if self.stopping else body.lanes,
+                    # Without lanes it is given only what this very request was given before.
+                    lanes=[] if self.stopping or node.draining else body.lanes,
                     labels=_labels(node, body.labels),
                     wait_s=wait_s,
                     name=node.name,
@@ -131,6 +143,8 @@ class NodeService:
         if granted is None:
             await self._note(node)  # here, where nobody waits for it
             return ClaimReply()
+        if granted.job.prefer and (why := self._placement.why_given(granted.job, node.name)):
+            await self._store.note_given(granted.job.id, granted.job.epoch, why)
         return ClaimReply(await self._claimed(granted))
 
     async def _until_stopped(self, most_s: float) -> None:

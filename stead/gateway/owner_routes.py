@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import asdict
 
@@ -12,16 +11,16 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from stead.core.errors import BadRequest, NotFound
+from stead.core.errors import BadRequest
 from stead.core.ids import uuid7
-from stead.core.keys import new_key
 from stead.core.nouns import Inbound
 from stead.core.place import Place
+from stead.core.placement import is_label, is_node_name
 from stead.core.states import Lane
 from stead.core.storage import Store
 from stead.flow.flow import Flow
 from stead.flow.live import Seen
-from stead.gateway.auth import Keys, hash_key
+from stead.gateway.auth import Keys
 from stead.gateway.http import (
     Endpoint,
     Json,
@@ -33,11 +32,10 @@ from stead.gateway.http import (
     sse,
     stream,
 )
-from stead.gateway.presence import Presence
+from stead.gateway.placement import Placement
 from stead.gateway.status import Status
 from stead.gateway.talk import Stopping, Talk
 
-_NODE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _ANSWERS = ("repeat", "done", "fail")
 
 
@@ -48,10 +46,9 @@ class _NewMessage(msgspec.Struct):
     external_id: str = ""
     channel: str = "cli"
     lane: Lane = Lane.CHAT
-
-
-class _NewNode(msgspec.Struct):
-    name: str
+    needs: list[str] = msgspec.field(default_factory=list)
+    prefer: list[str] = msgspec.field(default_factory=list)
+    avoid: list[str] = msgspec.field(default_factory=list)
 
 
 class _Answer(msgspec.Struct):
@@ -67,7 +64,7 @@ class Owner:
         flow: Flow,
         talk: Talk,
         keys: Keys,
-        presence: Presence,
+        placement: Placement,
         status: Status,
         *,
         max_body: int,
@@ -76,7 +73,7 @@ class Owner:
         self._flow = flow
         self._talk = talk
         self._keys = keys
-        self._presence = presence
+        self._placement = placement
         self._status = status
         self._max_body = max_body
 
@@ -95,9 +92,6 @@ class Owner:
             route("/jobs/{id}/retry", self._retry, "POST"),
             route("/jobs/{id}/answer", self._answer, "POST"),
             route("/why/{id}", self._why, "GET"),
-            route("/nodes", self._get_nodes, "GET"),
-            route("/nodes", self._post_node, "POST"),
-            route("/nodes/{name}", self._delete_node, "DELETE"),
         ]
 
     def _checked(
@@ -132,6 +126,9 @@ class Owner:
                 session=named(body.session, 200, "session", "main"),
                 mark=body.mark,
                 lane=body.lane,
+                needs=_list(body.needs, is_label, "needs", "a label"),
+                prefer=_list(body.prefer, is_node_name, "prefer", "the name of a node"),
+                avoid=_list(body.avoid, is_node_name, "avoid", "the name of a node"),
             )
         )
         to, _, rule = accepted.route.partition(": ")
@@ -172,7 +169,12 @@ class Owner:
         )
 
     async def _why(self, request: Request) -> Response:
-        return Json(await self._store.view_why(request.path_params["id"]))
+        story = await self._store.view_why(request.path_params["id"])
+        job = story["job"]
+        queued = job["state"] == "queued"
+        demand = (job["needs"], job["prefer"], job["avoid"])
+        story["waits_for_node"] = self._placement.waits(demand) if queued else ""
+        return Json(story)
 
     async def _get_attempts(self, request: Request) -> Response:
         return Json(await self._store.view_attempts(request.path_params["id"]))
@@ -217,29 +219,11 @@ class Owner:
         except Stopping:  # the stream ends well, and its client comes back with its last id
             yield b"retry: 500\n" + comment("is being stopped; connect again")
 
-    # --- nodes ---------------------------------------------------------------------------
 
-    async def _get_nodes(self, request: Request) -> Response:
-        return Json({"nodes": await self._status.nodes()})
-
-    async def _post_node(self, request: Request) -> Response:
-        name = decode(await self._body(request), _NewNode).name
-        if not _NODE_NAME.fullmatch(name):
-            raise BadRequest(
-                "A node's name has up to 63 letters, digits, dots, dashes.", param="name"
-            )
-        key = new_key("node")
-        node_id = await self._store.add_node(name, hash_key(key))
-        self._keys.forget_nodes()
-        self._presence.invited(node_id)
-        return Json({"name": name, "key": key, "id": node_id}, status_code=201)
-
-    async def _delete_node(self, request: Request) -> Response:
-        name = request.path_params["name"]
-        gone = [node for node in await self._store.nodes() if node.name == name]
-        if not await self._store.revoke_node(name):
-            raise NotFound(what=f"node {name!r}")
-        self._keys.forget_nodes()
-        for node in gone:
-            self._presence.gone(node.id)
-        return Json({"name": name, "revoked": True})
+def _list(values: list[str], fits: Callable[[str], bool], param: str, what: str) -> tuple[str, ...]:
+    if len(values) > 10:
+        raise BadRequest(f"{param} has more than 10 entries.", param=param)
+    for value in values:
+        if not fits(value):
+            raise BadRequest(f"{value[:80]!r} in {param} is not {what}.", param=param)
+    return tuple(sorted({*values}))

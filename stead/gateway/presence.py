@@ -23,7 +23,7 @@ class Presence:
     def __init__(self, away_s: float) -> None:
         self._away_s = away_s
         self._heard: dict[str, float] = {}
-        self._open: dict[str, list[asyncio.Task[Any]]] = {}
+        self._open: dict[str, dict[asyncio.Task[Any], float]] = {}
         self._revoked: set[str] = set()
         self._cut_short: set[asyncio.Task[Any]] = set()
         self._began = time.monotonic()
@@ -47,8 +47,9 @@ class Presence:
             raise WrongKey(_REVOKED)
         task = asyncio.current_task()
         assert task is not None
-        claims = self._open.setdefault(node_id, [])
-        claims.append(task)
+        self.heard(node_id)
+        claims = self._open.setdefault(node_id, {})
+        claims[task] = time.monotonic()
         try:
             yield
         except asyncio.CancelledError:
@@ -59,14 +60,19 @@ class Presence:
                 raise CutShort from None
             raise
         finally:
-            self._cut_short.discard(task)
-            claims.remove(task)
-            self.heard(node_id)
+            claims.pop(task, None)
+            if task in self._cut_short:  # by us: no sign that anybody is there
+                self._cut_short.discard(task)
+            else:
+                self.heard(node_id)
 
-    def cut_short(self, node_id: str) -> None:
-        """There is something to tell a node: a claim that it holds open ends now."""
-        for task in self._open.get(node_id, ()):
-            if task not in self._cut_short:
+    def cut_short(self, node_id: str, older_s: float = 0.0) -> None:
+        """A claim that a node holds open for longer than this ends now: there is something to tell
+        it, or it went silent with a job, so that the next one must not be given to it before it
+        speaks again."""
+        now = time.monotonic()
+        for task, since in self._open.get(node_id, {}).items():
+            if task not in self._cut_short and now - since >= older_s:
                 self._cut_short.add(task)
                 task.cancel()
 
@@ -89,6 +95,11 @@ class Presence:
             return 0.0
         heard = self._heard.get(node_id)
         return None if heard is None else time.monotonic() - heard
+
+    def silent_s(self, node_id: str) -> float:
+        """As :meth:`idle_s`; of one never heard of, since it could be heard here at all."""
+        idle = self.idle_s(node_id)
+        return time.monotonic() - self._began if idle is None else idle
 
     def any_alive(self) -> bool:
         """Whether any node is there; the worker in the gateway itself is none."""

@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from stead.core.storage import Store, View
-from stead.flow.words import clock, counted, duration
+from stead.flow.words import clock, counted, duration, seconds
+from stead.gateway.placement import Placement
 from stead.gateway.presence import Presence
 from stead.keep.retention import words as retention_words
 from stead.queue.queue import Queue
@@ -25,11 +26,13 @@ class Status:
         model: Callable[[], dict[str, Any]],
         channels: Callable[[], list[View]],
         retention: Callable[[], Awaitable[View]],
+        placement: Placement,
         home: str,
         url: str,
         version: str,
         troubles: Callable[[], list[str]] = list,
     ) -> None:
+        self._placement = placement
         self._store = store
         self._queue = queue
         self._presence = presence
@@ -58,6 +61,9 @@ class Status:
                     "running": self._queue.running(node.id),
                     "labels": list(node.labels),
                     "revoked": node.revoked,
+                    "draining": node.draining and not node.revoked,
+                    "main": node.name == self._placement.main,
+                    "silent_ms": _ms(self._placement.silent_s(node.name)),
                 }
             )
         return found
@@ -71,6 +77,7 @@ class Status:
         retention = await self._retention()
         if retention["last"] is not None or retention["running"]:
             works.append(retention_words(retention, time.time() * 1000))
+        not_yet += await self._waiting()
         return {
             "ok": not not_yet,
             "version": self._version,
@@ -91,21 +98,28 @@ class Status:
             ],
         }
 
+    async def _waiting(self) -> list[str]:
+        """What waits for a node that is not there, kind by kind."""
+        told = []
+        for demand, why in (await self._placement.stuck()).items():
+            waiting = await self._store.view_waiting([demand])
+            if count := waiting["count"]:
+                jobs = "1 job waits" if count == 1 else f"{count} jobs wait"
+                told.append(f"{jobs} since {clock(waiting['since'])}: {why}")
+        return told
+
     def _words(
         self, counts: View, nodes: list[View], model: dict[str, Any]
     ) -> tuple[list[str], list[str]]:
         works = [f"gateway at {self._url}, up for {duration((time.time() - self._since) * 1000)}"]
         not_yet = [*self._troubles(), *self.complaints.values()]
         for node in nodes:
-            if node["alive"]:
-                doing = f", working on {node['running']}" if node["running"] else ""
-                works.append(f"node {node['name']} is connected{doing}")
-            else:
-                last = node["last_seen"]
-                seen = f"last seen {clock(last)}" if last else "never seen"
-                not_yet.append(f"node {node['name']} is away ({seen})")
+            (works if node["alive"] else not_yet).append(self._node(node))
         if not nodes:
             not_yet.append("no node is known; add one with `stead node invite NAME`")
+        main = self._placement.main
+        if main and main not in [node["name"] for node in nodes]:
+            not_yet.append(f"there is no node {main}, which nodes.main names as the main one")
         (works if model["ready"] else not_yet).append(model["words"])
         queue = counts["queue"]
         if queue["dead"]:
@@ -133,6 +147,29 @@ class Status:
             waiting = counts["channels"].get(channel["name"], {}).get("pending", 0)
             (works if channel["state"] == "ok" else not_yet).append(_channel(channel, waiting))
         return works, not_yet
+
+    def _node(self, node: View) -> str:
+        """``node home (main) is away (last seen 14:02), silent for 312 s: ...``."""
+        name = f"node {node['name']}" + (" (main)" if node["main"] else "")
+        doing = f", working on {node['running']}" if node["running"] else ""
+        if node["alive"]:
+            drained = ", and is being drained: it gets no new jobs" if node["draining"] else ""
+            return f"{name} is connected{doing}{drained}"
+        last = node["last_seen"]
+        told = f"{name} is away ({f'last seen {clock(last)}' if last else 'never seen'})"
+        if node["draining"]:
+            return f"{told}, and is being drained"
+        if node["silent_ms"] is not None:
+            silent = seconds(node["silent_ms"] / 1000)
+            return f"{told}, silent for {silent}: others get what they can do of its work"
+        if node["main"]:
+            limit = seconds(self._placement.failover_s)
+            return f"{told}: once it is silent for {limit} others get what they can do of its work"
+        return told
+
+
+def _ms(value: float | None) -> int | None:
+    return None if value is None else int(value * 1000)
 
 
 def _channel(channel: View, waiting: int) -> str:

@@ -188,20 +188,52 @@ async def test_messages_after_a_place(store: Store) -> None:
 
 
 async def test_what_waits_for_a_node(store: Store) -> None:
-    """Only work for nodes waits for one; the oldest message says where to tell of it."""
-    assert (await store.view_waiting())["count"] == 0
+    """Of what is asked for, the ready jobs that ask for it, with those behind them in their
+    conversation; the oldest message says where to tell of it."""
+    plain, gpu = ("", "", ""), ("gpu", "home", "far")
+    assert await store.view_demands() == []
+    assert (await store.view_waiting([plain, gpu]))["count"] == 0
     await store.accept(inbound("light", session="l"), chat("l", needs="@gateway"), "")
     await store.enqueue(background())
     first = await store.accept(inbound("heavy", channel="mail", session="s"), chat("s"), "")
-    await store.accept(inbound("later"), chat("t"), "")
-    waiting = await store.view_waiting()
-    assert waiting["count"] == 3 == len(waiting["jobs"])
+    await store.accept(inbound("behind it", session="s"), chat("s"), "")
+    await store.accept(inbound("draw"), chat("t", needs="gpu", prefer="home", avoid="far"), "")
+    assert sorted(await store.view_demands()) == [plain, gpu]
+    assert sorted(await store.view_open_demands()) == [(plain, 3), (gpu, 1)]
+    waiting = await store.view_waiting([plain])
+    assert (waiting["count"], len(waiting["jobs"])) == (3, 2)
     assert (waiting["channel"], waiting["session"]) == ("mail", "s")
     assert waiting["since"] > 1_600_000_000_000
+    assert (await store.view_waiting([gpu]))["count"] == 1
+    assert (await store.view_waiting([plain, gpu]))["count"] == 4
+    assert (await store.view_waiting([("gpu", "", "")]))["count"] == 0
     while await claim(store) is not None:
         pass
     await store.cancel(first.job_id, crash_rule)  # it runs: only asked to stop
-    assert (await store.view_waiting())["count"] == 0
+    assert await store.view_demands() == [gpu]
+    assert (await store.view_waiting([plain]))["count"] == 0
+    assert dict(await store.view_open_demands())[plain] == 3
+
+
+async def test_a_job_whose_worker_vanished_waits_too(store: Store) -> None:
+    """What is tried again after a crash is ready like any other."""
+    await store.accept(inbound("do it"), chat(), "")
+    await claimed(store, "n1")
+    assert await store.view_demands() == []
+    await store.release("n1", "another boot", crash_rule)
+    assert await store.view_demands() == [("", "", "")]
+    assert (await store.view_waiting([("", "", "")]))["count"] == 1
+
+
+async def test_why_an_attempt_went_where_it_did(store: Store) -> None:
+    """It is told with that attempt; said twice it is said once."""
+    accepted = await store.accept(inbound("do it"), chat(prefer="home"), "")
+    job = await claimed(store, "n2")
+    await store.note_given(job.id, job.epoch, "given to far, because home was silent")
+    await store.note_given(job.id, job.epoch, "other words")
+    story = await store.view_why(accepted.job_id)
+    assert story["attempts"][0]["given"] == "given to far, because home was silent"
+    assert story["route"]["prefer"] == "home"
 
 
 async def test_when_it_began_stays_what_it_was(store: Store) -> None:

@@ -12,11 +12,13 @@ from stead.core.ids import uuid7
 from stead.core.storage import NodeRow
 from stead.store.sqlite.sql import NOW as _NOW
 
-_COLUMNS = "id, name, labels, last_seen, boot, revoked_at"
+_COLUMNS = "id, name, labels, last_seen, boot, revoked_at, draining_at"
 
 
 def _node(row: tuple[Any, ...]) -> NodeRow:
-    return NodeRow(row[0], row[1], tuple(json.loads(row[2])), row[3], row[4], bool(row[5]))
+    return NodeRow(
+        row[0], row[1], tuple(json.loads(row[2])), row[3], row[4], bool(row[5]), bool(row[6])
+    )
 
 
 def add(c: apsw.Connection, name: str, key_hash: str) -> str:
@@ -26,7 +28,7 @@ def add(c: apsw.Connection, name: str, key_hash: str) -> str:
         raise BadRequest(f"There is a node named {name!r} already; revoke it or take another name.")
     if row:
         c.execute(
-            "UPDATE node SET key_hash = ?, revoked_at = 0, boot = '' WHERE id = ?",
+            "UPDATE node SET key_hash = ?, revoked_at = 0, draining_at = 0, boot = '' WHERE id = ?",
             (key_hash, row[0]),
         )
         return str(row[0])
@@ -38,9 +40,10 @@ def add(c: apsw.Connection, name: str, key_hash: str) -> str:
     return node_id
 
 
-def by_key(c: apsw.Connection, key_hash: str) -> NodeRow | None:
+def by_key(c: apsw.Connection, key_hash: str, revoked: bool) -> NodeRow | None:
     row = c.execute(
-        f"SELECT {_COLUMNS} FROM node WHERE key_hash = ? AND revoked_at = 0", (key_hash,)
+        f"SELECT {_COLUMNS} FROM node WHERE key_hash = ? AND (? OR revoked_at = 0)",
+        (key_hash, revoked),
     ).fetchone()
     return _node(row) if row else None
 
@@ -51,6 +54,15 @@ def every(c: apsw.Connection) -> list[NodeRow]:
 
 def revoke(c: apsw.Connection, name: str) -> bool:
     c.execute(f"UPDATE node SET revoked_at = {_NOW} WHERE name = ? AND revoked_at = 0", (name,))
+    return c.changes() > 0
+
+
+def drain(c: apsw.Connection, name: str, draining: bool) -> bool:
+    c.execute(
+        f"UPDATE node SET draining_at = CASE WHEN NOT ?2 THEN 0 WHEN draining_at > 0"
+        f" THEN draining_at ELSE {_NOW} END WHERE name = ?1 AND revoked_at = 0",
+        (name, draining),
+    )
     return c.changes() > 0
 
 
@@ -71,6 +83,14 @@ def saw(
             None if facts is None else json.dumps(facts),
         ),
     )  # fmt: skip
+
+
+def note_given(c: apsw.Connection, job_id: str, epoch: int, why: str) -> None:
+    c.execute(
+        "INSERT INTO given (job_id, epoch, why) VALUES (?, ?, ?)"
+        " ON CONFLICT (job_id, epoch) DO NOTHING",
+        (job_id, epoch, why),
+    )
 
 
 def fact(c: apsw.Connection, name: str) -> str | None:

@@ -44,6 +44,7 @@ from stead.store.sqlite import (
     record,
     setback,
     views,
+    waits,
 )
 from stead.store.sqlite.claims import Asked, Claims
 from stead.store.sqlite.demands import Asker, Demands
@@ -320,8 +321,14 @@ class SqliteStore:
     async def add_node(self, name: str, key_hash: str) -> str:
         return await self.write(lambda c: nodes.add(c, name, key_hash))
 
-    async def node_by_key(self, key_hash: str) -> NodeRow | None:
-        return await self.read(lambda c: nodes.by_key(c, key_hash))
+    async def node_by_key(self, key_hash: str, *, revoked: bool = False) -> NodeRow | None:
+        return await self.read(lambda c: nodes.by_key(c, key_hash, revoked))
+
+    async def drain_node(self, name: str, *, draining: bool) -> bool:
+        return await self.write(lambda c: nodes.drain(c, name, draining))
+
+    async def note_given(self, job_id: str, epoch: int, why: str) -> None:
+        await self.write(lambda c: nodes.note_given(c, job_id, epoch, why))
 
     async def nodes(self) -> list[NodeRow]:
         return await self.read(nodes.every)
@@ -414,5 +421,11 @@ class SqliteStore:
     async def view_delivery(self, ident: str) -> View:
         return await self.read(lambda c: outbox.show(c, ident))
 
-    async def view_waiting(self) -> View:
-        return await self.read(views.waiting_for_a_node)
+    async def view_demands(self) -> list[tuple[str, str, str]]:
+        return await self.read(waits.demands)
+
+    async def view_open_demands(self) -> list[tuple[tuple[str, str, str], int]]:
+        return await self.read(waits.open_demands)
+
+    async def view_waiting(self, demands: Collection[tuple[str, str, str]]) -> View:
+        return await self.read(lambda c: waits.of_demands(c, demands))

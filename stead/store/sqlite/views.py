@@ -18,6 +18,7 @@ _JOB_FIELDS = (
     "id", "state", "lane", "kind", "needs", "session", "route", "created_at", "run_at",
     "started_at", "ended_at", "epoch", "tries", "crashes", "node", "error", "waiting_for",
     "cancel_req", "waited_ms", "worked_ms", "text", "message_id", "max_tries", "max_crashes",
+    "prefer", "avoid",
 )  # fmt: skip
 
 #: When the first attempt began; `job.started_at` may have been moved on since.
@@ -31,7 +32,8 @@ SELECT j.id, j.state, j.lane, j.kind, j.needs, j.session, j.route, j.created_at,
             WHEN j.state = 'queued' THEN {_NOW} - j.created_at ELSE 0 END,
        (SELECT coalesce(sum(a.ended_at - a.started_at), 0) FROM attempt a WHERE a.job_id = j.id)
            + CASE j.state WHEN 'running' THEN {_NOW} - j.attempt_at ELSE 0 END,
-       substr(coalesce(m.text, ''), 1, 200), j.message_id, j.max_tries, j.max_crashes
+       substr(coalesce(m.text, ''), 1, 200), j.message_id, j.max_tries, j.max_crashes,
+       j.prefer, j.avoid
 FROM job j LEFT JOIN node n ON n.id = j.node_id LEFT JOIN message m ON m.id = j.message_id
      LEFT JOIN attempt f ON f.job_id = j.id AND f.epoch = 1
 """
@@ -209,7 +211,10 @@ def _attempts(c: apsw.Connection, job_id: str, most: int = 0) -> list[View]:
         ),
     )  # fmt: skip
     kept = discarded.of_job(c, job_id, most)
+    given = rows(c, "SELECT epoch, why FROM given WHERE job_id = ?", (job_id,))
+    why = {one[0]: one[1] for one in given}
     for attempt in found:
+        attempt["given"] = why.get(attempt["epoch"], "")
         attempt["discarded"] = kept.get(attempt["epoch"], [])
     return found
 
@@ -217,7 +222,14 @@ def _attempts(c: apsw.Connection, job_id: str, most: int = 0) -> list[View]:
 def _route(job: View) -> View:
     """Where it went and by which rule, from the words stored with the job (``to: rule``)."""
     to, _, rule = str(job["route"]).partition(": ")
-    return {"to": to, "rule": rule, "needs": job["needs"], "lane": job["lane"]}
+    return {
+        "to": to,
+        "rule": rule,
+        "needs": job["needs"],
+        "prefer": job["prefer"],
+        "avoid": job["avoid"],
+        "lane": job["lane"],
+    }
 
 
 def _steps(c: apsw.Connection, job_id: str, attempts: list[View]) -> list[View]:
@@ -313,27 +325,3 @@ def _in_state(state: JobState) -> str:
     """In the words of the partial indexes, else SQLite cannot use them."""
     stuck = state in (JobState.WAITING, JobState.DEAD)
     return f"state = '{state}'" + " AND state IN ('waiting', 'dead')" * stuck
-
-
-def waiting_for_a_node(c: apsw.Connection) -> View:
-    """How many jobs wait for a node, since when the oldest does, and where it came from."""
-    # The index of the queued ones has their demands and their ids, and is all that is read of most.
-    queued = (
-        "FROM job WHERE state = 'queued'"
-        " AND demand NOT IN (SELECT id FROM demand WHERE needs = '@gateway')"
-    )
-    (count,) = row(c, f"SELECT count(*) {queued}")
-    waiting = rows(
-        c,
-        "SELECT j.id, m.channel, m.session, j.created_at FROM job j"
-        " LEFT JOIN message m ON m.id = j.message_id"
-        f" WHERE j.id IN (SELECT id {queued} ORDER BY +id LIMIT 200) ORDER BY j.id",
-    )
-    channel, session = next(((one[1], one[2]) for one in waiting if one[1]), ("", ""))
-    return {
-        "count": count,
-        "since": waiting[0][3] if waiting else 0,
-        "channel": channel,
-        "session": session,
-        "jobs": [one[0] for one in waiting],
-    }

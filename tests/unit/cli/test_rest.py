@@ -156,6 +156,43 @@ def test_invite(run: Run, gateway: Gateway) -> None:
     assert gateway.asked("POST", "/api/v1/nodes") == [{"name": "nas"}]
 
 
+def test_drain(run: Run, gateway: Gateway) -> None:
+    """It says what the node still has, and what nobody else could do; --undo takes it back."""
+    stays = [{"needs": "gpu", "prefer": "", "avoid": "", "jobs": 3}]
+    gateway.answers["/api/v1/nodes/nas/drain"] = {"name": "nas", "running": 2, "stays": stays}
+    result = run("node", "drain", "nas")
+    assert "gets no new jobs; it still has 2 jobs" in result.out
+    assert "3 jobs cannot move (needs gpu): only nas could do that" in result.out
+    assert "new jobs again" in run("node", "drain", "nas", "--undo").out
+    assert gateway.asked("POST", "/api/v1/nodes/nas/drain") == [{"undo": False}, {"undo": True}]
+
+
+def test_retire(run: Run, gateway: Gateway) -> None:
+    """Drained, waited for, revoked; if its jobs take too long it stays drained, exit code 1."""
+    path = "/api/v1/nodes/nas"
+    gateway.answers[f"{path}/drain"] = {"name": "nas", "running": 1, "stays": []}
+    gateway.answers[path] = {"name": "nas", "running": 0, "stays": []}
+    result = run("node", "retire", "nas")
+    assert result.code == 0 and "is retired" in result.out and "Waiting for 1 job" in result.err
+    assert gateway.asked("DELETE", path)
+    gateway.answers[path] = {"name": "nas", "running": 1, "stays": []}
+    gateway.requests.clear()
+    result = run("node", "retire", "nas", "--wait", "0.1")
+    assert result.code == 1 and "It stays drained" in result.err
+    assert not gateway.asked("DELETE", path)
+
+
+def test_the_list_of_nodes(run: Run, gateway: Gateway) -> None:
+    """Which is the main one, which is drained, and which has been silent for how long."""
+    node = {"running": 0, "labels": [], "last_seen": 0, "revoked": False}
+    gateway.answers["/api/v1/nodes"] = {"nodes": [
+        {**node, "name": "home", "alive": False, "main": True, "silent_ms": 312_000},
+        {**node, "name": "nas", "alive": True, "draining": True},
+    ]}  # fmt: skip
+    told = run("node", "list").out
+    assert "home (main)" in told and "silent for 5 min" in told and "here, drained" in told
+
+
 def test_join(run: Run, gateway: Gateway, home: Path) -> None:
     """Joining tries the key first, then keeps it (0600) and the gateway's URL."""
     gateway.answers["/node/v1/hello"] = {"node_id": "1", "name": "nas", "lease_ms": 30000}

@@ -23,9 +23,14 @@ class Sky:
 
     def begin(self) -> Away:
         return Away(
-            self.house.store, self.house.live, any_alive=lambda: self.alive,
+            self.house.store, self.house.live, stuck=self._stuck, any_alive=lambda: self.alive,
             settled=lambda: self.settled, told=self._told, every_s=0.002,
         )  # fmt: skip
+
+    async def _stuck(self) -> dict[tuple[str, str, str], str]:
+        """With no node at all everything is; with one, what asks for a gpu."""
+        demands = await self.house.store.view_demands()
+        return {one: "no gpu" for one in demands if not self.alive or "gpu" in one[0]}
 
     def _told(self) -> None:
         self.told += 1
@@ -138,12 +143,27 @@ async def test_work_in_hand_is_no_outage(house: House, sky: Sky) -> None:
     assert await house.sent() == []
 
 
+async def test_what_only_an_absent_node_could_do_is_told_too(house: House, sky: Sky) -> None:
+    """A node is there, but cannot do it: the owner is told once, with why; the asker sees it,
+    and nobody else does."""
+    sky.alive = True
+    other = await house.say(session="other")
+    drawn = await house.say(session="s", needs=("gpu",))
+    for _ in range(3):
+        await sky.away.look()
+    ((role, text),) = await house.sent()
+    assert role == "notice" and "1 message waits" in text and "no gpu" in text
+    seen = await anext(aiter(house.live.watch(drawn.job_id, beat_s=0.005)))
+    assert seen is not None and "no gpu" in seen.text
+    assert await anext(aiter(house.live.watch(other.job_id, beat_s=0.005))) is None
+
+
 async def test_it_looks_when_nudged_and_survives_a_bad_look(house: House, sky: Sky) -> None:
     """A look that fails is made again; a message nudges one at once."""
     real = house.store.view_waiting
     failed = asyncio.Event()
 
-    async def fail() -> dict[str, Any]:
+    async def fail(demands: object) -> dict[str, Any]:
         house.store.view_waiting = real  # type: ignore[method-assign]
         failed.set()
         raise OSError("not now")

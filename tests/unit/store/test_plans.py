@@ -128,7 +128,7 @@ async def the_rest(store: SqliteStore) -> None:
     await store.view_outbox()
     await store.view_outbox(state="failed", channel="cli")
     await store.view_counts()
-    await store.view_waiting()
+    await store.view_waiting(await store.view_demands())
     await store.view_messages("main", 0, 10)
     await store.view_messages("main", -1, 10)
     for state in ("queued", "running", "waiting", "dead"):

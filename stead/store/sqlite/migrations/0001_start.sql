@@ -124,6 +124,14 @@ CREATE TABLE attempt (
     PRIMARY KEY (job_id, epoch)
 ) STRICT, WITHOUT ROWID;
 
+-- Why an attempt went to a node that its job does not prefer, in words.
+CREATE TABLE given (
+    job_id TEXT NOT NULL REFERENCES job (id) ON DELETE CASCADE,
+    epoch  INTEGER NOT NULL,
+    why    TEXT NOT NULL,
+    PRIMARY KEY (job_id, epoch)
+) STRICT, WITHOUT ROWID;
+
 -- What such a worker reported: evidence for people, never merged. One row a step, one for the end.
 CREATE TABLE discarded (
     job_id TEXT NOT NULL REFERENCES job (id) ON DELETE CASCADE,
@@ -226,6 +234,7 @@ CREATE TABLE node (
     key_hash   TEXT NOT NULL UNIQUE,
     created_at INTEGER NOT NULL,
     revoked_at INTEGER NOT NULL DEFAULT 0,
+    draining_at INTEGER NOT NULL DEFAULT 0,
     last_seen  INTEGER NOT NULL DEFAULT 0,
     boot       TEXT NOT NULL DEFAULT '',
     labels     TEXT NOT NULL DEFAULT '[]',
