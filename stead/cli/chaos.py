@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import shlex
+import signal
 import sys
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -106,6 +108,8 @@ def _run(plan: Plan, given: dict[str, Any]) -> int:
     from stead.chaos.run import carry_out
 
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # connections break here on purpose
+    for number in (signal.SIGTERM, signal.SIGHUP):  # as Ctrl-C: no process is left behind
+        signal.signal(number, _interrupted)
     outcome = carry_out(plan, keep=given["keep"], say=_say)
     _clear()
     if given["report"] is not None:
@@ -134,6 +138,10 @@ def _shrink(outcome: Outcome, most_s: float) -> None:
     for fault in smaller.faults[:20]:
         click.echo(f"  {fault.words()}", err=True)
     click.echo(f"See it again with: stead chaos --plan {file} --shrink 0", err=True)
+
+
+def _interrupted(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 def _command() -> str:

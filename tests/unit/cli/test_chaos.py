@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -68,3 +72,30 @@ def test_a_run_is_judged_and_reported(tmp_path: Path) -> None:
     assert not (tmp_path / "own").exists()
     full = chaos("--keep", str(kept), folder=tmp_path)
     assert full.returncode == 1 and "not empty" in full.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+def test_a_run_that_is_interrupted_leaves_nothing_behind(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    """Neither a process nor a folder of the run is left, and the exit code is 130."""
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    command = [sys.executable, "-m", "stead", "chaos", "--messages", "500", "--kills", "20"]
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        me = psutil.Process(process.pid)
+        until = time.monotonic() + 120
+        while time.monotonic() < until and not list(tmp_path.glob("chaos-*/node2/run/node.pid")):
+            time.sleep(0.05)
+        children = me.children(recursive=True)
+        assert len(children) >= 3
+        process.send_signal(number)
+        assert process.wait(120) == 130
+    finally:
+        process.kill()
+    _, alive = psutil.wait_procs(children, timeout=30)
+    assert not alive
+    assert not list(tmp_path.glob("chaos-*"))
