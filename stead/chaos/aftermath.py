@@ -20,34 +20,41 @@ _LEFT = ("left", "ambiguous")
 def kept(verdict: Verdict, cases: dict[str, Case], found: Evidence) -> None:
     """What a node knew well before it was killed, it knows when it is back.
 
-    Looked at are effects whose attempt ended because the node started anew (not
-    because a lease ran out: then the job was another's already). If the node
-    went on undisturbed for a while after the effect, the outcome must be in the
-    journal: it was in the spool, and a node sends its spool before all else.
+    Looked at are effects that happened and of which no use was made afterwards: they happened
+    again, or the owner had to say what became of them. Where the node went on undisturbed for a
+    while after the effect, and had the job until it started anew (no lease ran out: then the job
+    was another's already), its outcome was in the spool, and a node sends its spool before all
+    else.
     """
-    happened: dict[str, list[float]] = defaultdict(list)
+    happened: dict[str, list[Row]] = defaultdict(list)
     for entry in found.effects:
-        happened[str(entry["key"])].append(float(entry["t"]) - found.clock)
+        happened[str(entry["key"])].append(entry)
     names = {row["id"]: row["name"] for row in found.nodes}
-    ends: dict[tuple[str, int], Row] = {
-        (row["job_id"], row["epoch"]): row for row in found.attempts
-    }
+    lost: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for row in found.attempts:
+        if row["outcome"] != "done":
+            lost[row["job_id"], names.get(row["node_id"], "")].append(row["error"])
     for case in cases.values():
         for place, (key, _) in enumerate(case.said.effects, 1):
-            for row in case.steps.get(2 * place, []):
-                end = ends.get((row["job_id"], row["epoch"]))
-                if row["state"] not in ("intent", "unknown") or end is None:
+            for entry in _unused(happened[key], case.steps.get(2 * place, [])):
+                node = str(entry["node"])
+                ends = lost[case.job["id"], node] if case.job else []
+                if not ends or any("restarted" not in end for end in ends):
                     continue
-                if "restarted" not in end["error"]:
-                    continue
-                node = str(names.get(end["node_id"], ""))
-                for at in happened[key][:1]:
-                    lived = _undisturbed(node, at, found.carried)
-                    if lived > KEPT_AFTER_S:
-                        verdict.blame(
-                            "forgotten", f"{key} was done {lived:.1f} s before {node} was killed,"
-                            " and is not in the journal",
-                        )  # fmt: skip
+                lived = _undisturbed(node, float(entry["t"]) - found.clock, found.carried)
+                if lived > KEPT_AFTER_S:
+                    verdict.blame(
+                        "forgotten", f"{key} was done {lived:.1f} s before {node} was killed, and"
+                        " the journal does not know it",
+                    )  # fmt: skip
+
+
+def _unused(happened: list[Row], rows: list[Row]) -> list[Row]:
+    """Of the times that an effect happened, those whose outcome nobody used."""
+    in_order = sorted(happened, key=lambda entry: float(entry["t"]))
+    done = [row for row in rows if row["state"] == "done"]
+    last_is_used = bool(done) and "owner" not in done[0]["note"]
+    return in_order[:-1] if last_is_used else in_order
 
 
 def _undisturbed(node: str, at: float, carried: Iterable[Carried]) -> float:

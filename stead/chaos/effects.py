@@ -30,7 +30,9 @@ class EffectArgs(Args, frozen=True):
 async def _effect(args: EffectArgs, context: Context) -> str:
     """Wait, have the effect, wait: so that a fault may come before it as well as after it."""
     await asyncio.sleep(args.before_ms / 1000)
-    append(_file(context.workspace.parent), {"key": args.key, "pid": os.getpid(), "t": time.time()})
+    home = context.workspace.parent
+    entry = {"key": args.key, "node": home.name, "pid": os.getpid(), "t": time.time()}
+    append(_file(home), entry)
     await asyncio.sleep(args.after_ms / 1000)
     return f"done: {args.key}"
 
