@@ -331,6 +331,18 @@ async def test_only_work_counts_as_time_spent(store: Store) -> None:
     assert (await store.view_why(accepted.job_id))["times"]["started_at"] == job.started_at
 
 
+async def test_a_jump_of_the_clock_counts_as_no_time(store: Store) -> None:
+    """A job has worked for as long as its worker says, where the clock says more."""
+    await store.enqueue(background())
+    job = await claimed(store)
+    await asyncio.sleep(0.1)
+    assert job.node_id is not None
+    failed = report(job, "failed", worked_ms=1)
+    await store.finish(job.node_id, failed, lambda job, report: Ruling(JobState.QUEUED))
+    again = await claimed(store)
+    assert again.started_at - job.started_at >= 99
+
+
 async def test_a_stop_of_the_gateway_counts_as_no_time(house: House) -> None:
     """When the gateway was down for longer than a lease, its jobs' clocks stood still."""
     await house.store.enqueue(background())

@@ -77,10 +77,13 @@ UPDATE job SET hold = {holds.ASIDE} WHERE id IN (SELECT value FROM json_each(?))
 """
 
 #: What is to be known of a job to give it out. The time between its attempts is not counted as
-#: work on it; the history that it sees ends at what was recorded at its first claim.
+#: work on it, and nor is what its worker has not seen of an attempt (the clock jumped). The history
+#: that it sees ends at what was recorded at its first claim.
 _BEFORE = f"""json_object('job', {OBJECT}, 'now', {NOW},
     'idle_since', CASE started_at WHEN 0 THEN NULL
-        ELSE (SELECT max(ended_at) FROM attempt WHERE attempt.job_id = job.id) END,
+        ELSE (SELECT CASE WHEN a.worked_ms BETWEEN 1 AND a.ended_at - a.started_at
+                          THEN a.started_at + a.worked_ms ELSE a.ended_at END
+              FROM attempt a WHERE a.job_id = job.id ORDER BY a.epoch DESC LIMIT 1) END,
     'recorded', CASE WHEN history_upto > 0 OR message_id IS NULL THEN 0
         ELSE (SELECT coalesce(max(seq), 0) FROM message) END)"""
 
