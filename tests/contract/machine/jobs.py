@@ -342,7 +342,7 @@ class Jobs:
         worked_ms: int,
     ) -> End:
         job.tries += outcome == "failed" and verdict.counts
-        self._end_attempt(job, outcome, error)
+        self._end_attempt(job, outcome, error, worked_ms)
         last = job.attempts[-1]
         last.report_id, last.answered, last.worked_ms = report_id, verdict.state, worked_ms
         return self.become(job, verdict)
@@ -363,10 +363,12 @@ class Jobs:
         self._end_attempt(job, "crashed", why)
         return self.become(job, verdict)
 
-    def _end_attempt(self, job: Work, outcome: str, error: str) -> None:
+    def _end_attempt(self, job: Work, outcome: str, error: str, worked_ms: int = 0) -> None:
+        """It took as long as its worker says, but for more than there was time for."""
         last = job.attempts[-1]
         last.outcome, last.error, last.ended = outcome, error, self.now
-        job.worked += self.now - last.began - job.idle
+        took = self.now - last.began
+        job.worked += (worked_ms if 0 < worked_ms <= took else took) - job.idle
         job.idle = 0
 
     def become(self, job: Work, verdict: Verdict) -> End:
