@@ -26,7 +26,7 @@ BENCHES: tuple[Bench, ...] = (
     Bench("queue", "jobs claimed and finished per second in the queue itself", 60, queue.run),
     Bench("million", "the queue with a million jobs queued and a million over", 170, million.run),
     Bench("first-token", "what stead adds before the first token", 60, first_token.run),
-    Bench("fair", "first token beside ten burning jobs and ten thousand queued", 150, fair.run),
+    Bench("fair", "first token beside ten burning jobs and ten thousand queued", 300, fair.run),
     Bench("prune", "claims while a million finished jobs are pruned", 600, prune.run),
     Bench("memory", "idle memory of gateway and node", 60, memory.run),
     Bench("ready", "`stead up` until it is ready", 60, ready.run),

@@ -32,8 +32,8 @@ QUEUED = 10_000
 ROUNDS = 24
 EACH = 10
 AIM = 1.2
-_LOOK_S = 0.2
-_SETTLE_MOST_S = 20.0
+_LOOK_S = 0.4
+_SETTLE_MOST_S = 60.0
 
 
 def run(place: Place) -> list[Figure]:
@@ -88,7 +88,7 @@ def _burn(flag: Path, on: bool, burners: list[psutil.Process]) -> None:
         flag.unlink(missing_ok=True)
     until = time.monotonic() + _SETTLE_MOST_S
     burnt = -1.0
-    while on is not (burnt > 0.2 * _LOOK_S) or burnt < 0:
+    while on is not (burnt > 0.1 * _LOOK_S) or burnt < 0:
         if time.monotonic() > until:
             raise RuntimeError(f"the background used {burnt:.2f} s in {_LOOK_S} s")
         before = _used(burners)
