@@ -153,7 +153,7 @@ def _command() -> str:
 
 
 def _say(words: str) -> None:
-    """How it goes: one line at a terminal, written over; whoever reads a file gets the end alone."""
+    """How it goes: one line at a terminal, written over; a file gets the end alone."""
     if on_terminal(sys.stderr):
         sys.stderr.write(f"\r\x1b[K{words[:150]}")
         sys.stderr.flush()
