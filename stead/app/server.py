@@ -17,6 +17,7 @@ class Server:
         config = uvicorn.Config(
             app,
             http="httptools",
+            ws="none",  # there are no WebSockets here, and no advice to install some
             loop="none",
             lifespan="off",
             access_log=False,

@@ -7,6 +7,7 @@ chunked, or until close; https through ``ssl``, loaded only then.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import socket
 from collections.abc import Iterator, Mapping
@@ -72,7 +73,9 @@ class Exchange:
         self._buffer = b""
         try:
             self._socket.settimeout(timeout)
-            self._socket.sendall(_request(target, method, path, headers, body))
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                # A server may refuse a body before it has read all of it: its answer is there.
+                self._socket.sendall(_request(target, method, path, headers, body))
             self.status, self.headers = self._read_head()
         except OSError as error:
             self.close()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
+import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import apsw
@@ -154,3 +157,27 @@ def test_chat_reads_any_bytes(gateway: Gateway, home: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert list(gateway.messages.values()) == ["caf\ufffd"]
+
+
+def test_a_body_that_is_refused_unread(run: Run, home: Path) -> None:
+    """A gateway that takes no body so large says so at once, and the message is not sent again
+    and again."""
+    answer = b'{"error": {"message": "The request body is larger than allowed."}}'
+    head = b"HTTP/1.1 413 Too Large\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"
+    taken: list[bytes] = []
+
+    def refuse(listener: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                taken.append(connection.recv(1000))
+                connection.sendall(head % len(answer) + answer)
+                connection.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        (home / "stead.toml").write_text(f'listen = "127.0.0.1:{port}"\n')
+        threading.Thread(target=refuse, args=(listener,), daemon=True).start()
+        result = run("ask", stdin="a" * 20_000_000)
+    assert (result.code, result.err) == (1, "The request body is larger than allowed.\n")
+    assert len(taken) == 1
