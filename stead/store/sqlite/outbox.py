@@ -15,7 +15,7 @@ import apsw
 from stead.core.errors import BadRequest, NotFound, NotSettled
 from stead.core.storage import Delivery, View
 from stead.store.sqlite.sql import NOW as _NOW
-from stead.store.sqlite.sql import Row, maybe, row, rows
+from stead.store.sqlite.sql import Row, maybe, row, rows, shown
 
 #: Word for word what the indexes cover, else SQLite cannot use them.
 _OPEN = "o.state IN ('pending', 'sending', 'ambiguous', 'failed')"
@@ -47,7 +47,7 @@ FROM outbox o JOIN message m ON m.id = o.message_id
 
 
 def take(c: apsw.Connection, channel: str, limit: int) -> list[Delivery]:
-    due = rows(
+    due = shown(
         c,
         f"{_DELIVERY} WHERE o.channel = ? AND o.state = 'pending' AND {_OPEN} AND o.blocked = 0"
         f" AND o.next_at <= {_NOW} ORDER BY o.id LIMIT ?",
@@ -245,7 +245,7 @@ def show(c: apsw.Connection, ident: str) -> View:
 
 
 def _views(c: apsw.Connection, sql: str, args: tuple[str | int, ...]) -> list[View]:
-    found = [dict(zip(_FIELDS, entry, strict=True)) for entry in c.execute(sql, args)]
+    found = [dict(zip(_FIELDS, entry, strict=True)) for entry in shown(c, sql, args)]
     for entry in found:
         entry["blocked"] = bool(entry["blocked"])
     return found

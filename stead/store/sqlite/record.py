@@ -11,7 +11,7 @@ from stead.core.nouns import Inbound, Job, NewJob, Turn
 from stead.core.storage import Accepted
 from stead.store.sqlite import outbox
 from stead.store.sqlite.sql import NOW as _NOW
-from stead.store.sqlite.sql import Row, maybe, row, rows
+from stead.store.sqlite.sql import Row, maybe, row, shown
 
 #: A client's own retry of the same request within this time is the same message.
 _RETRY_MS = 600_000
@@ -132,10 +132,12 @@ def history(c: apsw.Connection, job: Job) -> list[Turn]:
     """
     if job.session is None or job.message_id is None:
         return []
-    turn = int(c.execute("SELECT turn FROM message WHERE id = ?", (job.message_id,)).get)
+    turn = c.execute("SELECT turn FROM message WHERE id = ?", (job.message_id,)).get
+    if turn is None:  # somebody took the message out; the job has its text
+        return []
     half = HISTORY_TURNS // 2
     first = max(0, (turn - half) // half * half)
-    said = rows(
+    said = shown(
         c,
         "SELECT role, text FROM message WHERE session = ? AND turn >= ? AND turn < ? AND turn > 0"
         " AND pruned_at = 0"
@@ -162,4 +164,4 @@ def day_line(c: apsw.Connection, text: str) -> None:
 
 
 def day_lines(c: apsw.Connection, limit: int) -> list[Row]:
-    return rows(c, "SELECT id, at, text FROM dayline ORDER BY id LIMIT ?", (limit,))
+    return shown(c, "SELECT id, at, text FROM dayline ORDER BY id LIMIT ?", (limit,))

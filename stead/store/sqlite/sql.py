@@ -19,6 +19,24 @@ def rows(c: apsw.Connection, sql: str, args: tuple[Any, ...] = ()) -> list[Row]:
     return c.execute(sql, args).fetchall()
 
 
+def shown(c: apsw.Connection, sql: str, args: tuple[Any, ...] = ()) -> list[Row]:
+    """As ``rows``, for texts that are shown, sent or read by a model: where one is no UTF-8 (a
+    damaged row), the characters that cannot be read are replaced, and nothing is held up."""
+    try:
+        return rows(c, sql, args)
+    except UnicodeDecodeError:
+        names = [f"c{n}" for n, _ in enumerate(c.execute(sql, args).get_description())]
+        whole = ", ".join(
+            f"CASE typeof({name}) WHEN 'text' THEN CAST({name} AS BLOB) ELSE {name} END"
+            for name in names
+        )
+        found = rows(c, f"WITH said({', '.join(names)}) AS ({sql}) SELECT {whole} FROM said", args)
+    return [
+        tuple(one.decode(errors="replace") if isinstance(one, bytes) else one for one in entry)
+        for entry in found
+    ]
+
+
 def maybe(c: apsw.Connection, sql: str, args: tuple[Any, ...] = ()) -> Row | None:
     """The first row, if there is one."""
     return c.execute(sql, args).fetchone()

@@ -9,7 +9,7 @@ from stead.core.states import JobState
 from stead.core.storage import View
 from stead.store.sqlite import discarded, ledger, outbox, prune
 from stead.store.sqlite.sql import NOW as _NOW
-from stead.store.sqlite.sql import maybe, row, rows
+from stead.store.sqlite.sql import Row, maybe, row, rows, shown
 
 #: Characters of a discarded text that a story shows.
 _SHORT = 300
@@ -39,8 +39,8 @@ FROM job j LEFT JOIN node n ON n.id = j.node_id LEFT JOIN message m ON m.id = j.
 """
 
 
-def _rows(cursor: apsw.Cursor, fields: tuple[str, ...]) -> list[View]:
-    return [dict(zip(fields, row, strict=True)) for row in cursor]
+def _rows(found: list[Row], fields: tuple[str, ...]) -> list[View]:
+    return [dict(zip(fields, row, strict=True)) for row in found]
 
 
 def jobs(
@@ -71,7 +71,7 @@ def jobs(
     order = "+j.id" if state in (JobState.QUEUED, JobState.RUNNING) else "j.id"
     these = f"SELECT j.id FROM job j {condition} ORDER BY {order} DESC LIMIT ?"
     found = _rows(
-        c.execute(f"{_JOB_SELECT} WHERE j.id IN ({these}) ORDER BY j.id DESC", (*args, limit + 1)),
+        shown(c, f"{_JOB_SELECT} WHERE j.id IN ({these}) ORDER BY j.id DESC", (*args, limit + 1)),
         _JOB_FIELDS,
     )
     return {"jobs": found[:limit], "more": len(found) > limit}
@@ -118,15 +118,16 @@ _MESSAGE_SELECT = (
 def why(c: apsw.Connection, ident: str) -> View:
     """The whole story of a message: route, attempts, steps, calls, reply, delivery, cost."""
     job_id = find(c, ident)
-    found = _rows(c.execute(f"{_JOB_SELECT} WHERE j.id = ?", (job_id,)), _JOB_FIELDS)
+    found = _rows(shown(c, f"{_JOB_SELECT} WHERE j.id = ?", (job_id,)), _JOB_FIELDS)
     pruned = None if found else prune.known(c, job_id)
     job = found[0] if found else _pruned(job_id, pruned)
     messages = _rows(
-        c.execute(f"{_MESSAGE_SELECT} WHERE job_id = ? ORDER BY seq", (job_id,)), _MESSAGE_FIELDS
+        shown(c, f"{_MESSAGE_SELECT} WHERE job_id = ? ORDER BY seq", (job_id,)), _MESSAGE_FIELDS
     )
     attempts = _attempts(c, job_id, _SHORT)
     calls = _rows(
-        c.execute(
+        shown(
+                c,
             "SELECT id, at, model, backend, caller, state, status, prompt_tokens, cached_tokens,"
             " completion_tokens, cost_micro, reserved_micro, first_ms, total_ms, reason"
             " FROM call WHERE job_id = ? ORDER BY id",
@@ -195,7 +196,8 @@ def attempts(c: apsw.Connection, ident: str) -> View:
 
 def _attempts(c: apsw.Connection, job_id: str, most: int = 0) -> list[View]:
     found = _rows(
-        c.execute(
+        shown(
+                c,
             "SELECT a.epoch, coalesce(n.name, a.node_id), a.started_at, a.ended_at, a.outcome,"
             " a.error, a.worked_ms, a.under_way,"
             " a.discarded_at FROM attempt a LEFT JOIN node n ON n.id = a.node_id"
@@ -240,13 +242,16 @@ def _steps(c: apsw.Connection, job_id: str, attempts: list[View]) -> list[View]:
         "input_hash", "effects",
     )  # fmt: skip
     found = _rows(
-        c.execute(
-            f"SELECT {', '.join(fields)} FROM step WHERE job_id = ? ORDER BY seq, epoch", (job_id,)
+        shown(
+            c,
+            f"SELECT {', '.join(fields)} FROM step WHERE job_id = ? ORDER BY seq, epoch",
+            (job_id,),
         ),
         fields,
     )
     replays = _rows(
-        c.execute(
+        shown(
+            c,
             "SELECT seq, epoch, at, note FROM replay WHERE job_id = ? ORDER BY seq, epoch",
             (job_id,),
         ),
@@ -275,15 +280,18 @@ def messages(c: apsw.Connection, session: str, after: int, limit: int) -> View:
     """A conversation's messages after a sequence number; with ``after`` < 0, the newest."""
     if after < 0:
         found = _rows(
-            c.execute(
-                f"{_MESSAGE_SELECT} WHERE session = ? ORDER BY seq DESC LIMIT ?", (session, limit)
+            shown(
+                c,
+                f"{_MESSAGE_SELECT} WHERE session = ? ORDER BY seq DESC LIMIT ?",
+                (session, limit),
             ),
             _MESSAGE_FIELDS,
         )
         return {"messages": found[::-1]}
     return {
         "messages": _rows(
-            c.execute(
+            shown(
+                c,
                 f"{_MESSAGE_SELECT} WHERE session = ? AND seq > ? ORDER BY seq LIMIT ?",
                 (session, after, limit),
             ),

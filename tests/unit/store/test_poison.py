@@ -162,3 +162,35 @@ async def test_a_state_that_is_none_is_refused(store: SqliteStore) -> None:
 
         with pytest.raises(StoreUnusable, match="CHECK"):
             await store.write(change)
+
+
+async def test_damaged_words_hold_up_nobody(store: SqliteStore) -> None:
+    """Half a character in a message, a reply or a log line: the conversation goes on, its channel
+    delivers, lists are shown and the day's log is written, with a sign where it was."""
+    first = await store.accept(inbound(), chat("a"), "a line")
+    await finish(store, await claimed(store), text="fine")
+    second = await store.accept(inbound(), chat("a"), "another line")
+    half = "text = CAST(x'68616c66ff' AS TEXT)"
+    for role in ("owner", "assistant"):
+        await spoil(store, "message", half, f"role = '{role}' AND job_id", first.job_id)
+    await spoil(store, "dayline", half, "text", "a line")
+
+    job = await claimed(store)
+    assert job.id == second.job_id
+    assert [turn.text for turn in await store.history(job)] == ["half\ufffd", "half\ufffd"]
+    channel = (await store.view_why(first.job_id))["message"]["channel"]
+    assert [one.text for one in await store.take(channel)] == ["half\ufffd"]
+    assert [text for _, _, text in await store.day_lines()][0] == "half\ufffd"
+    shown = (await store.view_jobs())["jobs"]
+    assert {one["text"] for one in shown} >= {"half\ufffd"}
+    await spoil(store, "job", DEEDS["kind"], "id", first.job_id)
+    assert len((await store.view_jobs())["jobs"]) == 2
+
+
+async def test_a_message_that_is_gone(store: SqliteStore) -> None:
+    """Its job still has its words: it is worked on without what was said before."""
+    gone = await store.accept(inbound(), chat("a"), "")
+    await store.write(
+        lambda c: c.execute("DELETE FROM message WHERE id = ?", (gone.message_id,)).get
+    )
+    assert await store.history(await claimed(store)) == []
