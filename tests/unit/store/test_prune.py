@@ -16,6 +16,7 @@ ELSEWHERE = {
     "call": "goes by its own age",
     "discarded": "goes with its job by its foreign key",
     "replay": "goes with its job by its foreign key",
+    "given": "goes with its job by its foreign key",
     "pruned": "what is left of a job",
 }
 
