@@ -197,7 +197,7 @@ def attempts(c: apsw.Connection, ident: str) -> View:
 def _attempts(c: apsw.Connection, job_id: str, most: int = 0) -> list[View]:
     found = _rows(
         shown(
-                c,
+            c,
             "SELECT a.epoch, coalesce(n.name, a.node_id), a.started_at, a.ended_at, a.outcome,"
             " a.error, a.worked_ms, a.under_way,"
             " a.discarded_at FROM attempt a LEFT JOIN node n ON n.id = a.node_id"
