@@ -47,6 +47,16 @@ class BadRequest(SteadError):
     failure = Failure.SCHEMA
 
 
+class KeyReused(SteadError):
+    """The Idempotency-Key {key!r} was used before for another request: {what} differs. The same key
+    only repeats the same request; use a new key for a new one."""
+
+    status = 422
+    kind = "invalid_request_error"
+    code = "idempotency_key_reused"
+    failure = Failure.SCHEMA
+
+
 class TooLarge(BadRequest):
     """The request body is larger than the {limit} bytes allowed (gateway.max_body_mb)."""
 

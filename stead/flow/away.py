@@ -47,9 +47,12 @@ class Away:
         self._look = asyncio.Event()
         self._noted: set[str] = set()
         self._outage: str | None = None
+        self._news = True
+        self._stuck_before: Mapping[Demand, str] = {}
 
     def nudge(self) -> None:
         """Something was queued for a node."""
+        self._news = True
         self._look.set()
 
     async def run(self) -> None:
@@ -78,7 +81,16 @@ class Away:
             return
         if not self._settled():
             return
-        waiting = await self._store.view_waiting(list(stuck))
+        if self._outage is not None and not self._news and stuck == self._stuck_before:
+            return  # who waits is counted anew when another comes to wait, or for another reason
+        self._news, self._stuck_before = False, dict(stuck)
+        try:
+            await self._tell_of(await self._store.view_waiting(list(stuck)), stuck)
+        except Exception:
+            self._news = True
+            raise
+
+    async def _tell_of(self, waiting: View, stuck: Mapping[Demand, str]) -> None:
         if not waiting["count"]:
             return
         text = await self._words(waiting, stuck)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 
+import pytest
+
+from stead.core.errors import KeyReused
 from stead.core.nouns import Turn
 from stead.core.states import JobState
-from stead.core.storage import Store
+from stead.core.storage import Accepted, Store
 from tests.contract.storages import (
     House,
     chat,
@@ -244,3 +248,26 @@ async def test_nothing_is_said_for_a_failure_that_is_tried_again(store: Store) -
     ended = await finish(store, await claimed(store), "failed", trouble=trouble("network"))
     assert ended.state is JobState.QUEUED and ended.message_id is None
     assert await store.take("cli") == []
+
+
+async def test_one_key_for_two_requests_is_refused(store: Store) -> None:
+    """A client's key names one request: another one under it is refused with what differs, and
+    nothing is written; the same request in other words is the same."""
+
+    async def ask(text: str, body: str, session: str = "main", **payload: Any) -> Accepted:
+        said = inbound(text, channel="api", external_id="idem:k", session=session, body_hash=body)
+        job = replace(chat(session), payload={"text": text, **payload})
+        return await store.accept(said, job, "")
+
+    first = await ask("pay 5", "h1", overrides={"temperature": 0.1})
+    for what, work in (
+        ("the message", ask("pay 50", "h2", overrides={"temperature": 0.1})),
+        ("metadata.session", ask("pay 5", "h2", "other", overrides={"temperature": 0.1})),
+        ("the system text", ask("pay 5", "h2", instructions="x", overrides={"temperature": 0.1})),
+        ("temperature", ask("pay 5", "h2", overrides={"temperature": 0.2})),
+    ):
+        with pytest.raises(KeyReused, match=f"'k' .*{what} differs"):
+            await work
+    again = await ask("pay 5", "h2", overrides={"temperature": 0.1})
+    assert again.duplicate and again.job_id == first.job_id
+    assert (await store.view_counts())["queue"]["queued"] == 1

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import apsw
+import msgspec
 
+from stead.core.errors import KeyReused
 from stead.core.ids import uuid7
 from stead.core.nouns import Inbound, Job, NewJob, Turn
 from stead.core.storage import Accepted
@@ -20,9 +22,15 @@ _RETRY_MS = 600_000
 HISTORY_TURNS = 200
 
 
-def known(c: apsw.Connection, inbound: Inbound) -> Accepted | None:
-    """The message this one repeats, if any: by its identity, or as a client's marked retry."""
-    said = "SELECT m.id, m.job_id, j.route FROM message m LEFT JOIN job j ON j.id = m.job_id"
+def known(c: apsw.Connection, inbound: Inbound, job: NewJob) -> Accepted | None:
+    """The message this one repeats, if any: by its identity, or as a client's marked retry.
+
+    Raises ``KeyReused`` when a client gave the same identity to another request.
+    """
+    said = (
+        "SELECT m.id, m.job_id, j.route, m.body_hash, m.text, m.session, j.payload"
+        " FROM message m LEFT JOIN job j ON j.id = m.job_id"
+    )
     found = maybe(
         c,
         f"{said} WHERE m.channel = ? AND m.external_id = ?",
@@ -36,7 +44,33 @@ def known(c: apsw.Connection, inbound: Inbound) -> Accepted | None:
             f" AND m.at > {_NOW} - {_RETRY_MS} ORDER BY m.at DESC LIMIT 1",
             (inbound.body_hash, inbound.channel),
         )
-    return Accepted(found[0], found[1] or "", True, found[2] or "") if found else None
+    if found is None:
+        return None
+    message_id, job_id, route, body_hash, *asked = found
+    if inbound.body_hash and body_hash and inbound.body_hash != body_hash:
+        what = _differs(inbound, job, *asked)
+        if what:
+            raise KeyReused(
+                key=inbound.external_id.removeprefix("idem:"), what=what, param="Idempotency-Key"
+            )
+    return Accepted(message_id, job_id or "", True, route or "")
+
+
+def _differs(inbound: Inbound, job: NewJob, text: str, session: str, payload: str | None) -> str:
+    """What a request asks otherwise than the one before. Nothing, if only its wording as JSON, its
+    way of being answered, or what stead does not read differs: then it is the same request."""
+    if inbound.text != text:
+        return "the message"
+    if inbound.session != session:
+        return "metadata.session"
+    if payload is None:  # its job was pruned
+        return ""
+    before, now = msgspec.json.decode(payload), job.payload
+    if before.get("instructions") != now.get("instructions"):
+        return "the system text"
+    asked, wanted = before.get("overrides") or {}, now.get("overrides") or {}
+    other = [name for name in sorted({*asked, *wanted}) if asked.get(name) != wanted.get(name)]
+    return ", ".join(other)
 
 
 def next_turn(c: apsw.Connection, session: str) -> int:

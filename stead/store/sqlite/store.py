@@ -120,7 +120,7 @@ class SqliteStore:
 
     async def accept(self, inbound: Inbound, job: NewJob, line: str) -> Accepted:
         def op(c: apsw.Connection) -> Accepted:
-            known = record.known(c, inbound)
+            known = record.known(c, inbound, job)
             if known is not None:
                 return known
             job_id = uuid7()

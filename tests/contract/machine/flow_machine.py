@@ -15,7 +15,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule
 
-from stead.core.errors import StaleEpoch, WrongState
+from stead.core.errors import KeyReused, StaleEpoch, WrongState
 from stead.core.ids import uuid7
 from stead.core.nouns import Inbound
 from stead.core.states import Lane
@@ -57,11 +57,18 @@ class FlowMachine(FlowBench):
     def accept(self, said: list[Inbound]) -> None:
         """Some at once, now and then the same one twice."""
 
-        async def work() -> list[Accepted]:
-            return await asyncio.gather(*(self.flow.accept(one) for one in said))
+        async def work() -> list[Accepted | BaseException]:
+            return await asyncio.gather(
+                *(self.flow.accept(one) for one in said), return_exceptions=True
+            )
 
         for one, accepted in zip(said, self.lab.run(work()), strict=True):
             known = self.house.known(one.channel, one.external_id, one.body_hash, one.is_retry)
+            if known is not None and known.text != one.text:
+                assert isinstance(accepted, KeyReused), "one key for two requests"
+                continue
+            if isinstance(accepted, BaseException):
+                raise accepted
             assert accepted.duplicate is (known is not None), "the same message is one message"
             if known is not None:
                 assert (accepted.job_id, accepted.message_id) == (known.job_id, known.message_id)

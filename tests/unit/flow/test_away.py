@@ -107,6 +107,7 @@ async def test_each_asker_sees_why_nothing_happens(house: House, sky: Sky) -> No
     first = await house.say()
     await sky.away.look()
     second = await house.say("more", session="other")
+    sky.away.nudge()
     for _ in range(3):
         await sky.away.look()
     for accepted in (first, second):
@@ -181,3 +182,24 @@ async def test_it_looks_when_nudged_and_survives_a_bad_look(house: House, sky: S
     with pytest.raises(asyncio.CancelledError):
         await task
     assert len(await house.sent()) == 1
+
+
+async def test_an_outage_is_counted_when_there_is_news(house: House, sky: Sky) -> None:
+    """However long an outage is, who waits is counted when another comes, not each second."""
+    await house.say()
+    real, counted = house.store.view_waiting, 0
+
+    async def counting(*of: Any) -> dict[str, Any]:
+        nonlocal counted
+        counted += 1
+        return await real(*of)
+
+    house.store.view_waiting = counting  # type: ignore[method-assign]
+    for _ in range(5):
+        await sky.away.look()
+    assert counted == 1
+    await house.say("more")
+    sky.away.nudge()
+    for _ in range(5):
+        await sky.away.look()
+    assert counted == 2

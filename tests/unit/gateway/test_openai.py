@@ -123,6 +123,18 @@ async def test_what_a_request_may_say(working: Gate) -> None:
     assert job.payload["overrides"] == {"max_tokens": 7, "temperature": 0.5}
 
 
+async def test_one_key_for_two_requests_is_refused(working: Gate) -> None:
+    """The same `Idempotency-Key` with another request is no repeat: 422, naming what differs."""
+    first = await working.ask("POST", _PATH, _ask("[[say five]] pay 5"), idempotency_key="k9")
+    other = await working.ask("POST", _PATH, _ask("[[say fifty]] pay 50"), idempotency_key="k9")
+    assert first.status == 200 and other.status == 422
+    error = other.data["error"]
+    assert (error["type"], error["code"], error["param"]) == (
+        "invalid_request_error", "idempotency_key_reused", "Idempotency-Key",
+    )  # fmt: skip
+    assert "'k9'" in error["message"] and "the message differs" in error["message"]
+
+
 async def test_a_request_sent_twice_is_one_message(working: Gate, scripted: Running) -> None:
     """By `Idempotency-Key`, and by the retry count of the official client with the same body."""
     first = await working.ask("POST", _PATH, _ask("[[say once]] with a key"), idempotency_key="k1")
