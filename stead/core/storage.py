@@ -149,11 +149,8 @@ class RecordStore(Protocol):
     """The recorder: every message in and out."""
 
     async def accept(self, inbound: Inbound, job: NewJob, line: str) -> Accepted:
-        """Record a message and queue its job in one transaction (invariant 1).
-
-        Raises ``KeyReused`` when its identity was given to another request before, as far as
-        their ``body_hash`` and what stead makes of them tell; nothing is written then.
-        """
+        """Record a message and queue its job in one transaction (invariant 1). Raises
+        ``KeyReused``, and writes nothing, when another request had its identity before."""
         ...
 
     async def notice(self, channel: str, session: str, external_id: str, text: str) -> str | None:

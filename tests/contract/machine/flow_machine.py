@@ -202,6 +202,7 @@ class FlowMachine(FlowBench):
         talk = self.house.talks[job_id]
         if talk.attempts.get(epoch, ("", ""))[0] == node and talk.was_taken(epoch):
             talk.came_back.add(epoch)
+            self.house.heard_of(talk, epoch, node)
         self.touched = talk
 
     # --- workers and gateways that vanish ------------------------------------------------

@@ -194,7 +194,7 @@ async def test_an_outage_is_counted_when_there_is_news(house: House, sky: Sky) -
         counted += 1
         return await real(*of)
 
-    house.store.view_waiting = counting  # type: ignore[method-assign]
+    house.store.view_waiting = counting  # type: ignore[method-assign, assignment]
     for _ in range(5):
         await sky.away.look()
     assert counted == 1
