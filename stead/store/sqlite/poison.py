@@ -47,11 +47,18 @@ def aside(c: apsw.Connection, limit: int) -> list[bytes]:
     """The ids of jobs that were set aside, as bytes, since they may be what cannot be read."""
     found = rows(
         c,
-        "SELECT CAST(id AS BLOB) FROM job WHERE state = 'queued' AND hold = 4 AND error <> ''"
-        " LIMIT ?",
-        (limit,),
+        # One that is only too late is aside as well, and may have failed before.
+        "SELECT CAST(id AS BLOB) FROM job WHERE state = 'queued' AND hold = 4"
+        " AND substr(error, 1, length(?1)) = ?1 LIMIT ?2",
+        (UNREADABLE, limit),
     )
     return [one[0] for one in found]
+
+
+def end(c: apsw.Connection, job_id: bytes, rule: CrashRule) -> Ended | None:
+    """End one of those; None if somebody has done so meanwhile."""
+    still = "SELECT 1 FROM job WHERE id = CAST(? AS TEXT) AND state = 'queued' AND hold = 4"
+    return bury(c, job_id, None, rule) if maybe(c, still, (job_id,)) else None
 
 
 _COLUMNS = [one.name for one in fields(Job)]

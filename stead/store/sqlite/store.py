@@ -203,7 +203,7 @@ class SqliteStore:
         while later:
             later = await self.write(lambda c: holds.promote(c, _AT_ONCE)) == _AT_ONCE
         back = await self._each(due, lambda c, job_id: ends.reap(c, job_id, rule))
-        return back + await self._each(aside, lambda c, raw: poison.bury(c, raw, None, rule))
+        return back + await self._each(aside, lambda c, raw: poison.end(c, raw, rule))
 
     async def release(self, node_id: str, boot: str, rule: CrashRule) -> list[Ended]:
         left = await self.read(lambda c: ends.left_behind(c, node_id, boot))

@@ -209,6 +209,15 @@ def who_was_only_cut_off(m: QueueMachine) -> Iterable[object]:
     yield m.heartbeat("n1", False)
 
 
+def failed_and_too_late(m: QueueMachine) -> Iterable[object]:
+    yield m.enqueue([Spec(left=20_000, most=3)])
+    yield m.claim([("n1", LANES)])
+    yield m.finish([(0, "failed", "owner")])
+    yield m.advance(LEASE_MS)
+    yield m.claim([("n1", LANES)])
+    yield m.rescue()
+
+
 def woken_for_another(m: QueueMachine) -> Iterable[object]:
     yield m.wait_for_work("n1", LANES)
     yield m.wait_for_work("n2", LANES)
@@ -218,7 +227,8 @@ def woken_for_another(m: QueueMachine) -> Iterable[object]:
 STORIES: tuple[Story, ...] = (
     a_lane_in_order, workers_and_needs, a_conversation, reports, leases, stops_of_the_gateway,
     steps, the_owners_hand, claims_that_wait, waiting_makes_up_for_prio, placement,
-    keys_with_places, who_brings_workers_down, who_was_only_cut_off, woken_for_another,
+    keys_with_places, who_brings_workers_down, who_was_only_cut_off,
+    failed_and_too_late, woken_for_another,
 )  # fmt: skip
 
 
