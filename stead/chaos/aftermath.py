@@ -53,7 +53,7 @@ def _unused(happened: list[Row], rows: list[Row]) -> list[Row]:
     """Of the times that an effect happened, those whose outcome nobody used."""
     in_order = sorted(happened, key=lambda entry: float(entry["t"]))
     done = [row for row in rows if row["state"] == "done"]
-    last_is_used = bool(done) and "owner" not in done[0]["note"]
+    last_is_used = bool(done) and "owner says" not in done[0]["note"]
     return in_order[:-1] if last_is_used else in_order
 
 

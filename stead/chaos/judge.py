@@ -183,7 +183,7 @@ def _effects(verdict: Verdict, cases: dict[str, Case], found: Evidence) -> None:
             elif times[key] > 1:
                 by_rule += times[key] - 1
             finished = [row for row in rows if row["state"] == "done"]
-            if finished and not times[key] and "owner" not in finished[0]["note"]:
+            if finished and not times[key] and "owner says" not in finished[0]["note"]:
                 verdict.blame("effects_missing", f"{key} is journalled as done and never was")
         unknown = set(times) & {f"{tag}.{n}" for n in range(len(case.said.effects) + 1, 9)}
         for key in unknown:
@@ -210,8 +210,8 @@ def _daily(verdict: Verdict, cases: dict[str, Case], found: Evidence) -> None:
     owners: Counter[str] = Counter()
     answers: Counter[str] = Counter()
     for line in found.daily:
-        if not line.rstrip().endswith("-->"):
-            continue  # cut off by a crash; its whole line follows
+        if not line.rstrip().endswith("-->") or "\0" in line:
+            continue  # torn by a crash or a power cut; its whole line follows
         named = TAG.search(line)
         if named is None:
             continue

@@ -48,7 +48,11 @@ class Receiver:
             def log_message(self, format: str, *args: object) -> None:
                 """Nothing is written to the terminal."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        class Server(ThreadingHTTPServer):
+            def handle_error(self, request: object, client_address: object) -> None:
+                """Connections break here on purpose; nothing is written to the terminal."""
+
+        self._server = Server(("127.0.0.1", port), Handler)
         self._server.daemon_threads = True
         self._thread = threading.Thread(
             target=self._server.serve_forever, name="receiver", daemon=True

@@ -78,6 +78,25 @@ def test_sound_evidence_is_sound() -> None:
     assert verdict.figures["accepted"] == verdict.figures["answered"] == len(said)
 
 
+def test_what_only_looks_like_a_flaw_is_none() -> None:
+    """A line that a power cut tore has its whole copy behind it; an effect that was repeated at
+    the owner's word, because it had not happened, is used."""
+    found, said = sound()
+    one = next(one for one in said if one.effects)
+    line = next(line for line in found.daily if one.tag in line)
+    found.daily.insert(0, line[:90] + "\0" * 40 + " <!-- 3 -->")
+    step = next(s for s in found.steps if s["job_id"] == f"job-{one.tag}" and s["seq"] == 2)
+    step["note"] = "repeated at the owner's word"
+    found.attempts.insert(
+        0, {"job_id": f"job-{one.tag}", "epoch": 1, "node_id": "n1", "outcome": "crashed",
+            "error": "its worker restarted"},
+    )  # fmt: skip
+    next(r for r in found.attempts[1:] if r["job_id"] == f"job-{one.tag}")["epoch"] = 2
+    found.carried.append(Carried(Fault(1, "kill", "node1", 0, 0.0), began=110.0, healed=111.0))
+    verdict = judge(found)
+    assert verdict.sound, verdict.problems
+
+
 Flaw = Callable[[Evidence, Said], None]
 
 
