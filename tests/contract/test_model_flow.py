@@ -25,4 +25,4 @@ def test_no_message_is_lost_and_none_is_answered_twice(storage: str) -> None:
         pass
 
     Machine.storage = storage
-    run_state_machine_as_test(Machine, settings=how(60, 40))
+    run_state_machine_as_test(Machine, settings=how(40, 40))
