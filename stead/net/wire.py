@@ -346,6 +346,7 @@ class Wire(asyncio.Protocol):
         sock = transport.get_extra_info("socket")
         if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            _keep_alive(sock)
 
     def data_received(self, data: bytes) -> None:
         answer = self._answer
@@ -370,3 +371,16 @@ def is_stale(wire: Wire) -> bool:
     poll = select.poll()
     poll.register(fd, _ANY)
     return bool(poll.poll(0))
+
+
+def _keep_alive(sock: socket.socket) -> None:
+    """Have the kernel ask a silent peer now and then whether it is there.
+
+    One that fell while the network was cut never said so; without this an answer that it will
+    not give is waited for as long as a model may be silent, which is minutes.
+    """
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3)):
+        option = getattr(socket, name, None)  # by its own name on each system, if at all
+        if option is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, option, value)

@@ -254,3 +254,11 @@ async def test_messages_that_were_read_need_no_sending(store: Store) -> None:
     await store.fetched_messages([one["id"] for one in shown])
     await store.fetched_messages([])
     assert [one.text for one in await store.take("cli")] == ["a2"]
+
+
+async def test_a_fresh_reply_is_due_whatever_the_clock_says(store: Store) -> None:
+    """A reply that was written while the clock was ahead does not wait until it is that late."""
+    await post(store, "one")
+    page = await store.view_outbox(state="pending", channel="post", before=0, limit=5)
+    assert [entry["next_at"] for entry in page["deliveries"]] == [0]
+    assert await texts(store) == ["one"]

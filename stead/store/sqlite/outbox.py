@@ -28,10 +28,10 @@ _RECOVERED = 1000
 def add(
     c: apsw.Connection, message_id: str, channel: str, session: str, job_id: str | None
 ) -> None:
-    """A reply on its way."""
+    """A reply on its way. It is due whatever the clock says, which may be set back after this."""
     c.execute(
         "INSERT INTO outbox (message_id, channel, session, job_id, state, next_at, blocked)"
-        f" VALUES (?1, ?2, ?3, ?4, 'pending', {_NOW}, {_IS_BEHIND})",
+        f" VALUES (?1, ?2, ?3, ?4, 'pending', 0, {_IS_BEHIND})",
         (message_id, channel, session, job_id),
     )
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
 
-from stead.net.http import Broken, Client, ConnectFailed, TimedOut
+from stead.net import wire
+from stead.net.http import Broken, Client, ConnectFailed, HttpFailed, TimedOut
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
@@ -363,3 +365,28 @@ async def test_leaving_a_stream_cuts_it_and_leaves_others_alone() -> None:
         await asyncio.wait_for(server.left.wait(), 5)
         with pytest.raises(Broken, match="left"):
             await left.read()
+
+
+async def test_the_kernel_asks_a_silent_peer_whether_it_is_there() -> None:
+    """A peer that fell while the network was cut is noticed long before a model may be that
+    silent: the connections are kept alive by probes, of 25 s in all."""
+    seen: list[int] = []
+    made = wire._keep_alive
+
+    def noted(sock: socket.socket) -> None:
+        made(sock)
+        seen.append(sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
+        if hasattr(socket, "TCP_KEEPIDLE"):
+            idle = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)
+            step = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL)
+            seen.append(idle + step * sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(wire, "_keep_alive", noted)
+        async with await asyncio.start_server(lambda r, w: w.close(), "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            client = Client(f"http://127.0.0.1:{port}")
+            with pytest.raises(HttpFailed):
+                await client.request("GET", "/")
+            await client.aclose()
+    assert seen and seen[0] and all(value <= 25 for value in seen[1:])
