@@ -224,6 +224,8 @@ class House:
     def mark(self, message_id: str, state: str, delay_ms: int = 0) -> None:
         conversation, one = self.sent(message_id)
         one.state, one.due = state, self.now + delay_ms
+        if state == "sending":
+            return  # it goes on being the one of its conversation
         if state == "pending":
             one.free = not any(o.free and o.under_way for o in conversation if o is not one)
             return
