@@ -24,7 +24,8 @@ def test_one_message_all_the_way(house: House) -> None:
 
     assert story["message"]["text"].endswith("how are the disks?")
     assert story["route"] == {
-        "to": "node", "rule": "everything else", "needs": "", "lane": "chat",
+        "to": "node", "rule": "everything else", "needs": "",
+        "prefer": "", "avoid": "", "lane": "chat",
     }  # fmt: skip
     assert [attempt["node"] for attempt in story["attempts"]] == ["hands"]
     assert [step["name"] for step in story["steps"]] == [
