@@ -160,8 +160,12 @@ def test_a_node_that_comes_back_too_late(pair: House) -> None:
 
     shown = pair.until(whole, 30, "all of the discarded attempt")
     assert "far came back" in shown and "none of it was used" in shown
-    log = "".join(path.read_text() for path in (pair.home / "memory").glob("*.md"))
-    assert log.count("came back after its job had been taken") == 1
+
+    def told() -> int:
+        log = "".join(path.read_text() for path in (pair.home / "memory").glob("*.md"))
+        return log.count("came back after its job had been taken")
+
+    assert pair.until(told, 20, "the daily log") == 1
     assert second.exists() and other.exists()
 
 
