@@ -15,6 +15,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from stead.chaos.clients import Book
 from stead.chaos.talk import TAG
 
+#: How long a silent receiver keeps its sender waiting for an answer.
+SILENT_S = 2.0
+
 
 @dataclass(frozen=True, slots=True)
 class Received:
@@ -82,7 +85,7 @@ class Receiver:
             request.connection.close()
             return
         if fault == "receiver-silent":
-            time.sleep(2.0)
+            time.sleep(SILENT_S)
         self._answer(request, 200)
 
     def _answer(self, request: BaseHTTPRequestHandler, status: int) -> None:

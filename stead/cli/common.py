@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any, TypeVar
 
 import click
@@ -14,6 +15,7 @@ import msgspec
 
 from stead.cli.api import Api
 from stead.config import Loaded, load, no_color
+from stead.core.errors import GatewayAway
 
 FAILED = 1
 AWAY = 3
@@ -39,6 +41,20 @@ class Cli:
     def api(self) -> Api:
         """The gateway, with the owner's key."""
         return Api(self.loaded)
+
+
+def look(
+    obj: Cli, ask: Callable[[Api], Any], at_home: Callable[[ModuleType], Any]
+) -> tuple[Any, int]:
+    """What the gateway answers, and exit code 0; or, while it is away, what ``at_home`` finds
+    in the home directory by :mod:`stead.app.offline`, and exit code 3."""
+    try:
+        return ask(obj.api()), 0
+    except GatewayAway as error:
+        from stead.app import offline  # late: only a gateway that is down needs it
+
+        click.echo(f"{error.message}. From the home directory:", err=True)
+        return at_home(offline), AWAY
 
 
 def json_option(command: _F) -> _F:

@@ -8,9 +8,9 @@ import click
 
 from stead.cli.api import Api
 from stead.cli.common import (
-    AWAY,
     Cli,
     json_option,
+    look,
     one_line,
     print_json,
     short,
@@ -19,7 +19,6 @@ from stead.cli.common import (
 )
 from stead.cli.http import quote
 from stead.cli.why import show_attempts
-from stead.core.errors import GatewayAway
 from stead.core.states import JobState, Lane
 
 _STATES = click.Choice([state.value for state in JobState])
@@ -40,15 +39,11 @@ def jobs(ctx: click.Context, /, as_json: bool, **filters: Any) -> int:
         return 0
     obj: Cli = ctx.obj
     filters = {key: value for key, value in filters.items() if value}
-    try:
-        data = obj.api().get("/api/v1/jobs", **filters)
-        code = 0
-    except GatewayAway as error:
-        from stead.app import offline  # late: only a gateway that is down needs it
-
-        click.echo(f"{error.message}. From the home directory:", err=True)
-        data = offline.jobs(obj.home, **filters)
-        code = AWAY
+    data, code = look(
+        obj,
+        lambda api: api.get("/api/v1/jobs", **filters),
+        lambda home: home.jobs(obj.home, **filters),
+    )
     if as_json:
         print_json(data)
         return code

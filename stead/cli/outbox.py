@@ -7,9 +7,9 @@ from typing import Any
 import click
 
 from stead.cli.common import (
-    AWAY,
     Cli,
     json_option,
+    look,
     one_line,
     print_json,
     short,
@@ -18,7 +18,6 @@ from stead.cli.common import (
     when,
 )
 from stead.cli.http import quote
-from stead.core.errors import GatewayAway
 
 STATES = {
     "pending": "still to be delivered",
@@ -55,15 +54,11 @@ def list_(obj: Cli, /, as_json: bool, **filters: Any) -> int:
 
 
 def _list(obj: Cli, filters: dict[str, Any], as_json: bool) -> int:
-    try:
-        data = obj.api().get("/api/v1/outbox", **filters)
-        code = 0
-    except GatewayAway as error:
-        from stead.app import offline  # late: only a gateway that is down needs it
-
-        click.echo(f"{error.message}. From the home directory:", err=True)
-        data = offline.outbox(obj.home, **filters)
-        code = AWAY
+    data, code = look(
+        obj,
+        lambda api: api.get("/api/v1/outbox", **filters),
+        lambda home: home.outbox(obj.home, **filters),
+    )
     if as_json:
         print_json(data)
         return code
@@ -84,15 +79,11 @@ def _list(obj: Cli, filters: dict[str, Any], as_json: bool) -> int:
 @click.pass_obj
 def show(obj: Cli, ident: str, as_json: bool) -> int:
     """Show one reply. ID is its number, or the end of the id of its message or job."""
-    try:
-        row = obj.api().get(f"/api/v1/outbox/{quote(ident)}")
-        code = 0
-    except GatewayAway as error:
-        from stead.app import offline  # late: only a gateway that is down needs it
-
-        click.echo(f"{error.message}. From the home directory:", err=True)
-        row = offline.delivery(obj.home, ident)
-        code = AWAY
+    row, code = look(
+        obj,
+        lambda api: api.get(f"/api/v1/outbox/{quote(ident)}"),
+        lambda home: home.delivery(obj.home, ident),
+    )
     if as_json:
         print_json(row)
         return code

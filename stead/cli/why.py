@@ -9,9 +9,9 @@ from typing import Any
 import click
 
 from stead.cli.common import (
-    AWAY,
     Cli,
     json_option,
+    look,
     one_line,
     print_json,
     short,
@@ -21,7 +21,6 @@ from stead.cli.common import (
     usd,
 )
 from stead.cli.http import quote
-from stead.core.errors import GatewayAway
 
 
 @click.command()
@@ -36,15 +35,11 @@ def why(obj: Cli, ident: str, attempts: bool, as_json: bool) -> int:
     """
     if attempts:
         return show_attempts(obj, ident, as_json)
-    try:
-        story = obj.api().get(f"/api/v1/why/{quote(ident)}")
-        code = 0
-    except GatewayAway as error:
-        from stead.app import offline  # late: only a gateway that is down needs it
-
-        click.echo(f"{error.message}. From the home directory:", err=True)
-        story = offline.why(obj.home, ident)
-        code = AWAY
+    story, code = look(
+        obj,
+        lambda api: api.get(f"/api/v1/why/{quote(ident)}"),
+        lambda home: home.why(obj.home, ident),
+    )
     if as_json:
         print_json(story)
     else:
@@ -54,15 +49,11 @@ def why(obj: Cli, ident: str, attempts: bool, as_json: bool) -> int:
 
 def show_attempts(obj: Cli, ident: str, as_json: bool) -> int:
     """Print who worked on a job, and what came back too late, in full."""
-    try:
-        found = obj.api().get(f"/api/v1/jobs/{quote(ident)}/attempts")
-        code = 0
-    except GatewayAway as error:
-        from stead.app import offline  # late: only a gateway that is down needs it
-
-        click.echo(f"{error.message}. From the home directory:", err=True)
-        found = offline.attempts(obj.home, ident)
-        code = AWAY
+    found, code = look(
+        obj,
+        lambda api: api.get(f"/api/v1/jobs/{quote(ident)}/attempts"),
+        lambda home: home.attempts(obj.home, ident),
+    )
     if as_json:
         print_json(found)
         return code

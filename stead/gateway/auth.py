@@ -6,12 +6,15 @@ import hashlib
 import hmac
 from collections.abc import Callable
 
-from starlette.types import Scope
+from starlette.requests import Request
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from stead.core.errors import Forbidden, WrongKey
 from stead.core.keys import PREFIX
 from stead.core.ports import Caller
 from stead.core.storage import NodeRow, NodeStore
+from stead.gateway.http import Endpoint, Handler
 
 
 def hash_key(key: str) -> str:
@@ -55,6 +58,16 @@ class Keys:
             )
         if not hmac.compare_digest(hash_key(key), self._owner):
             raise WrongKey
+
+    def owner_route(self, path: str, work: Handler, method: str) -> Route:
+        """``/api/v1...`` for the owner alone: nothing is read before the key is right."""
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            self.owner(scope)
+            response = await work(Request(scope, receive))
+            await response(scope, receive, send)
+
+        return Route(f"/api/v1{path}", Endpoint(app), methods=[method])
 
     async def node(self, scope: Scope) -> NodeRow:
         """The node whose key was shown; raises ``WrongKey``."""

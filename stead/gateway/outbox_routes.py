@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import Literal
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
 
 from stead.core.storage import Store
 from stead.flow.sender import Sender
 from stead.gateway.auth import Keys
-from stead.gateway.http import Endpoint, Json, decode, number, read_body
+from stead.gateway.http import Json, decode, number, read_body
 
 
 class _Settle(msgspec.Struct):
@@ -31,21 +29,14 @@ class Outbox:
         self._max_body = max_body
 
     def routes(self) -> list[Route]:
-        def route(path: str, work: Callable[[Request], Awaitable[Response]], method: str) -> Route:
-            async def app(scope: Scope, receive: Receive, send: Send) -> None:
-                self._keys.owner(scope)
-                response = await work(Request(scope, receive))
-                await response(scope, receive, send)
-
-            return Route(f"/api/v1/outbox{path}", Endpoint(app), methods=[method])
-
+        route = self._keys.owner_route
         return [
-            route("", self._list, "GET"),
-            route("/channels", self._channels, "GET"),
-            route("/channels/{name}/pause", self._pause, "POST"),
-            route("/channels/{name}/resume", self._resume, "POST"),
-            route("/{id}", self._show, "GET"),
-            route("/{id}/settle", self._settle, "POST"),
+            route("/outbox", self._list, "GET"),
+            route("/outbox/channels", self._channels, "GET"),
+            route("/outbox/channels/{name}/pause", self._pause, "POST"),
+            route("/outbox/channels/{name}/resume", self._resume, "POST"),
+            route("/outbox/{id}", self._show, "GET"),
+            route("/outbox/{id}/settle", self._settle, "POST"),
         ]
 
     async def _list(self, request: Request) -> Response:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
 
 from stead.core.errors import BadRequest, NotFound
 from stead.core.keys import new_key
 from stead.core.placement import is_node_name
 from stead.core.storage import NodeRow, Store
 from stead.gateway.auth import Keys, hash_key
-from stead.gateway.http import Endpoint, Json, decode, read_body
+from stead.gateway.http import Json, decode, read_body
 from stead.gateway.placement import Placement
 from stead.gateway.presence import Presence
 from stead.gateway.status import Status
@@ -50,14 +47,7 @@ class Nodes:
         self._max_body = max_body
 
     def routes(self) -> list[Route]:
-        def route(path: str, work: Callable[[Request], Awaitable[Response]], method: str) -> Route:
-            async def app(scope: Scope, receive: Receive, send: Send) -> None:
-                self._keys.owner(scope)
-                response = await work(Request(scope, receive))
-                await response(scope, receive, send)
-
-            return Route(f"/api/v1{path}", Endpoint(app), methods=[method])
-
+        route = self._keys.owner_route
         return [
             route("/nodes", self._list, "GET"),
             route("/nodes", self._invite, "POST"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict
 
 import msgspec
@@ -78,9 +78,7 @@ class Owner:
         self._max_body = max_body
 
     def routes(self) -> list[Route]:
-        def route(path: str, work: Callable[[Request], Awaitable[Response]], method: str) -> Route:
-            return Route(f"/api/v1{path}", Endpoint(self._checked(work)), methods=[method])
-
+        route = self._keys.owner_route
         return [
             route("/status", self._get_status, "GET"),
             route("/messages", self._post_message, "POST"),
@@ -93,16 +91,6 @@ class Owner:
             route("/jobs/{id}/answer", self._answer, "POST"),
             route("/why/{id}", self._why, "GET"),
         ]
-
-    def _checked(
-        self, work: Callable[[Request], Awaitable[Response]]
-    ) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
-        async def app(scope: Scope, receive: Receive, send: Send) -> None:
-            self._keys.owner(scope)
-            response = await work(Request(scope, receive))
-            await response(scope, receive, send)
-
-        return app
 
     async def _body(self, request: Request) -> bytes:
         return await read_body(request.scope, request.receive, self._max_body)

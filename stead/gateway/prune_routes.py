@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
 
 from stead.core.errors import BadRequest
 from stead.gateway.auth import Keys
-from stead.gateway.http import Endpoint, Json, decode, number, read_body
+from stead.gateway.http import Json, decode, number, read_body
 from stead.keep.retention import Retention
 
 
@@ -32,18 +30,11 @@ class Prune:
         self._runs: set[asyncio.Task[object]] = set()
 
     def routes(self) -> list[Route]:
-        def route(path: str, work: Callable[[Request], Awaitable[Response]], method: str) -> Route:
-            async def app(scope: Scope, receive: Receive, send: Send) -> None:
-                self._keys.owner(scope)
-                response = await work(Request(scope, receive))
-                await response(scope, receive, send)
-
-            return Route(f"/api/v1/prune{path}", Endpoint(app), methods=[method])
-
+        route = self._keys.owner_route
         return [
-            route("", self._state, "GET"),
-            route("", self._prune, "POST"),
-            route("/plan", self._plan, "GET"),
+            route("/prune", self._state, "GET"),
+            route("/prune", self._prune, "POST"),
+            route("/prune/plan", self._plan, "GET"),
         ]
 
     async def _state(self, request: Request) -> Response:
