@@ -26,6 +26,9 @@ STREAM_HEADERS = [
     (b"x-accel-buffering", b"no"),
 ]
 
+#: How an event of a stream ends.
+_EVENT_ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r")
+
 _encoder = msgspec.json.Encoder()
 
 
@@ -181,13 +184,25 @@ async def stream(
     *,
     status: int = 200,
     headers: list[tuple[bytes, bytes]] | None = None,
+    alive_s: float = 0.0,
 ) -> bool:
     """Send pieces as they come; stop and close their source when the client hangs up.
 
+    ``alive_s``: the pieces are events, and after so much silence a comment shows that we live.
     Returns whether all was sent.
     """
+    said, whole = False, True
+
+    async def alive() -> None:
+        nonlocal said
+        while True:
+            await asyncio.sleep(alive_s)
+            if not said and whole:
+                await send({"type": "http.response.body", "body": b":\n\n", "more_body": True})
+            said = False
 
     async def pump() -> bool:
+        nonlocal said, whole
         await send(
             {
                 "type": "http.response.start",
@@ -195,8 +210,14 @@ async def stream(
                 "headers": STREAM_HEADERS if headers is None else headers,
             }
         )
-        async for piece in pieces:
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        ticks = asyncio.create_task(alive()) if alive_s else None
+        try:
+            async for piece in pieces:
+                said, whole = True, piece.endswith(_EVENT_ENDS)
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+        finally:
+            if ticks is not None:
+                ticks.cancel()
         await send({"type": "http.response.body", "body": b"", "more_body": False})
         return True
 

@@ -38,7 +38,7 @@ from stead.gateway.http import (
     until_gone,
 )
 from stead.gateway.talk import End, Stopping, Talk
-from stead.inference.door import Door
+from stead.inference.door import ALIVE_S, Door
 
 #: The agent's own name among the models.
 AGENT = "stead"
@@ -139,15 +139,23 @@ class OpenAI:
     async def _plain(
         self, caller: Caller, head: _Head, body: bytes, receive: Receive, send: Send
     ) -> None:
-        """Straight to the model, bytes untouched."""
+        """Straight to the model, bytes untouched.
+
+        A job's stream is never silent for long: its node takes silence for a dead connection.
+        """
+        watched = bool(head.stream) and caller.job_id is not None
+        ask = self._door.alive if watched else self._door.chat
         try:
-            answer = await until_gone(receive, self._door.chat(body, caller))
+            answer = await until_gone(receive, ask(body, caller))
         except UnknownModel as error:  # the door does not know of the agent
             raise self._unknown(head.model) if caller.job_id is None else error from None
         if answer is None:
             return
         headers = [(k.encode("latin-1"), v.encode("latin-1")) for k, v in answer.headers]
-        await stream(receive, send, answer.body, status=answer.status, headers=headers)
+        alive_s = ALIVE_S if watched and answer.status == 200 else 0.0
+        await stream(
+            receive, send, answer.body, status=answer.status, headers=headers, alive_s=alive_s
+        )
 
     async def _agent(
         self, head: _Head, body: bytes, scope: Scope, receive: Receive, send: Send

@@ -135,7 +135,7 @@ class ModelCall:
         try:
             if streamed.status != 200:
                 return await self._error(streamed)
-            if self.request.stream and _is_stream(streamed.headers):
+            if self.request.stream and is_stream(streamed.headers):
                 return DoorAnswer(
                     200, _headers(streamed.headers, stream=True), _Body(self, streamed)
                 )
@@ -278,7 +278,8 @@ class _Body:
         return await self._call.settle(tail.usage, status=status, events=tail.events)
 
 
-def _is_stream(headers: Mapping[str, str]) -> bool:
+def is_stream(headers: Mapping[str, str]) -> bool:
+    """Whether the body is an event stream; header names in lower case."""
     return headers.get("content-type", "").lower().startswith("text/event-stream")
 
 

@@ -83,11 +83,11 @@ def body_of(request: ModelRequest) -> bytes:
 class HttpModelClient:
     """A model client for a node. ``client`` points at the gateway, ``key`` is the job's.
 
-    ``silence_s``: the longest silence. The door speaks up every few seconds
-    while it waits for a model, so only a model that computes is silent.
+    ``silence_s``: the longest silence. The door speaks up every 15 s, whatever
+    the model does, so a longer one is a connection that leads nowhere.
     """
 
-    def __init__(self, client: Client, key: str, *, silence_s: float = 660.0) -> None:
+    def __init__(self, client: Client, key: str, *, silence_s: float = 60.0) -> None:
         self._client = client
         self._headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
         self._silence_s = silence_s

@@ -19,18 +19,19 @@ from stead.core.ports import Caller, Purse
 from stead.core.states import Failure, Lane
 from stead.inference import faults, modelstate
 from stead.inference.backends import Backend, Backends, LocalModel
-from stead.inference.call import DoorAnswer, ModelCall, Upstream
+from stead.inference.call import DoorAnswer, ModelCall, Upstream, is_stream
 from stead.inference.request import ChatRequest
 from stead.inference.turns import Turns
 from stead.net.http import Client
 
-__all__ = ["Door", "DoorAnswer"]
+__all__ = ["ALIVE_S", "Door", "DoorAnswer"]
 
 #: How often a model that is not ready is looked at.
 _LOOK_S = 0.1
-#: How often the words may change, and after how long an empty comment shows that we live.
+#: How often the words may change.
 _WORDS_S = 1.0
-_ALIVE_S = 15.0
+#: After so much silence an empty comment shows that we live.
+ALIVE_S = 15.0
 #: How often a local model that says it is ready, but refuses, is tried again.
 _KNOCKS = 20
 #: Local models that answer as many at once as there are.
@@ -114,6 +115,44 @@ class Door:
             self._clients[backend.name] = kept
         return Upstream(backend, kept[1])
 
+    async def alive(self, body: bytes, caller: Caller) -> DoorAnswer:
+        """As :meth:`chat`, for a streamed call: while its head is long in coming, comments are."""
+        asked = asyncio.ensure_future(self.chat(body, caller))
+        try:
+            await asyncio.wait((asked,), timeout=ALIVE_S)
+        except BaseException:
+            await _leave(asked)
+            raise
+        return asked.result() if asked.done() else DoorAnswer(200, _STREAM, self._headless(asked))
+
+    async def _headless(self, asked: asyncio.Future[DoorAnswer]) -> AsyncGenerator[bytes, None]:
+        """The body of an answer that was begun before its head was known."""
+        try:
+            while not asked.done():
+                yield b":\n\n"
+                await asyncio.wait((asked,), timeout=ALIVE_S)
+            async with aclosing(self._told(asked.result())) as body:
+                async for piece in body:
+                    yield piece
+        except SteadError as error:
+            yield faults.event(error)
+        finally:
+            await _leave(asked)
+
+    async def _told(self, answer: DoorAnswer) -> AsyncGenerator[bytes, None]:
+        """An answer whose head is out already: what is no stream becomes an event."""
+        async with aclosing(answer):
+            if answer.status == 200 and is_stream(dict(answer.headers)):
+                async for piece in answer.body:
+                    yield piece
+                return
+            body = b"".join([piece async for piece in answer.body])
+            if answer.status == 200:
+                lines = b"".join(b"data: %b\n" % line for line in body.splitlines())
+                yield lines + b"\ndata: [DONE]\n\n"
+            else:
+                yield faults.event(faults.refusal(answer.status, body))
+
     # --- the local model, which has little room and may not be there yet ---
 
     async def _in_turn(self, call: ModelCall, local: LocalModel) -> AsyncGenerator[bytes, None]:
@@ -121,7 +160,7 @@ class Door:
         turn = self._turns.ask()
         try:
             while not turn.done():
-                await asyncio.wait((turn,), timeout=_ALIVE_S)
+                await asyncio.wait((turn,), timeout=ALIVE_S)
                 if not turn.done():
                     yield b":\n\n"
             async with aclosing(self._late(call, local)) as body:
@@ -140,12 +179,9 @@ class Door:
                 else:
                     yield item
             assert answer is not None
-            if answer.status == 200:
-                async for piece in answer.body:
+            async with aclosing(self._told(answer)) as body:
+                async for piece in body:
                     yield piece
-            else:
-                body = b"".join([piece async for piece in answer.body])
-                yield faults.event(faults.refusal(answer.status, body))
         except SteadError as error:
             yield faults.event(error)
         finally:
@@ -192,10 +228,18 @@ class Door:
                 said, said_at = words, now
                 verb = "waiting for" if state.phase in ("fetching", "loading") else "waiting:"
                 yield f": stead {verb} {words}\n\n".encode()
-            elif now - said_at >= _ALIVE_S:
+            elif now - said_at >= ALIVE_S:
                 said_at = now
                 yield b":\n\n"
             await asyncio.sleep(_LOOK_S)
+
+
+async def _leave(asked: asyncio.Future[DoorAnswer]) -> None:
+    """Nobody waits for that call any more."""
+    if asked.cancel():
+        await asyncio.wait((asked,))
+    if not asked.cancelled() and asked.exception() is None:
+        await asked.result().aclose()
 
 
 def _nothing() -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import multiprocessing
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from stead.chaos import report
 from stead.chaos.plan import Fault, Plan, Wishes, make
-from stead.chaos.run import carry_out
+from stead.chaos.run import Outcome, carry_out
 
 BROKEN = Path(__file__).parent / "broken"
 ROOT = Path(__file__).resolve().parents[2]
@@ -88,24 +92,50 @@ CASES = {
 }
 
 
+KEPT = {"cut off": cut_off(), "receiver": receiver_trouble()}
+
+Runs = dict[str, Future[Outcome]]
+
+
+@pytest.fixture(scope="module")
+def runs(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Runs]:
+    """All that were asked for, a few side by side: most of a run is waiting."""
+    asked: Runs = {}
+    where = tmp_path_factory.mktemp("runs")
+    with ProcessPoolExecutor(3, multiprocessing.get_context("spawn")) as pool:
+        for item in request.session.items:
+            params = getattr(item, "callspec", None)
+            if item.fspath != request.path or params is None:
+                continue
+            name = str(next(iter(params.params.values())))
+            keep = where / name.replace(" ", "-")
+            if name in CASES:
+                broken = {"PYTHONPATH": f"{BROKEN}:{ROOT}", "CHAOS_BREAK": name}
+                work = partial(carry_out, CASES[name][0], environment=broken, stuck_s=20.0)
+            else:
+                work = partial(carry_out, KEPT[name], stuck_s=40.0)
+            asked[name] = pool.submit(work, keep=keep)
+        yield asked
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("promise", CASES)
-def test_a_broken_promise_is_told(promise: str, tmp_path: Path) -> None:
+def test_a_broken_promise_is_told(promise: str, runs: Runs) -> None:
     """A stead that does not keep this promise does not pass; it is told which one it broke."""
-    plan, expected = CASES[promise]
-    environment = {"PYTHONPATH": f"{BROKEN}:{ROOT}", "CHAOS_BREAK": promise}
-    outcome = carry_out(plan, keep=tmp_path / "run", environment=environment, stuck_s=20.0)
-    assert expected & set(outcome.verdict.counts), report.text(outcome)
+    outcome = runs[promise].result()
+    assert CASES[promise][1] & set(outcome.verdict.counts), report.text(outcome)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("plan", [cut_off(), receiver_trouble()], ids=["cut off", "receiver"])
-def test_a_kept_promise_is_not_called_broken(plan: Plan, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", KEPT)
+def test_a_kept_promise_is_not_called_broken(name: str, runs: Runs) -> None:
     """What the judge holds against a broken spool and a broken outbox, it does not hold against
     whole ones in the same trouble."""
-    outcome = carry_out(plan, keep=tmp_path / "run", stuck_s=40.0)
+    outcome = runs[name].result()
     assert outcome.verdict.sound, report.text(outcome)
-    if plan.lease_s > 10:
+    if KEPT[name].lease_s > 10:
         assert outcome.verdict.figures["crashes"] > 0
     else:
         assert outcome.verdict.figures["pushed"] > 5

@@ -1,0 +1,148 @@
+"""What the parts of the model door hand to each other: a request, what policy says of it, a way.
+
+A request is read once, into :class:`Asked`. Policy answers with a :class:`Verdict`, routing with
+a :class:`Plan`; the call itself ends in one :class:`Ended`, which ledger and audit are told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+from stead.core.nouns import Usage
+from stead.inference.backends import Backend, BackendModel
+
+
+class Api(StrEnum):
+    """The shapes in which the door can be asked; the value is the path below ``/v1/``."""
+
+    CHAT = "chat/completions"
+    RESPONSES = "responses"
+    COMPLETIONS = "completions"
+    EMBEDDINGS = "embeddings"
+    SPEECH = "audio/speech"
+    TRANSCRIPTIONS = "audio/transcriptions"
+    OCR = "ocr"
+    RERANK = "rerank"
+    MESSAGES = "messages"
+    """Anthropic's."""
+    COUNT_TOKENS = "messages/count_tokens"
+
+
+@dataclass(frozen=True, slots=True)
+class Who:
+    """Whose request it is."""
+
+    name: str
+    """``owner``, ``job``, or the name of a program's key."""
+    key_id: str = ""
+    """Of a program's key; empty for the owner and for jobs."""
+    job_id: str | None = None
+    lane: str = "chat"
+    """``chat`` or ``background``: whose share of the money it is."""
+
+
+@dataclass(slots=True)
+class Asked:
+    """A request as far as the door has to understand it. ``body`` holds all of it, as it came."""
+
+    api: Api
+    body: bytes
+    content_type: str
+    model: str
+    """As the client named it: a model, a lane, or empty where the API lets it be left out."""
+    stream: bool = False
+    most_tokens: int | None = None
+    """How long the answer may be, all choices together; None if that was not said."""
+    tools: bool = False
+    """Whether tools are offered to the model."""
+    images: bool = False
+    chars: int = 0
+    """About how long its text is, in characters."""
+    session: str = ""
+    """The same for all turns of a conversation (a hash of its beginning); empty: not one."""
+    headers: Mapping[bytes, bytes] = field(default_factory=dict)
+    """Lower-case names. The client's key is not among them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What policy says of a request that it does not refuse. (A refusal is raised.)"""
+
+    local_only: bool = False
+    """It may not leave the house."""
+    models: frozenset[str] | None = None
+    """Only these lanes and models; None: any."""
+    body: bytes | None = None
+    """In place of the request's own, where something was blacked out."""
+    keep_body: bool = True
+    """Whether its text may be kept for the audit."""
+    reasons: tuple[str, ...] = ()
+    """What decided, in words, for ``stead calls``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A model at one instance of a backend."""
+
+    model: BackendModel
+    backend: Backend | None
+    """None: the local model, which is found when the call is made."""
+    api: Api
+    """What the backend is asked for: another shape than the client's means translating."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Where a request goes: to the first way that answers."""
+
+    ways: tuple[Way, ...]
+    lane: str
+    """The lane that was named or judged; empty where a model was named."""
+    reason: str
+    """Why there, in words."""
+    shadow: Way | None = None
+    """Asked as well; its answer is only recorded."""
+
+
+@dataclass(slots=True)
+class Ended:
+    """How one request ended, once."""
+
+    usage: Usage
+    status: int
+    estimated: bool
+    """The backend told no usage, so it is a guess."""
+    first_ms: float
+    total_ms: float
+    outcome: str
+    """``ok``, ``left`` (the client went), or the code of the error."""
+    way: Way | None
+    tried: Sequence[str] = ()
+    """What went wrong at the ways before, in words."""
+
+
+class Policy(Protocol):
+    """Who may ask for what, and what may leave the house."""
+
+    def check(self, who: Who, asked: Asked) -> Verdict:
+        """Raises a :class:`~stead.core.errors.SteadError` to refuse. Never waits."""
+        ...
+
+
+class Routing(Protocol):
+    """Where requests go."""
+
+    def plan(self, who: Who, asked: Asked, verdict: Verdict) -> Plan:
+        """Raises ``UnknownModel``, or another error if there is no way that is allowed."""
+        ...
+
+    def began(self, way: Way) -> None:
+        """A call was sent there."""
+        ...
+
+    def ended(self, way: Way, *, status: int, retry_after_s: float = 0.0) -> None:
+        """That call ended; 0 is no answer at all."""
+        ...
