@@ -65,6 +65,10 @@ class Asked:
     """The same for all turns of a conversation (a hash of its beginning); empty: not one."""
     headers: Mapping[bytes, bytes] = field(default_factory=dict)
     """Lower-case names. The client's key is not among them."""
+    tells_usage: bool = False
+    """Whether the client itself asked to be told the usage in the stream."""
+    query: str = ""
+    """Of the URL it was sent to, without the question mark."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +126,68 @@ class Ended:
     way: Way | None
     tried: Sequence[str] = ()
     """What went wrong at the ways before, in words."""
+
+
+@dataclass(slots=True)
+class Record:
+    """All there is to say of one request. It grows on the way; the book gets it at the end."""
+
+    id: str
+    at_ms: int
+    """When it came, in milliseconds since 1970."""
+    who: Who
+    api: Api
+    asked: Asked | None = None
+    """None: it could not be read."""
+    verdict: Verdict | None = None
+    plan: Plan | None = None
+    reserved_micro: int = 0
+    ended: Ended | None = None
+    """Set when the book gets it."""
+    answer: list[bytes] | None = None
+    """The pieces of its answer as the client got them; None where nobody keeps them."""
+
+
+class Book(Protocol):
+    """Where money and calls are written down (ledger and audit)."""
+
+    keeps: bool
+    """Whether it wants answers too, for the requests whose verdict lets bodies be kept."""
+
+    async def reserve(self, record: Record, most_micro: int) -> None:
+        """Set aside so much for a paid call: durable when it returns. Raises ``OverBudget``.
+
+        At most once a request, and not at all for a free one.
+        """
+        ...
+
+    def end(self, record: Record) -> None:
+        """Book what it used and write its row. Never waits, never fails: rows go in batches."""
+        ...
+
+
+class Translator(Protocol):
+    """One call between a client's shape and another one of a backend. It has a memory of its own.
+
+    Raises ``BadRequest`` for a request that the other shape has no words for, ``ValueError`` for
+    an answer that is none.
+    """
+
+    def request(self, body: bytes, model: str) -> bytes:
+        """The request for the backend, which calls the model so. A stream must tell its usage."""
+        ...
+
+    def whole(self, body: bytes) -> bytes:
+        """An unstreamed answer (status 200) for the client."""
+        ...
+
+    def feed(self, piece: bytes) -> bytes:
+        """A piece of the backend's event stream, cut anywhere; what follows for the client."""
+        ...
+
+    def end(self) -> bytes:
+        """The backend's stream is over in good order: the rest for the client."""
+        ...
 
 
 class Policy(Protocol):
