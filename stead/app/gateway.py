@@ -22,7 +22,7 @@ import uvloop
 
 from stead import __version__
 from stead.agent.loop import toolbox
-from stead.app import channels
+from stead.app import channels, routing
 from stead.app.node import local_url
 from stead.app.server import Server
 from stead.app.warm import keep_warm
@@ -52,7 +52,7 @@ from stead.gateway.prune_routes import Prune
 from stead.gateway.status import Status
 from stead.gateway.talk import Talk
 from stead.inference import modelstate
-from stead.inference.backends import Backend, BackendModel, Backends
+from stead.inference.backends import Backends
 from stead.inference.client import DoorModelClient
 from stead.inference.door import Door
 from stead.keep.retention import Retention, Terms
@@ -271,7 +271,7 @@ class Gateway:
         tries = Tries(settings.queue.max_tries, settings.queue.max_crashes)
         flow = Flow(store, queue, Router(_rules(settings)), live, daily, tries, placement.preferred)
         purse = StorePurse(store, _budget(settings))
-        backends = _backends(self._home, settings)
+        backends = routing.backends(self._home, settings)
         door = Door(backends, purse, wait_s=settings.model.wait_s)
         keys = Keys(owner_key, secret, store, queue.holds)
         service = NodeService(
@@ -467,22 +467,3 @@ def _rules(settings: Settings) -> list[Rule]:
         )
         for rule in settings.route
     ]  # fmt: skip
-
-
-def _backends(home: Path, settings: Settings) -> Backends:
-    table = []
-    for backend in settings.backend:
-        models = tuple(
-            BackendModel(
-                name=model.name, alias=model.alias, tools=model.tools, prompt=model.prompt,
-                context=model.context, usd_per_mtok_in=model.usd_per_mtok_in,
-                usd_per_mtok_cached=model.usd_per_mtok_cached,
-                usd_per_mtok_out=model.usd_per_mtok_out,
-            )
-            for model in backend.models
-        )  # fmt: skip
-        path = path_at(home, backend.key_file) if backend.key_file else None
-        key = (lambda path=path: path.read_text("utf-8")) if path is not None else ""
-        table.append(Backend(backend.name, backend.url, key, models, backend.timeout_s))
-    roles = {"main": settings.model.main, "light": settings.model.light}
-    return Backends(table, roles=roles, home=home if settings.model.local != "off" else None)

@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 
 from stead.config.describe import describe, section_in
+from stead.config.lanes import check_models
 from stead.config.settings import (
-    BackendSection,
     ChannelSection,
     QueueLimit,
     RouteSection,
@@ -27,8 +27,6 @@ from stead.core.placement import is_label, is_node_name
 #: The largest number that any setting may be.
 _MOST = 1_000_000_000_000
 
-#: Names that mean something else where a model is asked for.
-_RESERVED = frozenset({"main", "light", "auto", "stead"})
 #: Channels that are always there.
 _CHANNELS = frozenset({"cli", "api", "web"})
 
@@ -144,7 +142,7 @@ def _crosschecks(settings: Settings) -> Iterator[tuple[str, str]]:
             "budget.chat_reserve_usd",
             f"must not be larger than budget.daily_usd ({budget.daily_usd})",
         )
-    yield from _check_backends(settings.backend)
+    yield from check_models(settings)
     yield from _check_routes(settings.route)
     yield from _check_channels(settings.channel)
 
@@ -186,30 +184,6 @@ def _bad_names(names: list[str], path: str) -> Iterator[tuple[str, str]]:
     for name in names:
         if not is_node_name(name):
             yield path, f"{name!r} is not the name of a node (letters, digits, dots, dashes)"
-
-
-def _check_backends(backends: list[BackendSection]) -> Iterator[tuple[str, str]]:
-    names: dict[str, int] = {}
-    aliases: dict[str, str] = {}
-    for index, backend in enumerate(backends):
-        at = f"backend[{index}]"
-        if backend.name in names:
-            yield (
-                f"{at}.name",
-                f"{backend.name!r} is the name of backend[{names[backend.name]}] too",
-            )
-        names.setdefault(backend.name, index)
-        if not _is_url(backend.url):
-            yield f"{at}.url", f"{backend.url!r} is not a URL (http://... or https://...)"
-        for place, model in enumerate(backend.models):
-            path = f"{at}.models[{place}]"
-            alias = model.alias or model.name
-            key = f"{path}.alias" if model.alias else f"{path}.name"
-            if alias in _RESERVED:
-                yield key, f"{alias!r} has a meaning of its own here; give it another alias"
-            elif alias in aliases:
-                yield key, f"{alias!r} is {aliases[alias]} too; give one of them another alias"
-            aliases.setdefault(alias, path)
 
 
 def _check_routes(routes: list[RouteSection]) -> Iterator[tuple[str, str]]:

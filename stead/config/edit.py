@@ -13,7 +13,7 @@ from stead.core.errors import ConfigError, HomeUnusable
 from stead.core.files import write_atomic
 from stead.core.home import prepare
 
-Value = str | int | float | bool | list[str]
+Value = str | int | float | bool | list[str] | list[float]
 
 
 def prepare_home(home: Path) -> list[str]:
@@ -64,6 +64,11 @@ def value_of(path: str, words: str) -> Value:
     if kind in ("number", "whole number"):
         try:
             return float(words)
+        except ValueError:
+            return words  # the check says what was expected
+    if kind == "list of numbers":
+        try:
+            return [float(word) for word in words.split(",") if word.strip()]
         except ValueError:
             return words  # the check says what was expected
     if kind.startswith("list"):

@@ -109,18 +109,90 @@ class BackendModel(Section, frozen=True):
         float, _help("Price of a million prompt tokens read from cache; -1: as prompt", ge=-1)
     ] = -1.0
     usd_per_mtok_out: Annotated[float, _help("Price of a million answer tokens", ge=0)] = 0.0
+    free: Annotated[bool, _help("It costs nothing, though it is in the cloud")] = False
+    vision: Annotated[
+        Literal["auto", "yes", "no"], _help("Whether it sees images; auto: let it try")
+    ] = "auto"
+    where: Annotated[
+        Literal["auto", "house", "cloud"], _help("Where it runs; auto: as its backend")
+    ] = "auto"
+    apis: Annotated[
+        list[str], _help("What it can be asked for, such as embeddings; empty: as its backend")
+    ] = []
 
 
 class BackendSection(Section, frozen=True):
     name: Annotated[str, _help("Name of the backend")]
     url: Annotated[
-        str, _help("Base URL of an OpenAI-compatible API, ending before /chat/completions")
+        str, _help("Base URL, ending before /chat/completions (or /messages): mostly with /v1")
     ]
+    kind: Annotated[Literal["openai", "anthropic"], _help("Whose API it speaks")] = "openai"
+    urls: Annotated[
+        list[str], _help("Further instances with the same models; calls are spread over all")
+    ] = []
     key_file: Annotated[str, _help("File with its key; relative to the home directory")] = ""
+    key_style: Annotated[
+        Literal["auto", "bearer", "x-api-key", "none"],
+        _help("How the key is shown; auto: x-api-key to Anthropic, else Authorization: Bearer"),
+    ] = "auto"
+    headers: Annotated[list[str], _help('Sent with every request, as "Name: value"')] = []
     models: list[BackendModel] = []
+    apis: Annotated[
+        list[str],
+        _help("What it speaks, such as chat/completions, responses; empty: as its kind does"),
+    ] = []
+    where: Annotated[
+        Literal["auto", "house", "cloud"],
+        _help("Whether what is sent there leaves the house; auto: by its address"),
+    ] = "auto"
     timeout_s: Annotated[float, _help("Longest silence of the backend while it answers", gt=0)] = (
         300.0
     )
+    probe_s: Annotated[
+        float,
+        _help("How often it is looked at when no call tells how it is; 0: never", ge=0),
+    ] = 15.0
+
+
+class LaneSection(Section, frozen=True):
+    """A name that requests give as ``model``, and the models that it stands for."""
+
+    name: Annotated[str, _help("Such as main, light, cron, subagent, review, embed, vision")]
+    models: Annotated[
+        list[str], _help("Models or lanes: the first that can take a request gets it")
+    ]
+    weights: Annotated[
+        list[float],
+        _help("One for each model: shares of the conversations that begin there; empty: the first"),
+    ] = []
+    paid: Annotated[bool, _help("Whether a paid model may stand in for a free one")] = False
+    cloud: Annotated[
+        bool, _help("Whether a model in the cloud may stand in for one in the house")
+    ] = False
+    shadow: Annotated[str, _help("A model that is asked as well; its answer is only recorded")] = ""
+    shadow_share: Annotated[
+        float, _help("Share of the conversations that the shadow is asked for", ge=0, le=1)
+    ] = 1.0
+
+
+class JudgeSection(Section, frozen=True):
+    """Which lane a request belongs to that names none. Every condition given must hold."""
+
+    name: Annotated[str, _help("Shown where it decided")]
+    lane: Annotated[str, _help("The lane, or model, that gets the request")]
+    models: Annotated[list[str], _help("What requests name as model when they want this")] = (
+        msgspec.field(default_factory=lambda: ["auto"])
+    )
+    apis: Annotated[list[str], _help("Only asked like this, such as messages; empty: any")] = []
+    tools: Annotated[Literal["any", "yes", "no"], _help("Whether tools are offered")] = "any"
+    images: Annotated[Literal["any", "yes", "no"], _help("Whether it holds images")] = "any"
+    min_chars: Annotated[int, _help("At least this long", ge=0)] = 0
+    max_chars: Annotated[int, _help("At most this long; 0: any", ge=0)] = 0
+    language: Annotated[list[str], _help("Language of its last words, such as de; empty: any")] = []
+    keys: Annotated[list[str], _help("Only from these: names of keys, owner, job")] = []
+    share: Annotated[
+        Literal["any", "chat", "background"], _help("Whose share of the money it is")
+    ] = "any"
 
 
 class RouteSection(Section, frozen=True):
@@ -213,6 +285,10 @@ class Settings(Section, frozen=True):
     queue: QueueSection = QueueSection()
     model: ModelSection = ModelSection()
     backend: list[BackendSection] = []
+    lane: Annotated[list[LaneSection], _help("Names for models, in the order of trying")] = []
+    judge: Annotated[
+        list[JudgeSection], _help("Which lane takes what names no model of its own")
+    ] = []
     route: Annotated[list[RouteSection], _help("Own rules, tried before the built-in ones")] = []
     channel: list[ChannelSection] = []
     limits: LimitsSection = LimitsSection()

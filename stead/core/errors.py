@@ -97,6 +97,33 @@ class UnknownModel(NotFound):
     code = "model_not_found"
 
 
+class NoModelFits(BadRequest):
+    """No model behind {wanted} can take this request: {why}"""
+
+    code = "no_model_fits"
+
+
+class StaysInHouse(SteadError):
+    """This request may not leave the house, and {wanted} has no model within: {why}"""
+
+    status = 403
+    kind = "permission_error"
+    code = "stays_in_house"
+    failure = Failure.AUTH
+
+
+class ModelsResting(SteadError):
+    """No model behind {wanted} can be asked now: {why}"""
+
+    status = 429
+    kind = "rate_limit_error"
+    code = "rate_limit_exceeded"
+    failure = Failure.RATE_LIMIT
+
+    wait_s = 0.0
+    """When the first of them may be asked again, in seconds from now."""
+
+
 class StaleEpoch(SteadError):
     """Job {job_id} is no longer yours at epoch {epoch}; stop working on it."""
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from stead.core.errors import BackendFailed, ModelNotReady, UnknownModel
 from stead.core.nouns import ModelProfile, Usage
 from stead.core.states import Failure
 from stead.inference import modelstate
+from stead.inference.houses import in_house
 from stead.inference.modelstate import ModelState
 
 LOCAL = "local"
@@ -23,7 +24,26 @@ LOCAL = "local"
 _ANY_LOCAL = frozenset({"auto", LOCAL})
 #: How long a state that was read is believed, in seconds.
 _FRESH_S = 0.2
+#: How long a key that was read from its file is believed, in seconds.
+_KEY_FRESH_S = 1.0
 _MILLION = 1_000_000
+
+#: What a backend speaks if its ``apis`` do not say, by its kind: paths below ``/v1/``.
+SPOKEN: Mapping[str, frozenset[str]] = {
+    "openai": frozenset(
+        {
+            "chat/completions",
+            "completions",
+            "embeddings",
+            "audio/speech",
+            "audio/transcriptions",
+            "rerank",
+        }
+    ),
+    "anthropic": frozenset({"messages", "messages/count_tokens"}),
+}
+#: Servers with the OpenAI API that are known to have ``responses`` too.
+_WITH_RESPONSES = ("://api.openai.com/", ".openai.azure.com/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +59,14 @@ class BackendModel:
     usd_per_mtok_cached: float = -1.0
     """-1: as ``usd_per_mtok_in``."""
     usd_per_mtok_out: float = 0.0
+    vision: str = "auto"
+    """Whether it sees images: ``yes``, ``no``, or ``auto``: not known, so let it try."""
+    where: str = "auto"
+    """``house`` or ``cloud``, where it runs elsewhere than its server; ``auto``: as its server."""
+    free: bool = False
+    """It costs nothing though it is in the cloud."""
+    apis: frozenset[str] = frozenset()
+    """What it can be asked for, as paths below ``/v1/``; empty: all that its backend speaks."""
 
     @property
     def called(self) -> str:
@@ -71,18 +99,73 @@ class BackendModel:
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """A server with the OpenAI API. ``url`` ends before ``/chat/completions``.
+    """One instance of a backend: a server with the OpenAI or the Anthropic API.
 
-    ``key`` is text, or is called for each request, so that a key that was
-    changed in its file holds at once.
+    ``url`` ends before ``/chat/completions`` or ``/messages``; that of a light service is empty,
+    since it is found when the call is made. ``key`` is text, or is called for each request, so
+    that a key that was changed in its file soon holds.
     """
 
     name: str
+    """Of the backend; its instances share it."""
     url: str
     key: str | Callable[[], str] = ""
     models: tuple[BackendModel, ...] = ()
     timeout_s: float = 300.0
     """Longest silence while it answers."""
+    kind: str = "openai"
+    """``openai``, ``anthropic``, or ``service``: one of stead's own light services."""
+    apis: frozenset[str] = frozenset()
+    """What it speaks, as paths below ``/v1/``; made from its kind if empty."""
+    where: str = "auto"
+    """``house`` or ``cloud``; ``auto``: by its address."""
+    headers: tuple[tuple[str, str], ...] = ()
+    """Sent with every request, besides the key."""
+    key_style: str = "auto"
+    """How the key is shown: ``bearer``, ``x-api-key`` or ``none``; ``auto``: by its kind."""
+    probe: bool = True
+    """Whether it may be looked at when no traffic tells of it."""
+    place: str = field(init=False, default="", compare=False)
+    """Which instance of which backend: what its state is kept under."""
+    house: bool = field(init=False, default=True, compare=False)
+    """Whether what is sent there stays in the house."""
+
+    def __post_init__(self) -> None:
+        put = object.__setattr__  # as frozen dataclasses do it themselves
+        put(self, "place", f"{self.name} {self.url}")
+        auto = self.kind == "service" or in_house(self.url)
+        put(self, "house", auto if self.where == "auto" else self.where == "house")
+        if not self.apis:
+            spoken = SPOKEN.get(self.kind, frozenset())
+            if any(known in f"{self.url}/" for known in _WITH_RESPONSES):
+                spoken |= {"responses"}
+            put(self, "apis", spoken)
+
+    def keeps(self, model: BackendModel) -> bool:
+        """Whether a request for that model stays in the house.
+
+        Ollama at home passes some models on to its own cloud; their names say so.
+        """
+        if model.where != "auto":
+            return model.where == "house"
+        return self.house and not model.name.endswith(("-cloud", ":cloud"))
+
+    def auth(self) -> dict[str, str]:
+        """The headers of a request that are this backend's own, names in lower case.
+
+        Raises ``BackendFailed`` (class auth) if its key cannot be read.
+        """
+        headers = {name.lower(): value for name, value in self.headers}
+        style = self.key_style
+        if style == "none" or not (key := self.read_key()):
+            return headers
+        if style == "auto":
+            style = "x-api-key" if self.kind == "anthropic" else "bearer"
+        if style == "x-api-key":
+            headers["x-api-key"] = key
+        else:
+            headers["authorization"] = f"Bearer {key}"
+        return headers
 
     def read_key(self) -> str:
         """The key, without white space around it. Raises ``BackendFailed`` (class auth)."""
@@ -99,6 +182,22 @@ class Backend:
             failed.failure = Failure.AUTH
             failed.code = "backend_key"
             raise failed from error
+
+
+class FileKey:
+    """A key in a file, read again when what was read is more than a second old."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._read_at = -_KEY_FRESH_S
+        self._key = ""
+
+    def __call__(self) -> str:
+        now = time.monotonic()
+        if now - self._read_at >= _KEY_FRESH_S:
+            self._key = self._path.read_text("utf-8")
+            self._read_at = now
+        return self._key
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +224,7 @@ class LocalModel:
         self._read_at = -1.0
         self._state = ModelState("stopped")
         self._names: set[str] = set()
+        self._backend: tuple[ModelState, Backend] | None = None
 
     def state(self) -> ModelState:
         """The present state, at most a fifth of a second old."""
@@ -150,6 +250,10 @@ class LocalModel:
         """
         return name in _ANY_LOCAL or name == self.state().model or name in self._names
 
+    def names(self) -> frozenset[str]:
+        """What it is or was called while this process runs."""
+        return frozenset(self._names)
+
     def _look(self) -> tuple[int, int, int] | None:
         try:
             found = os.stat(self._path)
@@ -159,12 +263,11 @@ class LocalModel:
 
     def backend(self, state: ModelState) -> Backend:
         """Its server as a backend; the state must be ``ready``."""
-        key_file = state.key_file
-
-        def key() -> str:
-            return Path(key_file).read_text(encoding="ascii") if key_file else ""
-
-        return Backend(LOCAL, state.url, key, timeout_s=600.0)
+        if self._backend is None or self._backend[0] is not state:
+            key = FileKey(Path(state.key_file)) if state.key_file else ""
+            made = Backend(LOCAL, state.url, key, timeout_s=600.0, where="house", probe=False)
+            self._backend = (state, made)
+        return self._backend[1]
 
 
 class Backends:

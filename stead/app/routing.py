@@ -1,0 +1,90 @@
+"""Settings become what routing understands: backends with their instances, lanes, judging rules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from stead.config import BackendSection, Settings, path_at
+from stead.inference.backends import Backend, BackendModel, Backends, FileKey
+from stead.inference.routing.rules import Judge, Lane, Setup
+
+
+def backends(home: Path, settings: Settings) -> Backends:
+    """The table of backends with the roles, and the local model of this home beside it."""
+    return Backends(
+        list(table(home, settings)), roles=roles(settings),
+        home=home if settings.model.local != "off" else None,
+    )  # fmt: skip
+
+
+def roles(settings: Settings) -> dict[str, str]:
+    """Which model or lane ``main`` and ``light`` are where no lane is called so."""
+    return {"main": settings.model.main, "light": settings.model.light}
+
+
+def setup(home: Path, settings: Settings, services: Mapping[str, Backend] | None = None) -> Setup:
+    """All that routing is made of. ``services``: the light services by their lane."""
+    return Setup(
+        backends=tuple(table(home, settings)),
+        lanes=tuple(
+            Lane(
+                lane.name, tuple(lane.models), tuple(lane.weights), lane.paid, lane.cloud,
+                lane.shadow, lane.shadow_share,
+            )
+            for lane in settings.lane
+        ),
+        judges=tuple(
+            Judge(
+                rule.name, rule.lane, tuple(rule.models), frozenset(rule.apis), rule.tools,
+                rule.images, rule.min_chars, rule.max_chars, frozenset(rule.language),
+                frozenset(rule.keys), rule.share,
+            )
+            for rule in settings.judge
+        ),
+        roles=roles(settings),
+        services=services or {},
+        probe_s={
+            backend.name: 0.0 if settings.offline else backend.probe_s
+            for backend in settings.backend
+        },
+    )  # fmt: skip
+
+
+def table(home: Path, settings: Settings) -> Iterator[Backend]:
+    """One :class:`Backend` for each instance of each backend."""
+    for backend in settings.backend:
+        key = FileKey(path_at(home, backend.key_file)) if backend.key_file else ""
+        models = _models(backend)
+        for url in (backend.url, *backend.urls):
+            yield Backend(
+                name=backend.name, url=_base(backend, url), key=key, models=models,
+                timeout_s=backend.timeout_s, kind=backend.kind, apis=frozenset(backend.apis),
+                where=backend.where, headers=_headers(backend), key_style=backend.key_style,
+                probe=backend.probe_s > 0,
+            )  # fmt: skip
+
+
+def _models(backend: BackendSection) -> tuple[BackendModel, ...]:
+    return tuple(
+        BackendModel(
+            name=model.name, alias=model.alias, tools=model.tools, prompt=model.prompt,
+            context=model.context, usd_per_mtok_in=model.usd_per_mtok_in,
+            usd_per_mtok_cached=model.usd_per_mtok_cached,
+            usd_per_mtok_out=model.usd_per_mtok_out, vision=model.vision, where=model.where,
+            free=model.free, apis=frozenset(model.apis),
+        )
+        for model in backend.models
+    )  # fmt: skip
+
+
+def _headers(backend: BackendSection) -> tuple[tuple[str, str], ...]:
+    pairs = (header.partition(":") for header in backend.headers)
+    return tuple((name.strip(), value.strip()) for name, _, value in pairs)
+
+
+def _base(backend: BackendSection, url: str) -> str:
+    """Anthropic's own clients leave the ``/v1`` out of their base URL, so it may be left out."""
+    url = url.rstrip("/")
+    bare = backend.kind == "anthropic" and url.count("/") == 2
+    return f"{url}/v1" if bare else url
