@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 from hypothesis import settings
 
 #: ``pytest --hypothesis-profile=deep``: see ``tests/contract/machine/profile.py``.
 settings.register_profile("deep", settings.get_profile("default"))
+
+# A shell starts what it puts in the background with SIGINT ignored, which children inherit: those
+# that are to be stopped by Ctrl-C would not notice it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest.register_assert_rewrite("tests.contract.machine")
