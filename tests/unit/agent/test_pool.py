@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
+import re
+import struct
 import subprocess
 import sys
 import time
@@ -123,6 +126,18 @@ async def test_background_work_has_the_lowest_priority(pool: Pool) -> None:
     if hasattr(os, "SCHED_IDLE"):
         assert low[1] == str(os.SCHED_IDLE) and usual[1] == str(os.SCHED_OTHER)
     assert low[2] != usual[2]
+    if (wish := _slice_ns(int(low[2]))) is not None:
+        assert wish == 100_000_000 > (_slice_ns(int(usual[2])) or 0)
+
+
+def _slice_ns(pid: int) -> int | None:
+    """How long a turn at the processor a process wishes for; None where Linux does not know."""
+    release = [int(part) for part in re.findall(r"\d+", os.uname().release)[:2]]
+    if sys.platform != "linux" or os.uname().machine != "x86_64" or release < [6, 12]:
+        return None
+    attr = ctypes.create_string_buffer(48)
+    assert ctypes.CDLL(None).syscall(315, pid, attr, 48, 0) == 0  # sched_getattr(2)
+    return int(struct.unpack("=IIQiIQQQ", attr.raw)[5])
 
 
 async def test_processes_are_used_again_and_ended_when_idle() -> None:
