@@ -111,9 +111,16 @@ class Usage:
     """Tokens and money of one call or a sum of calls."""
 
     prompt_tokens: int = 0
+    """All of the prompt, with what was read from or written to a cache."""
     cached_tokens: int = 0
+    """Of the prompt: read from a cache."""
     completion_tokens: int = 0
+    """All that was written, reasoning included."""
     cost_micro: int = 0
+    cache_write_tokens: int = 0
+    """Of the prompt: written to a cache, where the backend says so (and charges for it)."""
+    reasoning_tokens: int = 0
+    """Of what was written: not part of the answer."""
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
@@ -121,6 +128,8 @@ class Usage:
             self.cached_tokens + other.cached_tokens,
             self.completion_tokens + other.completion_tokens,
             self.cost_micro + other.cost_micro,
+            self.cache_write_tokens + other.cache_write_tokens,
+            self.reasoning_tokens + other.reasoning_tokens,
         )
 
     @property
@@ -243,23 +252,75 @@ class ModelProfile:
     """Context window in tokens."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Call:
-    """One row of the ledger: a model call, what it used and what it cost."""
+    """One row of the audit: a request at the model door, where it went, why, and what it cost.
+
+    Every request has one, also one that is refused. Not frozen, because one is made for each
+    request, and filled in as it goes.
+    """
 
     id: str
     at: int
+    """When it came, on the database's clock; what a caller puts here is not read (``began``)."""
     model: str
+    """That was asked last, by its name in stead; empty if it came to none."""
     backend: str
     caller: str
+    """``owner``, ``job`` or the name of a program's key."""
     job_id: str | None
-    lane: str
+    share: str
+    """``chat`` or ``background``: out of whose share of the money it is paid."""
     usage: Usage
     reserved_micro: int
     state: str
-    """``reserved``, ``settled`` or ``unknown`` (cut off: counted at what was reserved)."""
+    """``reserved`` (under way), ``settled`` or ``unknown`` (cut off: counted at what was
+    reserved)."""
     status: int
+    """HTTP status of the answer; 499 where the client left."""
     first_ms: float
+    """From its coming until the first byte of the answer; 0: there was none."""
     total_ms: float
     reason: str
-    """Why it went to this backend, in words."""
+    """Why it went there, in words: of routing and of policy."""
+    key_id: str = ""
+    """Of a program's key."""
+    api: str = ""
+    """The path below ``/v1/``."""
+    asked: str = ""
+    """What the client named: a model or a lane."""
+    lane: str = ""
+    """The lane that was named or judged; empty where a model was named."""
+    instance: str = ""
+    """Which of several of the backend's."""
+    stream: bool = False
+    estimated: bool = False
+    """The backend told no usage, so it is a guess."""
+    waited_ms: float = 0.0
+    """Of the time until the first byte: until it was sent to the backend that answered."""
+    outcome: str = ""
+    """``ok``, ``left`` (the client went), ``cut_off`` (by a stop of the gateway), or the code of
+    the error; empty while it is under way."""
+    error: str = ""
+    """What was told to the client, where it was an error."""
+    tried: tuple[str, ...] = ()
+    """What went wrong at other places before, in words."""
+    bytes_in: int = 0
+    bytes_out: int = 0
+    shadow_of: str = ""
+    """The call whose request was also sent here, its answer only recorded."""
+    began: float = 0.0
+    """When it came, on ``time.monotonic()``; 0: now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cap:
+    """A limit on money: what is spent and set aside in a scope may not pass it.
+
+    Scopes: empty (all), ``chat`` or ``background`` (a share), ``key:ID``, ``lane:NAME``.
+    """
+
+    scope: str
+    micro: int
+    month: bool = False
+    """For the calendar month (UTC), else for the day."""

@@ -10,7 +10,8 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from stead.core.nouns import Call, Inbound, Job, NewJob, Step, Turn, Usage
+from stead.core.audit import LedgerStore
+from stead.core.nouns import Inbound, Job, NewJob, Step, Turn
 from stead.core.placement import Ready
 from stead.core.states import JobState
 from stead.core.wire import Events, Finish, Held
@@ -331,26 +332,6 @@ class OutboxStore(Protocol):
         ...
 
 
-class LedgerStore(Protocol):
-    """Money and model calls (invariant 7)."""
-
-    async def reserve(self, call: Call, *, limit_micro: int, lane_limit_micro: int) -> bool:
-        """Write a reserved call unless the day's limits would be passed; False then."""
-        ...
-
-    async def book(
-        self, call_id: str, usage: Usage, *, status: int, first_ms: float, total_ms: float
-    ) -> None: ...
-
-    async def record_call(self, call: Call) -> None:
-        """Write a call that needed no reservation, settled at once."""
-        ...
-
-    async def close_open_calls(self) -> int:
-        """After a crash: calls still ``reserved`` become ``unknown`` at what was reserved."""
-        ...
-
-
 class NodeStore(Protocol):
     """The nodes and their keys."""
 
@@ -432,7 +413,7 @@ class PruneStore(Protocol):
         ...
 
     async def view_call_days(self) -> list[View]:
-        """The sums of calls that were pruned, by day, model, backend and lane."""
+        """The sums of calls that were pruned, by day, caller, lane, share, model and backend."""
         ...
 
     async def size(self) -> View:

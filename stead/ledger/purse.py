@@ -8,11 +8,11 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from stead.core.audit import LedgerStore
 from stead.core.errors import OverBudget, StoreUnusable
 from stead.core.ids import uuid7
-from stead.core.nouns import Call, Usage
+from stead.core.nouns import Call, Cap, Usage
 from stead.core.ports import Caller
-from stead.core.storage import LedgerStore
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class StorePurse:
         background = max(0, daily - self._budget.chat_reserve_micro)
         call = Call(
             id=uuid7(), at=0, model=model, backend=backend, caller=caller.name,
-            job_id=caller.job_id, lane=caller.lane, usage=Usage(),
+            job_id=caller.job_id, share=caller.lane, usage=Usage(),
             reserved_micro=max(0, most_micro), state="reserved", status=0, first_ms=0.0,
             total_ms=0.0, reason=reason,
         )  # fmt: skip
@@ -60,15 +60,15 @@ class StorePurse:
             return call.id
         limit = daily if caller.lane == "chat" else background
         writing = asyncio.ensure_future(
-            self._store.reserve(call, limit_micro=limit, lane_limit_micro=limit)
+            self._store.reserve(call, [Cap("", limit), Cap(caller.lane, limit)])
         )
         try:
-            granted = await asyncio.shield(writing)
+            passed = await asyncio.shield(writing)
         except asyncio.CancelledError:
             # The caller has left, but the row may be written all the same: it is taken back then.
             self._off_the_path(lambda: self._take_back(writing, call.id), call.id)
             raise
-        if not granted:
+        if passed is not None:
             raise OverBudget(
                 why=f"this call of {model} may cost up to ${most_micro / 1e6:.4f}, and the "
                 f"day's ${daily / 1e6:.2f} do not have that left for {caller.lane} work"
@@ -89,8 +89,8 @@ class StorePurse:
             call_id,
         )
 
-    async def _take_back(self, writing: asyncio.Future[bool], call_id: str) -> None:
-        if await writing:
+    async def _take_back(self, writing: asyncio.Future[Cap | None], call_id: str) -> None:
+        if await writing is None:
             await self._store.book(call_id, Usage(), status=_LEFT, first_ms=0.0, total_ms=0.0)
 
     def _off_the_path(self, write: Callable[[], Awaitable[None]], call_id: str) -> None:

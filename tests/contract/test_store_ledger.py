@@ -8,7 +8,7 @@ from typing import Any
 
 from stead.core.errors import BadRequest
 from stead.core.ids import uuid7
-from stead.core.nouns import Call, Usage
+from stead.core.nouns import Call, Cap, Usage
 from stead.core.storage import Store
 from tests.contract.storages import House, chat, claimed, finish, inbound
 
@@ -18,14 +18,14 @@ from tests.contract.storages import House, chat, claimed, finish, inbound
 def call(micro: int = 0, lane: str = "chat", **more: Any) -> Call:
     more = {"job_id": None, "state": "reserved", "usage": Usage(), **more}
     return Call(
-        id=uuid7(), at=0, model="m", backend="b", caller="owner", lane=lane, reserved_micro=micro,
+        id=uuid7(), at=0, model="m", backend="b", caller="owner", share=lane, reserved_micro=micro,
         status=0, first_ms=0.0, total_ms=0.0, reason="the first that can", **more,
     )  # fmt: skip
 
 
 async def reserve(store: Store, one: Call, limit: int, lane_limit: int | None = None) -> bool:
     most = limit if lane_limit is None else lane_limit
-    return await store.reserve(one, limit_micro=limit, lane_limit_micro=most)
+    return await store.reserve(one, [Cap("", limit), Cap(one.share, most)]) is None
 
 
 async def spent(store: Store) -> dict[str, int]:

@@ -161,7 +161,7 @@ async def test_sums_of_calls_stay(store: Store) -> None:
         Call(
             open_call.id, 0, "m", "b", "o", None, "chat", Usage(), 50, "reserved", 0, 0, 0, ""
         ),
-        limit_micro=10_000, lane_limit_micro=10_000,
+        [],
     )  # fmt: skip
     spent = (await store.view_counts())["spent"]
     await asyncio.sleep(0.005)

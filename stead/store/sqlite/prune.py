@@ -14,6 +14,7 @@ import apsw
 import msgspec
 
 from stead.core.storage import Batch, PruneRule, View
+from stead.store.sqlite import calls as audit
 from stead.store.sqlite.sql import NOW, Row, maybe, row, rows
 
 #: Tables whose rows are a job's own and go with it; `discarded` and `replay` follow by themselves.
@@ -82,17 +83,13 @@ def calls(c: apsw.Connection, older_ms: int, most: int) -> Batch:
     )
     ids = msgspec.json.encode([one[0] for one in found]).decode()
     these = "(SELECT value FROM json_each(?))"
+    told = ", ".join(audit.SUMMED)
+    adding = ", ".join(f"{name} = {name} + excluded.{name}" for name in audit.SUMMED)
     c.execute(
-        "INSERT INTO call_day (day, model, backend, lane, calls, prompt_tokens, cached_tokens,"
-        " completion_tokens, cost_micro)"
-        " SELECT strftime('%Y-%m-%d', at / 1000, 'unixepoch') AS d, model, backend, lane, count(*),"
-        " sum(prompt_tokens), sum(cached_tokens), sum(completion_tokens), sum(cost_micro)"
-        f" FROM call WHERE id IN {these} GROUP BY d, model, backend, lane"
-        " ON CONFLICT (day, model, backend, lane) DO UPDATE SET calls = calls + excluded.calls,"
-        " prompt_tokens = prompt_tokens + excluded.prompt_tokens,"
-        " cached_tokens = cached_tokens + excluded.cached_tokens,"
-        " completion_tokens = completion_tokens + excluded.completion_tokens,"
-        " cost_micro = cost_micro + excluded.cost_micro",
+        f"INSERT INTO call_day (day, {audit.KINDS}, {told})"
+        f" SELECT {audit.DAY} AS d, {audit.KINDS}, {audit.SUMS}"
+        f" FROM call WHERE id IN {these} GROUP BY d, {audit.KINDS}"
+        f" ON CONFLICT (day, {audit.KINDS}) DO UPDATE SET {adding}",
         (ids,),
     )
     c.execute(f"DELETE FROM call WHERE id IN {these}", (ids,))
@@ -102,11 +99,8 @@ def calls(c: apsw.Connection, older_ms: int, most: int) -> Batch:
 
 def call_days(c: apsw.Connection) -> list[View]:
     """The sums of calls that were pruned."""
-    fields = (
-        "day", "model", "backend", "lane", "calls", "prompt_tokens", "cached_tokens",
-        "completion_tokens", "cost_micro",
-    )  # fmt: skip
-    found = rows(c, f"SELECT {', '.join(fields)} FROM call_day ORDER BY day, model, backend, lane")
+    fields = ("day", *audit.KINDS.split(", "), *audit.SUMMED)
+    found = rows(c, f"SELECT {', '.join(fields)} FROM call_day ORDER BY day, {audit.KINDS}")
     return [dict(zip(fields, one, strict=True)) for one in found]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,7 +16,7 @@ import apsw
 from stead.core.errors import StoreUnusable
 from stead.core.ids import go_on_after, uuid7
 from stead.core.limits import Limit
-from stead.core.nouns import Call, Inbound, Job, NewJob, Step, Turn, Usage
+from stead.core.nouns import Call, Cap, Inbound, Job, NewJob, Step, Turn, Usage
 from stead.core.storage import (
     Accepted,
     Batch,
@@ -31,6 +32,7 @@ from stead.core.storage import (
 )
 from stead.core.wire import Events, Finish, Held
 from stead.store.sqlite import (
+    calls,
     discarded,
     ends,
     engine,
@@ -73,7 +75,8 @@ class SqliteStore:
         engine.migrate(path, copies)
         self.path = path
         connection = engine.connect(path)
-        for table in ("job", "message"):  # ids are an order: also when the clock was set back
+        # Ids are an order: also when the clock was set back.
+        for table in ("job", "message", "call"):
             go_on_after(str(row(connection, f"SELECT max(id) FROM {table}")[0]))
         demands = Demands(connection, limits)
         self._insert = jobs.Inserter(demands, age_ms).insert
@@ -302,8 +305,9 @@ class SqliteStore:
 
     # --- the ledger ----------------------------------------------------------------
 
-    async def reserve(self, call: Call, *, limit_micro: int, lane_limit_micro: int) -> bool:
-        return await self.write(lambda c: ledger.reserve(c, call, limit_micro, lane_limit_micro))
+    async def reserve(self, call: Call, caps: Sequence[Cap]) -> Cap | None:
+        row, caps = ledger.written(call, time.monotonic()), tuple(caps)
+        return await self.write(lambda c: ledger.reserve(c, row, caps))
 
     async def book(
         self, call_id: str, usage: Usage, *, status: int, first_ms: float, total_ms: float
@@ -311,7 +315,17 @@ class SqliteStore:
         await self.write(lambda c: ledger.book(c, call_id, usage, status, first_ms, total_ms))
 
     async def record_call(self, call: Call) -> None:
-        await self.write(lambda c: ledger.record(c, call))
+        await self.record_calls((), (call,))
+
+    async def record_calls(self, opened: Sequence[Call], ended: Sequence[Call]) -> None:
+        now = time.monotonic()
+        begun = [ledger.written(call, now) for call in opened]
+        over = [ledger.written(call, now) for call in ended]
+        if begun or over:
+            await self.write(lambda c: ledger.record_many(c, begun, over))
+
+    async def view_spent(self) -> dict[str, tuple[int, int]]:
+        return await self.read(ledger.spent)
 
     async def close_open_calls(self) -> int:
         return await self.write(ledger.close_open)
@@ -420,6 +434,15 @@ class SqliteStore:
 
     async def view_delivery(self, ident: str) -> View:
         return await self.read(lambda c: outbox.show(c, ident))
+
+    async def view_calls(self, **filters: Any) -> View:
+        return await self.read(lambda c: views.calls(c, **filters))
+
+    async def view_call(self, ident: str) -> View:
+        return await self.read(lambda c: calls.shown_one(c, ident))
+
+    async def view_call_sums(self, **filters: Any) -> View:
+        return await self.read(lambda c: calls.sums(c, **filters))
 
     async def view_demands(self) -> list[tuple[str, str, str]]:
         return await self.read(waits.demands)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import apsw
 
 from stead.core.errors import BadRequest, NotFound
 from stead.core.states import JobState
 from stead.core.storage import View
+from stead.store.sqlite import calls as audit
 from stead.store.sqlite import discarded, ledger, outbox, prune
 from stead.store.sqlite.sql import NOW as _NOW
 from stead.store.sqlite.sql import Row, maybe, row, rows, shown
@@ -125,20 +128,7 @@ def why(c: apsw.Connection, ident: str) -> View:
         shown(c, f"{_MESSAGE_SELECT} WHERE job_id = ? ORDER BY seq", (job_id,)), _MESSAGE_FIELDS
     )
     attempts = _attempts(c, job_id, _SHORT)
-    calls = _rows(
-        shown(
-                c,
-            "SELECT id, at, model, backend, caller, state, status, prompt_tokens, cached_tokens,"
-            " completion_tokens, cost_micro, reserved_micro, first_ms, total_ms, reason"
-            " FROM call WHERE job_id = ? ORDER BY id",
-            (job_id,),
-        ),
-        (
-            "id", "at", "model", "backend", "caller", "state", "status", "prompt_tokens",
-            "cached_tokens", "completion_tokens", "cost_micro", "reserved_micro", "first_ms",
-            "total_ms", "reason",
-        ),
-    )  # fmt: skip
+    calls = audit.of_job(c, job_id)
     owner = [m for m in messages if m["role"] == "owner"]
     replies = [m for m in messages if m["role"] != "owner"]
     return {
@@ -276,6 +266,11 @@ def _steps(c: apsw.Connection, job_id: str, attempts: list[View]) -> list[View]:
     return found
 
 
+def calls(c: apsw.Connection, *, job: str = "", **filters: Any) -> View:
+    """The newest calls first; ``job``: an id, or a piece of one, of a job or message."""
+    return audit.listed(c, job_id=find(c, job) if job else "", **filters)
+
+
 def messages(c: apsw.Connection, session: str, after: int, limit: int) -> View:
     """A conversation's messages after a sequence number; with ``after`` < 0, the newest."""
     if after < 0:
@@ -311,17 +306,16 @@ def counts(c: apsw.Connection) -> View:
         f"SELECT {_NOW} - created_at FROM job"
         " WHERE id = (SELECT min(id) FROM job WHERE state = 'queued')",
     )
-    calls, tokens, cost = row(
-        c,
-        "SELECT count(*), coalesce(sum(prompt_tokens + completion_tokens), 0),"
-        " coalesce(sum(cost_micro), 0) FROM call"
-        " WHERE at >= CAST(unixepoch('now', 'start of day') AS INTEGER) * 1000",
+    backends = audit.today(c)
+    calls, tokens, cost = (
+        sum(one[name] for one in backends) for name in ("calls", "tokens", "cost_micro")
     )
     total, channels = outbox.counts(c)
     running = rows(c, "SELECT node_id, count(*) FROM job WHERE state = 'running' GROUP BY node_id")
     return {
         "queue": {**queue, "oldest_ms": oldest[0] if oldest else 0},
         "today": {"calls": calls, "tokens": tokens, "cost_micro": cost},
+        "backends": backends,
         "spent": ledger.spent_today(c),
         "outbox": total,
         "channels": channels,

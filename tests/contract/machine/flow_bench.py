@@ -8,7 +8,7 @@ from collections import Counter
 from hypothesis.stateful import RuleBasedStateMachine
 
 from stead.core.ids import uuid7
-from stead.core.nouns import Call, Usage
+from stead.core.nouns import Call, Cap, Usage
 from stead.core.storage import Ended, Granted, Store
 from stead.core.wire import Finish
 from stead.flow.flow import Flow, Tries
@@ -143,7 +143,8 @@ class FlowBench(RuleBasedStateMachine):
         call = Call(
             uuid7(), 0, "m", "b", "owner", None, lane, Usage(), micro, "reserved", 0, 0.0, 0.0, "",
         )  # fmt: skip
-        got = self.lab.run(self.store.reserve(call, limit_micro=limit, lane_limit_micro=limit))
+        caps = [Cap("", limit), Cap(lane, limit)]
+        got = self.lab.run(self.store.reserve(call, caps)) is None
         spent = {one: self.house.spent[self.day(), one] for one in ("chat", "background")}
         fits = sum(spent.values()) + micro <= limit and spent[lane] + micro <= limit
         assert got is fits, "money is reserved before it is spent"

@@ -320,8 +320,8 @@ FLOW = [
     ),
     Mutant(
         "money is spent that was set aside", ledger,
-        'if sum(spent.values()) + wanted > limit_micro:',
-        'if wanted > limit_micro:',
+        'if there + one[_RESERVED] > cap.micro:',
+        'if one[_RESERVED] > cap.micro:',
     ),
     Mutant(
         "what was cut off costs nothing", ledger,

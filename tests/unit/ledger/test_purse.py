@@ -107,7 +107,7 @@ async def test_a_call_names_its_job(store: SqliteStore, purse: StorePurse) -> No
     call = await reserve(purse, 5, NIGHT)
     (row,) = await store.read(
         lambda c: c.execute(
-            "SELECT id, model, backend, caller, job_id, lane, state, reserved_micro, reason"
+            "SELECT id, model, backend, caller, job_id, share, state, reserved_micro, reason"
             " FROM call"
         ).fetchall()
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import apsw
@@ -11,7 +12,7 @@ import apsw.ext
 import pytest
 
 from stead.core.ids import uuid7
-from stead.core.nouns import Call, Usage
+from stead.core.nouns import Call, Cap, Usage
 from stead.core.states import StepState
 from stead.core.wire import Held
 from stead.store.sqlite import SqliteStore, engine
@@ -121,9 +122,12 @@ async def the_rest(store: SqliteStore) -> None:
     call = Call(
         uuid7(), 0, "m", "b", "owner", "j", "chat", Usage(), 10, "reserved", 0, 0.0, 0.0, ""
     )
-    await store.reserve(call, limit_micro=100, lane_limit_micro=100)
+    await store.reserve(call, [Cap("", 100), Cap("chat", 100), Cap("key:k", 100, month=True)])
     await store.book(call.id, Usage(), status=200, first_ms=0, total_ms=0)
+    await store.record_calls([replace(call, id=uuid7())], [replace(call, id=uuid7())])
     await store.close_open_calls()
+    await store.view_spent()
+    await store.view_calls(since=10**12)
     await store.unsettled("cli")
     await store.view_outbox()
     await store.view_outbox(state="failed", channel="cli")

@@ -196,36 +196,55 @@ CREATE INDEX outbox_conversation ON outbox (channel, session, blocked, id)
     WHERE state IN ('pending', 'sending');
 CREATE INDEX outbox_job ON outbox (job_id);
 
--- The ledger: one row a model call.
+-- The audit: one row for each request at the model door (stead.core.nouns.Call).
 CREATE TABLE call (
-    id                TEXT PRIMARY KEY,
-    at                INTEGER NOT NULL,
-    model             TEXT NOT NULL,
-    backend           TEXT NOT NULL,
-    caller            TEXT NOT NULL,
-    job_id            TEXT,
-    lane              TEXT NOT NULL,
-    prompt_tokens     INTEGER NOT NULL DEFAULT 0,
-    cached_tokens     INTEGER NOT NULL DEFAULT 0,
-    completion_tokens INTEGER NOT NULL DEFAULT 0,
-    cost_micro        INTEGER NOT NULL DEFAULT 0,
-    reserved_micro    INTEGER NOT NULL DEFAULT 0,
-    state             TEXT NOT NULL,
-    status            INTEGER NOT NULL DEFAULT 0,
-    first_ms          REAL NOT NULL DEFAULT 0,
-    total_ms          REAL NOT NULL DEFAULT 0,
-    reason            TEXT NOT NULL DEFAULT ''
+    id                 TEXT PRIMARY KEY,
+    at                 INTEGER NOT NULL,
+    caller             TEXT NOT NULL,
+    key_id             TEXT NOT NULL,
+    job_id             TEXT,
+    share              TEXT NOT NULL,
+    api                TEXT NOT NULL,
+    asked              TEXT NOT NULL,
+    lane               TEXT NOT NULL,
+    model              TEXT NOT NULL,
+    backend            TEXT NOT NULL,
+    instance           TEXT NOT NULL,
+    stream             INTEGER NOT NULL,
+    reason             TEXT NOT NULL,
+    tried              TEXT NOT NULL,  -- JSON: a list of words; empty: nothing
+    shadow_of          TEXT,
+    state              TEXT NOT NULL,
+    status             INTEGER NOT NULL,
+    outcome            TEXT NOT NULL,
+    error              TEXT NOT NULL,
+    prompt_tokens      INTEGER NOT NULL,
+    cached_tokens      INTEGER NOT NULL,
+    cache_write_tokens INTEGER NOT NULL,
+    completion_tokens  INTEGER NOT NULL,
+    reasoning_tokens   INTEGER NOT NULL,
+    estimated          INTEGER NOT NULL,
+    cost_micro         INTEGER NOT NULL,
+    reserved_micro     INTEGER NOT NULL,
+    waited_ms          REAL NOT NULL,
+    first_ms           REAL NOT NULL,
+    total_ms           REAL NOT NULL,
+    bytes_in           INTEGER NOT NULL,
+    bytes_out          INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+-- Few, since every request writes to each: ids are in the order of coming, and serve for the rest.
 CREATE INDEX call_at ON call (at);
 CREATE INDEX call_job ON call (job_id) WHERE job_id IS NOT NULL;
+CREATE INDEX call_shadow ON call (shadow_of) WHERE shadow_of IS NOT NULL;
 CREATE INDEX call_open ON call (id) WHERE state = 'reserved';
 
--- What is spent and set aside in each UTC day, kept in step with `call` by its writers.
+-- What is spent and set aside in each UTC day, kept in step with `call` by its writers. A scope is
+-- a share ('chat', 'background': together all there is), 'key:ID' or 'lane:NAME'.
 CREATE TABLE spent (
     day       TEXT NOT NULL,
-    lane      TEXT NOT NULL,
+    scope     TEXT NOT NULL,
     micro     INTEGER NOT NULL,
-    PRIMARY KEY (day, lane)
+    PRIMARY KEY (day, scope)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE node (
@@ -275,14 +294,20 @@ CREATE UNIQUE INDEX pruned_idem ON pruned (idem_key) WHERE idem_key IS NOT NULL;
 
 -- The sums of calls whose rows were pruned, by UTC day.
 CREATE TABLE call_day (
-    day               TEXT NOT NULL,
-    model             TEXT NOT NULL,
-    backend           TEXT NOT NULL,
-    lane              TEXT NOT NULL,
-    calls             INTEGER NOT NULL,
-    prompt_tokens     INTEGER NOT NULL,
-    cached_tokens     INTEGER NOT NULL,
-    completion_tokens INTEGER NOT NULL,
-    cost_micro        INTEGER NOT NULL,
-    PRIMARY KEY (day, model, backend, lane)
+    day                TEXT NOT NULL,
+    caller             TEXT NOT NULL,
+    lane               TEXT NOT NULL,
+    share              TEXT NOT NULL,
+    model              TEXT NOT NULL,
+    backend            TEXT NOT NULL,
+    calls              INTEGER NOT NULL,
+    errors             INTEGER NOT NULL,
+    estimated          INTEGER NOT NULL,
+    prompt_tokens      INTEGER NOT NULL,
+    cached_tokens      INTEGER NOT NULL,
+    cache_write_tokens INTEGER NOT NULL,
+    completion_tokens  INTEGER NOT NULL,
+    reasoning_tokens   INTEGER NOT NULL,
+    cost_micro         INTEGER NOT NULL,
+    PRIMARY KEY (day, caller, lane, share, model, backend)
 ) STRICT, WITHOUT ROWID;
