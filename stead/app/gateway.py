@@ -41,6 +41,8 @@ from stead.flow.sender import Sender
 from stead.gateway import channel_routes, node_routes
 from stead.gateway.app import build
 from stead.gateway.auth import Keys, hash_key
+from stead.gateway.doors import ModelDoors
+from stead.gateway.front import front
 from stead.gateway.node_service import LocalLink, NodeService
 from stead.gateway.openai_routes import OpenAI
 from stead.gateway.outbox_routes import Outbox
@@ -55,6 +57,9 @@ from stead.inference import modelstate
 from stead.inference.backends import Backends
 from stead.inference.client import DoorModelClient
 from stead.inference.door import Door
+from stead.inference.plane.book import PurseBook
+from stead.inference.plane.defaults import AllowAll, Straight
+from stead.inference.plane.plane import Plane
 from stead.keep.retention import Retention, Terms
 from stead.ledger.purse import Budget, StorePurse
 from stead.memory.daily import DailyLog
@@ -169,6 +174,8 @@ class _Parts:
     sender: Sender
     retention: Retention
     openai: OpenAI
+    doors: ModelDoors
+    book: PurseBook
     app: Any
 
 
@@ -210,7 +217,7 @@ class Gateway:
         ]
         self._watch(tasks, parts.status)
         _calm_collector()
-        server = Server(parts.app)
+        server = Server(parts.app, front(parts.doors))
         try:
             await self._until_stopped(server, sock)
         finally:
@@ -222,6 +229,7 @@ class Gateway:
             await asyncio.gather(*tasks, return_exceptions=True)
             await self._channels.aclose()
             await parts.door.aclose()
+            await parts.book.aclose()
             await parts.purse.aclose()
             with contextlib.suppress(SteadError, OSError):  # the lines wait in the database
                 await parts.daily.write_pending()
@@ -243,7 +251,7 @@ class Gateway:
             """Jobs of nodes that are there, and calls of programs straight to a model. Whose job
             nobody has begun cannot be answered now, so it is not waited for."""
             jobs = sum(parts.presence.alive(node) for node in parts.queue.holders())
-            return jobs + parts.openai.plain
+            return jobs + parts.doors.plain
 
         loop = asyncio.get_running_loop()
         until = loop.time() + self._settings.gateway.drain_s
@@ -272,7 +280,12 @@ class Gateway:
         flow = Flow(store, queue, Router(_rules(settings)), live, daily, tries, placement.preferred)
         purse = StorePurse(store, _budget(settings))
         backends = routing.backends(self._home, settings)
-        door = Door(backends, purse, wait_s=settings.model.wait_s)
+        book = PurseBook(purse)
+        plane = Plane(
+            policy=AllowAll(), routing=Straight(backends), book=book, local=backends.local,
+            wait_s=settings.model.wait_s,
+        )  # fmt: skip
+        door = Door(backends, plane)
         keys = Keys(owner_key, secret, store, queue.holds)
         service = NodeService(
             store, queue, flow, presence, live, job_key=keys.job_key, profile=door.profile,
@@ -298,6 +311,7 @@ class Gateway:
         most = int(settings.gateway.max_body_mb * 1_000_000)
         wait_s = settings.gateway.answer_wait_s
         openai = OpenAI(flow, talk, door, keys, max_body=most, wait_s=wait_s)
+        doors = ModelDoors(plane, keys, openai, max_body=most)
         app = build(
             [
                 *node_routes.routes(service, keys, most),
@@ -312,7 +326,7 @@ class Gateway:
         )
         return _Parts(
             queue, live, daily, flow, purse, backends, door, service,
-            presence, placement, status, away, sender, retention, openai, app,
+            presence, placement, status, away, sender, retention, openai, doors, book, app,
         )  # fmt: skip
 
     def _light_worker(self, parts: _Parts) -> Runner:

@@ -11,12 +11,15 @@ import uvicorn
 
 
 class Server:
-    """uvicorn on a socket of ours, without its own handling of signals."""
+    """uvicorn on a socket of ours, without its own handling of signals.
 
-    def __init__(self, app: Any) -> None:
+    ``http`` makes its connections (:func:`stead.gateway.front.front`).
+    """
+
+    def __init__(self, app: Any, http: Any) -> None:
         config = uvicorn.Config(
             app,
-            http="httptools",
+            http=http,
             ws="none",  # there are no WebSockets here, and no advice to install some
             loop="none",
             lifespan="off",

@@ -42,6 +42,11 @@ def build(routes: list[BaseRoute], ready: Callable[[], str]) -> ASGIApp:
     async def healthz(request: Request) -> Response:
         return Json({"ok": True})
 
+    async def root(request: Request) -> Response:
+        if request.method != "HEAD":
+            return await not_found(request, KeyError())
+        return Response()
+
     async def readyz(request: Request) -> Response:
         missing = ready()
         return Json({"ready": not missing, "why": missing}, status_code=503 if missing else 200)
@@ -61,6 +66,8 @@ def build(routes: list[BaseRoute], ready: Callable[[], str]) -> ASGIApp:
     general = Starlette(
         routes=[
             *routes,
+            # Some clients (Claude Code) look whether anybody is there before they ask.
+            Route("/", root, methods=["GET", "HEAD"]),
             Route("/healthz", healthz, methods=["GET"]),
             Route("/readyz", readyz, methods=["GET"]),
         ],

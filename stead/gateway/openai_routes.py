@@ -1,7 +1,7 @@
-"""``/v1/chat/completions`` and ``/v1/models``, as the OpenAI API reference has them.
+"""The agent as a model of ``/v1/chat/completions``, and ``/v1/models``, in OpenAI's shapes.
 
-``model="stead"`` is the agent: one conversation with all other ways in. A plain
-model name goes straight to the backend, bytes untouched.
+``model="stead"`` is the agent: one conversation with all other ways in. Other models are the
+plane's (:mod:`stead.gateway.front`), which hands over here what is for the agent.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from stead.core.errors import BadRequest, SteadError, UnknownModel
 from stead.core.ids import uuid7
 from stead.core.nouns import Inbound
 from stead.core.place import Retold
-from stead.core.ports import Caller
 from stead.core.storage import Accepted
 from stead.flow.flow import Flow
 from stead.flow.live import Seen
@@ -38,10 +37,11 @@ from stead.gateway.http import (
     until_gone,
 )
 from stead.gateway.talk import End, Stopping, Talk
-from stead.inference.door import ALIVE_S, Door
+from stead.inference.door import Door
 
 #: The agent's own name among the models.
 AGENT = "stead"
+STOPPING = "stead is being stopped. Nothing was done with this request; send it again."
 
 
 class _Head(msgspec.Struct):
@@ -83,8 +83,6 @@ class OpenAI:
         self._wait_s = wait_s
         self.stopping = False
         """New requests are refused; those of jobs go on."""
-        self.plain = 0
-        """Calls of programs, straight to a model, that are not answered to their end yet."""
 
     def routes(self) -> list[Route]:
         return [
@@ -110,9 +108,10 @@ class OpenAI:
             if model["id"] == name:
                 await Json(model)(scope, receive, send)
                 return
-        raise self._unknown(name)
+        raise self.unknown(name)
 
-    def _unknown(self, name: str) -> UnknownModel:
+    def unknown(self, name: str) -> UnknownModel:
+        """The error for a name that no model has, with those that there are."""
         known = ", ".join(str(model["id"]) for model in self._all_models())
         return UnknownModel(model=name, known=known, param="model")
 
@@ -122,40 +121,11 @@ class OpenAI:
         caller = self._keys.caller(scope)
         body = await read_body(scope, receive, self._max_body)
         head = decode(body, _Head)
-        if caller.job_id is None:
-            if self.stopping:  # before it is recorded: its client tries again, at the next start
-                raise Stopping(
-                    "stead is being stopped. Nothing was done with this request; send it again."
-                )
-            if head.model == AGENT:
-                await self._agent(head, body, scope, receive, send)
-                return
-        self.plain += caller.job_id is None
-        try:
-            await self._plain(caller, head, body, receive, send)
-        finally:
-            self.plain -= caller.job_id is None
-
-    async def _plain(
-        self, caller: Caller, head: _Head, body: bytes, receive: Receive, send: Send
-    ) -> None:
-        """Straight to the model, bytes untouched.
-
-        A job's stream is never silent for long: its node takes silence for a dead connection.
-        """
-        watched = bool(head.stream) and caller.job_id is not None
-        ask = self._door.alive if watched else self._door.chat
-        try:
-            answer = await until_gone(receive, ask(body, caller))
-        except UnknownModel as error:  # the door does not know of the agent
-            raise self._unknown(head.model) if caller.job_id is None else error from None
-        if answer is None:
-            return
-        headers = [(k.encode("latin-1"), v.encode("latin-1")) for k, v in answer.headers]
-        alive_s = ALIVE_S if watched and answer.status == 200 else 0.0
-        await stream(
-            receive, send, answer.body, status=answer.status, headers=headers, alive_s=alive_s
-        )
+        if caller.job_id is not None or head.model != AGENT:
+            raise self.unknown(head.model)
+        if self.stopping:  # before it is recorded: its client tries again, at the next start
+            raise Stopping(STOPPING)
+        await self._agent(head, body, scope, receive, send)
 
     async def _agent(
         self, head: _Head, body: bytes, scope: Scope, receive: Receive, send: Send

@@ -18,7 +18,7 @@ from stead.core.ports import Caller, ModelChunk, ModelRequest, ToolCall
 from stead.core.states import Failure
 from stead.inference import faults
 from stead.inference.door import Door, DoorAnswer
-from stead.inference.tail import UsageJson
+from stead.inference.plane.tails import UsageJson
 from stead.net.http import Client, HttpFailed, TimedOut
 from stead.net.sse import Comment, EventTooLarge, Parser
 

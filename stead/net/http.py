@@ -215,7 +215,7 @@ class Client:
             own["authorization"] = self._target.credentials
         self._common = own | _lower(headers)
         self._common_head = _lines(self._common)
-        self._known_heads: dict[tuple[tuple[str, str], ...], str] = {}
+        self._known_heads: dict[tuple[object, ...], str] = {}
 
     @property
     def server(self) -> str:
@@ -268,8 +268,22 @@ class Client:
         ``timeout``: the longest silence of the server in seconds, before the
         head and between any two pieces. ``retry`` as in :meth:`request`.
         """
-        answer = await self._send(method, path, body, headers, retry, timeout, _Progress())
-        return Streamed(answer)
+        return Streamed(await self.answer(
+            method, path, body=body, headers=headers, timeout=timeout, retry=retry
+        ))  # fmt: skip
+
+    async def answer(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = 300.0,
+        retry: bool = False,
+    ) -> Answer:
+        """As :meth:`stream`, for who takes the pieces himself; to be left by ``leave()``."""
+        return await self._send(method, path, body, headers, retry, timeout, _Progress())
 
     async def aclose(self) -> None:
         """Close the idle connections; those in use close when their answers end."""
@@ -346,6 +360,18 @@ class Client:
     def _head(
         self, method: str, path: str, length: int, headers: Mapping[str, str] | None
     ) -> bytes:
+        asked = (method, path, *headers.items()) if headers else (method, path)
+        known = self._known_heads.get(asked)
+        if known is None:
+            known = self._new_head(method, path, headers)
+            if len(self._known_heads) >= 32:
+                self._known_heads.clear()
+            self._known_heads[asked] = known
+        size = f"content-length: {length}\r\n\r\n" if length or method in _WITH_BODY else "\r\n"
+        return (known + size).encode("latin-1")
+
+    def _new_head(self, method: str, path: str, headers: Mapping[str, str] | None) -> str:
+        """All of a head but the length; callers send the same few again and again."""
         target = self._target
         full = target.path + path
         if target.query:
@@ -354,20 +380,8 @@ class Client:
             raise ValueError("a path must start with / and hold printable ASCII without spaces")
         if not _TOKEN.match(method):
             raise ValueError(f"{method!r} is not an HTTP method")
-        fields = self._fields(headers) if headers else self._common_head
-        size = f"content-length: {length}\r\n" if length or method in _WITH_BODY else ""
-        return f"{method} {full} HTTP/1.1\r\n{fields}{size}\r\n".encode("latin-1")
-
-    def _fields(self, headers: Mapping[str, str]) -> str:
-        """The header lines; callers send the same few headers again and again."""
-        asked = tuple(headers.items())
-        lines = self._known_heads.get(asked)
-        if lines is None:
-            lines = _lines(self._common | _lower(headers))
-            if len(self._known_heads) >= 16:
-                self._known_heads.clear()
-            self._known_heads[asked] = lines
-        return lines
+        fields = _lines(self._common | _lower(headers)) if headers else self._common_head
+        return f"{method} {full} HTTP/1.1\r\n{fields}"
 
 
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})

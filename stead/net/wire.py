@@ -57,6 +57,8 @@ class Answer:
         "_over",
         "_parser",
         "_pieces",
+        "_take",
+        "_thrown",
         "_until_close",
         "_waiter",
         "_wire",
@@ -82,6 +84,8 @@ class Answer:
         self._keep = False
         self._no_body = no_body
         self._over = False
+        self._take: Callable[[bytes], None] | None = None
+        self._thrown: Exception | None = None
         self._until_close = False
         self._waiter: asyncio.Future[None] | None = None
 
@@ -119,6 +123,36 @@ class Answer:
                 raise Broken(f"{self._wire.peer} sent a body of more than {limit} bytes")
             pieces.append(piece)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    async def into(self, take: Callable[[bytes], None]) -> None:
+        """Have ``take`` called with the pieces of the body as they come; return at its end.
+
+        Nothing stands between the socket and ``take``: who is behind says so by :meth:`hold`.
+        What ``take`` raises is raised here.
+        """
+        if self._pieces:
+            held = b"".join(self._pieces)
+            self._pieces.clear()
+            self._held = 0
+            self._wire.resume()
+            take(held)
+        self._take = take
+        while not self.complete:
+            if self._thrown is None and self._error is None:
+                await self._wait()
+            if self._thrown is not None:
+                raise self._thrown
+            if self._error is not None:
+                raise self._error
+        if self._thrown is not None:
+            raise self._thrown
+
+    def hold(self, full: bool) -> None:
+        """Read no more of the socket, or again."""
+        if full:
+            self._wire.pause()
+        else:
+            self._wire.resume()
 
     def leave(self) -> None:
         """The reader goes. What is not complete by now never will be."""
@@ -214,6 +248,14 @@ class Answer:
         if self._over or self._error is not None:
             return
         self._barren = 0
+        if self._take is not None:
+            if self._thrown is None:
+                try:
+                    self._take(body)
+                except Exception as error:  # noqa: BLE001  raised where the reader waits
+                    self._thrown = error
+                    self._wake()
+            return
         self._pieces.append(body)
         self._held += len(body)
         if self._held > HIGH_WATER:
@@ -253,6 +295,7 @@ class Wire(asyncio.Protocol):
         self._last = 0.0
         self._unsent = 0
         self._timer: asyncio.TimerHandle | None = None
+        self._poll: select.poll | None = None
 
     def ask(self, head: bytes, body: bytes, no_body: bool, silence: float | None) -> Answer:
         """Send a request; its answer fills as it comes.
@@ -272,9 +315,14 @@ class Wire(asyncio.Protocol):
             transport.write(body)
         self._silence = silence
         if silence is not None:
-            self._last = self._loop.time()
+            self._last = now = self._loop.time()
             self._unsent = transport.get_write_buffer_size()
-            self._timer = self._loop.call_later(silence, self._watch)
+            # One timer serves many requests: it looks again later when it was too early.
+            timer = self._timer
+            if timer is None or timer.when() > now + silence + 0.001:
+                if timer is not None:
+                    timer.cancel()
+                self._timer = self._loop.call_later(silence, self._watch)
         return answer
 
     def finished(self, answer: Answer, *, keep: bool) -> None:
@@ -282,9 +330,6 @@ class Wire(asyncio.Protocol):
         if answer is not self._answer:
             return
         self._answer = None
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
         self.resume()
         transport = self._transport
         if keep and self.open and transport is not None and not transport.is_closing():
@@ -358,19 +403,30 @@ class Wire(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.open = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         self._lost(self)
         if self._answer is not None:
             self._answer.ended(exc)
 
+    def stale(self) -> bool:
+        """Whether an idle connection is dead already: closed, or with something to read."""
+        transport = self._transport
+        if not self.open or transport is None or transport.is_closing():
+            return True
+        if self._poll is None:
+            fd = self.fileno()
+            if fd < 0:
+                return True
+            self._poll = select.poll()
+            self._poll.register(fd, _ANY)
+        return bool(self._poll.poll(0))
+
 
 def is_stale(wire: Wire) -> bool:
-    """Whether an idle connection is dead already: closed, or with something to read."""
-    fd = wire.fileno()
-    if not wire.open or fd < 0:
-        return True
-    poll = select.poll()
-    poll.register(fd, _ANY)
-    return bool(poll.poll(0))
+    """Whether an idle connection is dead already."""
+    return wire.stale()
 
 
 def _keep_alive(sock: socket.socket) -> None:

@@ -26,6 +26,7 @@ from stead.core.nouns import Inbound, NewJob
 from stead.core.storage import Accepted
 from stead.core.wire import Claim, ClaimedJob, ClaimReply, Finish
 from stead.gateway.auth import hash_key
+from stead.gateway.front import front
 from stead.inference.client import HttpModelClient
 from stead.inference.scripted import Running
 from stead.net.http import Client, Streamed
@@ -262,7 +263,8 @@ async def gate_at(
     ]
     server = uvicorn.Server(
         uvicorn.Config(
-            parts.app, http="httptools", lifespan="off", access_log=False, log_config=None,
+            parts.app, http=front(parts.doors),  # type: ignore[arg-type]
+            lifespan="off", access_log=False, log_config=None,
             timeout_graceful_shutdown=1,
         )
     )  # fmt: skip
@@ -282,6 +284,7 @@ async def gate_at(
         await client.aclose()
         await server.shutdown(sockets=[sock])
         await parts.door.aclose()
+        await parts.book.aclose()
         await parts.purse.aclose()
         store.close()
 

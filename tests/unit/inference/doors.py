@@ -15,7 +15,10 @@ from stead.core.nouns import Usage
 from stead.core.ports import Caller
 from stead.inference.backends import Backend, BackendModel, Backends
 from stead.inference.door import Door, DoorAnswer
+from stead.inference.plane.defaults import AllowAll, Straight
+from stead.inference.plane.plane import ALIVE_S, Plane
 from stead.inference.scripted import Running
+from stead.inference.seam import Record
 
 KEY = "sk-very-secret-key"
 CHAT = Caller("owner")
@@ -35,37 +38,43 @@ class Settled:
 
 @dataclass
 class NotingPurse:
-    """A real purse in memory: it has so many micro-dollars, and keeps its book."""
+    """A real book in memory: it has so many micro-dollars, and writes all down."""
 
     money: int = 10_000_000
     reserved: dict[str, int] = field(default_factory=dict)
     rows: list[dict[str, Any]] = field(default_factory=list)
     settled: list[Settled] = field(default_factory=list)
+    records: list[Record] = field(default_factory=list)
     twice: int = 0
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    keeps: bool = False
 
-    async def reserve(
-        self, caller: Caller, *, model: str, backend: str, most_micro: int, reason: str
-    ) -> str:
+    async def reserve(self, record: Record, most_micro: int) -> None:
         if most_micro > self.money:
             raise OverBudget(why="the test's purse is empty")
-        call_id = f"call-{len(self.rows)}"
-        self.reserved[call_id] = most_micro
-        self.rows.append(
-            {"caller": caller, "model": model, "backend": backend, "most": most_micro}
-            | {"reason": reason}
-        )
-        return call_id
+        assert record.id not in self.reserved
+        self.reserved[record.id] = most_micro
+        self._row(record, most_micro)
 
-    async def settle(
-        self, call_id: str, usage: Usage, *, status: int, first_ms: float, total_ms: float
-    ) -> None:
-        if self.reserved.pop(call_id, None) is None:
+    def end(self, record: Record) -> None:
+        if any(record is one for one in self.records):
             self.twice += 1
             return
-        self.money -= usage.cost_micro
-        self.settled.append(Settled(usage, status, first_ms, total_ms))
-        self.changed.set()
+        self.records.append(record)
+        ended = record.ended
+        assert ended is not None
+        if self.reserved.pop(record.id, None) is None:
+            self._row(record, 0)
+        self.money -= ended.usage.cost_micro
+        self.settled.append(Settled(ended.usage, ended.status, ended.first_ms, ended.total_ms))
+
+    def _row(self, record: Record, most: int) -> None:
+        way = record.plan.ways[0] if record.plan else None
+        if record.ended is not None:
+            way = record.ended.way
+        name = "" if way is None else way.backend.name if way.backend else "local"
+        reason = record.plan.reason if record.plan else ""
+        row = {"who": record.who, "model": way.model.called if way else "", "backend": name}
+        self.rows.append(row | {"most": most, "reason": reason})
 
     def one(self) -> Settled:
         """The one booking there should be."""
@@ -95,13 +104,18 @@ async def door_to(
     home: Path | None = None,
     wait_s: float = 20.0,
     money: int = 10_000_000,
+    alive_s: float = ALIVE_S,
 ) -> AsyncIterator[Setup]:
     purse = NotingPurse(money)
-    door = Door(Backends(backends, roles=roles, home=home), purse, wait_s=wait_s)
+    known = Backends(backends, roles=roles, home=home)
+    plane = Plane(
+        policy=AllowAll(), routing=Straight(known), book=purse, local=known.local,
+        wait_s=wait_s, alive_s=alive_s,
+    )  # fmt: skip
     try:
-        yield Setup(door, purse)
+        yield Setup(Door(known, plane), purse)
     finally:
-        await door.aclose()
+        await plane.aclose()
 
 
 @asynccontextmanager

@@ -89,7 +89,7 @@ async def test_over_budget(scripted: Running) -> None:
             await made.door.chat(chat("hello", "paid", stream=True), CHAT)
         assert len(scripted.calls) == before
         await read(await made.door.chat(chat("hello", "free"), CHAT))
-        assert len(made.purse.settled) == 1
+        assert [booked.status for booked in made.purse.settled] == [429, 200]
 
 
 async def test_roles_and_names(scripted: Running) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from stead.inference import door as doors
 from stead.inference.backends import Backend, BackendModel
 from tests.unit.inference.doors import (
     JOB,
@@ -20,11 +19,6 @@ from tests.unit.inference.doors import (
     read,
     text_of,
 )
-
-
-@pytest.fixture(autouse=True)
-def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doors, "ALIVE_S", 0.02)
 
 
 def thinking(seconds: float, status: int, body: bytes, kind: str) -> Any:
@@ -46,8 +40,8 @@ async def test_comments_until_the_head() -> None:
     """Promise: while a model reads its prompt, comments come; then its answer, all of it."""
     body = chunk("two ") + chunk("words", "stop") + b"data: [DONE]\n\n"
     slow = thinking(0.2, 200, body, "text/event-stream")
-    async with raw_backend(slow) as backend, door_to([backend]) as made:
-        answer = await made.door.alive(chat("hello", "m", stream=True), JOB)
+    async with raw_backend(slow) as backend, door_to([backend], alive_s=0.02) as made:
+        answer = await made.door.chat(chat("hello", "m", stream=True), JOB)
         told = await read(answer)
         assert answer.status == 200 and told.count(b":\n\n") >= 3
         assert text_of(told) == "two words" and b"data: [DONE]\n\n" in told
@@ -59,8 +53,8 @@ async def test_an_error_is_told_early_or_late(seconds: float) -> None:
     """Promise: an error before the comments keeps its status; later it is an event."""
     error = json.dumps({"error": {"message": "slow down", "code": "rate_limit_exceeded"}}).encode()
     failing = thinking(seconds, 429, error, "application/json")
-    async with raw_backend(failing) as backend, door_to([backend]) as made:
-        answer = await made.door.alive(chat("hello", "m", stream=True), JOB)
+    async with raw_backend(failing) as backend, door_to([backend], alive_s=0.02) as made:
+        answer = await made.door.chat(chat("hello", "m", stream=True), JOB)
         told = await read(answer)
         assert b"slow down" in told
         if seconds:
@@ -74,8 +68,8 @@ async def test_a_backend_that_does_not_stream() -> None:
     """Promise: a whole answer that comes late is told as one event, and ends."""
     whole = json.dumps({"choices": [{"message": {"content": "all"}}]}, indent=1).encode()
     slow = thinking(0.2, 200, whole, "application/json")
-    async with raw_backend(slow) as backend, door_to([backend]) as made:
-        told = await read(await made.door.alive(chat("hello", "m", stream=True), JOB))
+    async with raw_backend(slow) as backend, door_to([backend], alive_s=0.02) as made:
+        told = await read(await made.door.chat(chat("hello", "m", stream=True), JOB))
         data = [line[6:] for line in told.splitlines() if line.startswith(b"data: ")]
         assert json.loads(b"\n".join(data[:-1]))["choices"][0]["message"]["content"] == "all"
         assert data[-1] == b"[DONE]"
@@ -96,8 +90,8 @@ async def test_a_client_that_leaves_takes_the_call_with_it(begun: bool) -> None:
     listener = await asyncio.start_server(serve, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}/v1"
     backend = Backend("raw", url, "key", (BackendModel("m"),))
-    async with listener, door_to([backend]) as made:
-        asked = asyncio.ensure_future(made.door.alive(chat("hello", "m", stream=True), JOB))
+    async with listener, door_to([backend], alive_s=0.02) as made:
+        asked = asyncio.ensure_future(made.door.chat(chat("hello", "m", stream=True), JOB))
         if begun:
             answer = await asked
             assert await anext(answer.body) == b":\n\n"

@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from stead.core.errors import BackendFailed, ModelNotReady, UnknownModel
-from stead.core.nouns import ModelProfile
+from stead.core.nouns import ModelProfile, Usage
 from stead.core.states import Failure
 from stead.inference import modelstate
 from stead.inference.modelstate import ModelState
 from stead.inference.scripted import Running
-from tests.unit.inference.doors import CHAT, chat, door_to, events, read, table, text_of, until
+from tests.unit.inference.doors import CHAT, chat, door_to, events, read, table, text_of
 
 ROOT = Path(__file__).parents[3]
 
@@ -110,7 +110,8 @@ async def test_the_wait_has_an_end(tmp_path: Path, stream: bool) -> None:
         else:
             with pytest.raises(ModelNotReady, match="wait_s"):
                 await made.door.chat(chat("hello", "main"), CHAT)
-        assert made.purse.rows == []
+        booked = made.purse.one()
+        assert (booked.status, booked.usage) == (503, Usage())
 
 
 @pytest.mark.parametrize("phase", ["failed", "missing"])
@@ -141,7 +142,6 @@ async def test_killed_in_mid_call(tmp_path: Path, scripted: Running, stream: boo
             put(tmp_path, "ready", pid=child.pid, url=url, key="k")
             body = chat("[[tokens 5]] [[stall 2]]", "main", stream=stream)
             task = asyncio.create_task(made.door.chat(body, CHAT))
-            await until(lambda: bool(made.purse.rows))
             if stream:
                 answer = await task
                 await anext(answer.body)
@@ -149,7 +149,7 @@ async def test_killed_in_mid_call(tmp_path: Path, scripted: Running, stream: boo
                 error = events(await read(answer))[-1]["error"]
                 assert error["code"] == "backend_failed" and "local" in error["message"]
             else:
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(0.3)
                 child.send_signal(signal.SIGKILL)
                 with pytest.raises(BackendFailed) as caught:
                     await task
@@ -182,4 +182,5 @@ async def test_leaving_while_it_waits(tmp_path: Path) -> None:
             for _ in range(pieces):
                 await anext(answer.body)
             await answer.aclose()
-        assert made.purse.rows == []
+        assert [booked.usage for booked in made.purse.settled] == [Usage()] * 2
+        assert {booked.status for booked in made.purse.settled} == {499}

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from stead.core.errors import BadRequest
 from stead.core.nouns import Usage
 from stead.inference.backends import BackendModel
-from stead.inference.request import ChatRequest
-from stead.inference.tail import StreamTail, usage_of
+from stead.inference.plane.reading import body_for, read
+from stead.inference.plane.tails import EventTail, NoAnswer, whole
+from stead.inference.seam import Api
 
 CHUNK = b'data: {"choices":[{"delta":{"content":"%s"},"finish_reason":null}],"usage":null}\n\n'
 FINISH = b'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n\n'
@@ -41,7 +42,7 @@ def test_the_answer_passes_untouched(cuts: list[int], strip: bool, crlf: bool) -
     stream, without = STREAM, TEXT + FINISH + DONE
     if crlf:
         stream, without = stream.replace(b"\n", b"\r\n"), without.replace(b"\n", b"\r\n")
-    tail = StreamTail(strip=strip)
+    tail = EventTail(strip=strip)
     out = [tail.feed(piece) for piece in cut(stream, cuts)]
     assert b"".join(out) + tail.end() == (without if strip else stream)
     assert all(piece.endswith(b"\r\n\r\n" if crlf else b"\n\n") for piece in out if piece)
@@ -51,16 +52,16 @@ def test_the_answer_passes_untouched(cuts: list[int], strip: bool, crlf: bool) -
 
 def test_the_end_is_recognised() -> None:
     """Promise: an answer counts as whole with [DONE] or a finish reason, not without."""
-    for stream, whole in [(TEXT, False), (TEXT + FINISH, True), (TEXT + DONE, True)]:
-        tail = StreamTail(strip=True)
+    for stream, all_of_it in [(TEXT, False), (TEXT + FINISH, True), (TEXT + DONE, True)]:
+        tail = EventTail(strip=True)
         tail.feed(stream)
         tail.feed(b": bye\n\n")
-        assert tail.whole is whole
+        assert tail.whole is all_of_it
 
 
 def test_an_endless_event_is_not_held() -> None:
     """Promise: a stream without event ends is passed on in parts instead of collected."""
-    tail = StreamTail(strip=True)
+    tail = EventTail(strip=True)
     given = b"x" * 100_000
     passed = b"".join(tail.feed(given) for _ in range(50)) + tail.end()
     assert passed == given * 50
@@ -73,22 +74,36 @@ def test_an_endless_event_is_not_held() -> None:
         (b'{"usage":{"prompt_tokens":1,"completion_tokens":2}}', Usage(1, 0, 2)),
         (b'{"choices":[],"usage":null}', None),
         (b'{"usage":{"prompt_tokens":"1"}}', None),
-        (b"<html>", None),
-        (b"[" * 100_000, None),
+        (b'{"usage":{"input_tokens":5,"output_tokens":2}}', Usage(5, 0, 2)),
+        (
+            b'{"usage":{"input_tokens":5,"cache_read_input_tokens":7,"output_tokens":2}}',
+            Usage(12, 7, 2),
+        ),
+        (b'{"x":"' + b"y" * 400_000 + b'","usage":{"prompt_tokens":3}}', Usage(3)),
+        (b'{"usage":{"prompt_tokens":3},"x":"' + b"y" * 400_000 + b'"}', Usage(3)),
     ],
 )
 def test_usage_of_an_unstreamed_answer(body: bytes, usage: Usage | None) -> None:
     """Promise: the usage is read from an answer if it is there, and nothing breaks if not."""
-    assert usage_of(body) == usage
+    assert whole(body) == usage
+
+
+@pytest.mark.parametrize(
+    "body", [b"<html>", b"[" * 100_000, b"", b'{"a":', b"[1]", b"x" * 300_000, b'{"error":{}}']
+)
+def test_what_is_no_answer(body: bytes) -> None:
+    """Promise: what is no JSON object, or an error in place of one, is not taken for an answer."""
+    with pytest.raises(NoAnswer):
+        whole(body)
 
 
 def test_an_unchanged_request_keeps_its_bytes() -> None:
     """Promise: a request that needs no change is passed on as the very bytes that came."""
     body = b' { "model":"m" , "messages":[{"role":"user","content":"\\u00fc"}], "x": 1e400 }'
-    assert ChatRequest.parse(body).body_for("m") is body
+    assert body_for(read(Api.CHAT, body), body, "m") is body
     body = b'{"model":"m","messages":[{"role":"user"}],"stream":true,"stream_options":'
     body += b'{"include_usage":true}}'
-    assert ChatRequest.parse(body).body_for("m") is body
+    assert body_for(read(Api.CHAT, body), body, "m") is body
 
 
 def test_only_what_must_change_is_changed() -> None:
@@ -96,12 +111,12 @@ def test_only_what_must_change_is_changed() -> None:
     odd = b'[{"role":"user","content":"a  \\u00e4 \\/ b"} , {"role":"tool","x":1.000}]'
     body = b'{"seed": 1.50,"model":"alias","messages":' + odd + b',"stream":true,'
     body += b'"stream_options":{"a":[ 1 ]}}'
-    made = ChatRequest.parse(body).body_for('real"name')
+    made = body_for(read(Api.CHAT, body), body, 'real"name')
     assert odd in made and b"1.50" in made and b"[ 1 ]" in made
-    read = json.loads(made)
-    assert read["model"] == 'real"name'
-    assert read["stream_options"] == {"a": [1], "include_usage": True}
-    assert list(read) == ["seed", "model", "messages", "stream", "stream_options"]
+    told = json.loads(made)
+    assert told["model"] == 'real"name'
+    assert told["stream_options"] == {"a": [1], "include_usage": True}
+    assert list(told) == ["seed", "model", "messages", "stream", "stream_options"]
 
 
 @pytest.mark.parametrize(
@@ -116,7 +131,7 @@ def test_only_what_must_change_is_changed() -> None:
         (b'{"model":"m"}', "messages"),
         (b'{"model":"m","messages":[]}', "messages"),
         (b'{"model":"m","messages":"hello"}', "messages"),
-        (b'{"model":"m","messages":[{"role":"user"},{"content":"x"}]}', "messages[1]"),
+        (b'{"model":"m","messages":[{"role":"user"},{"content":"x"}]}', "messages[1].role"),
         (b'{"model":"m","messages":[{"role":5}]}', "messages[0].role"),
         (b'{"model":"m","messages":[{"role":"user"}],"stream":"yes"}', "stream"),
         (b'{"model":"m","messages":[{"role":"user"}],"max_tokens":"9"}', "max_tokens"),
@@ -126,7 +141,7 @@ def test_only_what_must_change_is_changed() -> None:
 def test_a_bad_request_names_its_fault(body: bytes, param: str | None) -> None:
     """Promise: what is not a chat request gets 400 with the path of the fault."""
     with pytest.raises(BadRequest) as caught:
-        ChatRequest.parse(body)
+        read(Api.CHAT, body)
     assert (caught.value.status, caught.value.param) == (400, param)
     assert param is None or param in caught.value.message
 

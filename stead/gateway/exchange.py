@@ -1,0 +1,184 @@
+"""One request to the model door and its answer, on a connection of the gateway's port."""
+
+from __future__ import annotations
+
+import asyncio
+import http
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+from stead.core.errors import SteadError
+from stead.inference.plane import shapes
+from stead.inference.seam import Api, Who
+
+if TYPE_CHECKING:
+    from stead.gateway.front import Front
+
+log = logging.getLogger(__name__)
+
+Pairs = list[tuple[bytes, bytes]]
+
+
+class Doors(Protocol):
+    """What answers the door's paths."""
+
+    max_body: int
+
+    def who(self, headers: Pairs) -> Who:
+        """Whose request that is. Raises ``WrongKey``, ``Forbidden``."""
+        ...
+
+    async def serve(self, exchange: Exchange) -> None:
+        """Answer it. A ``SteadError`` is told by the caller, if nothing is out yet."""
+        ...
+
+
+class Exchange:
+    """One request to the door, and its answer.
+
+    It is an :class:`~stead.inference.plane.outlet.Outlet`, and to uvicorn it looks like one of
+    its cycles, so that requests of both kinds can follow each other on a connection.
+    """
+
+    __slots__ = (
+        "_front", "_length", "_size", "api", "begun", "disconnected", "headers", "http10",
+        "keep_alive", "message_event", "more_body", "pieces", "query", "refusal",
+        "response_complete", "task", "valve", "waits", "who",
+    )  # fmt: skip
+
+    def __init__(self, front: Front, api: Api, query: bytes, headers: Pairs) -> None:
+        self._front = front
+        self._size = 0
+        self._length = False
+        self.api = api
+        self.query = query
+        self.headers = headers
+        self.who: Who | None = None
+        self.refusal: SteadError | None = None
+        self.pieces: list[bytes] = []
+        self.more_body = True
+        self.waits = False
+        """Whether the client waits for our word before it sends the body."""
+        self.http10 = False
+        self.keep_alive = True
+        self.begun = False
+        self.response_complete = False
+        self.disconnected = False
+        self.valve: Callable[[bool], None] | None = None
+        self.task: asyncio.Task[None] | None = None
+        self.message_event = _NO_EVENT
+
+    def body(self) -> bytes:
+        pieces = self.pieces
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def add(self, piece: bytes, most: int) -> bool:
+        """Take a piece of the body; False: it is too large now."""
+        self._size += len(piece)
+        if self._size > most:
+            return False
+        self.pieces.append(piece)
+        return True
+
+    # --- the outlet ---
+
+    @property
+    def full(self) -> bool:
+        return self._front.flow.write_paused
+
+    def whole(self, status: int, headers: Pairs, body: bytes) -> None:
+        self.begun = True
+        lines = header_lines(headers)
+        close = b"" if self.keep_alive else b"connection: close\r\n"
+        self._front.transport.write(
+            b"%b%b%bcontent-length: %d\r\n\r\n%b"
+            % (status_line(status), lines, close, len(body), body)
+        )
+        self._over()
+
+    def begin(self, status: int, headers: Pairs) -> None:
+        self.begun = True
+        if self.http10:
+            self.keep_alive = False
+        kind = b"" if self.http10 else b"transfer-encoding: chunked\r\n"
+        close = b"" if self.keep_alive else b"connection: close\r\n"
+        self._front.transport.write(
+            b"%b%b%b%b\r\n" % (status_line(status), header_lines(headers), close, kind)
+        )
+
+    def write(self, piece: bytes) -> None:
+        if piece:
+            self._front.transport.write(
+                piece if self.http10 else b"%x\r\n%b\r\n" % (len(piece), piece)
+            )
+
+    def end(self) -> None:
+        if not self.http10:
+            self._front.transport.write(b"0\r\n\r\n")
+        self._over()
+
+    def abort(self) -> None:
+        """Nobody may take what is out for a whole answer."""
+        self.response_complete = True
+        self._front.transport.abort()
+
+    def fail(self, error: SteadError) -> None:
+        """An error in the shape of the API that was called."""
+        if error.status >= 500:
+            log.warning("POST /v1/%s: %s", self.api.value, error.message)
+        headers = [(b"content-type", b"application/json")]
+        headers += [(name.encode(), value.encode()) for name, value in error_headers(error)]
+        self.whole(error.status, headers, shapes.body(self.api, error))
+
+    def to_asgi(self) -> None:
+        """Not for the plane after all: handed to the application, as it came."""
+        self._front.hand_over(self)
+
+    def _over(self) -> None:
+        self.response_complete = True
+        front = self._front
+        front.over(self)
+        if not self.keep_alive:
+            front.transport.close()
+        front.on_response_complete()
+
+
+class _NoEvent:
+    """What uvicorn would set to wake its application."""
+
+    def set(self) -> None:
+        pass
+
+
+_NO_EVENT = _NoEvent()
+
+
+def error_headers(error: SteadError) -> list[tuple[str, str]]:
+    """The headers that go with an error, whatever its shape."""
+    headers = []
+    if error.status == 401:
+        headers.append(("www-authenticate", "Bearer"))
+    if error.code.startswith("job_"):
+        headers.append(("x-should-retry", "false"))  # the queue has tried; clients heed this
+    if error.code == "stopping":
+        headers.append(("retry-after", "2"))
+    return headers
+
+
+_KNOWN: dict[int, bytes] = {}
+
+
+def status_line(status: int) -> bytes:
+    line = _KNOWN.get(status)
+    if line is None:
+        try:
+            phrase = http.HTTPStatus(status).phrase
+        except ValueError:
+            phrase = "Status"
+        line = _KNOWN[status] = f"HTTP/1.1 {status} {phrase}\r\n".encode()
+    return line
+
+
+def header_lines(headers: Pairs) -> bytes:
+    return b"".join([b"%b: %b\r\n" % header for header in headers])

@@ -1,0 +1,410 @@
+"""HTTP/1.1 on the gateway's port: the door's own paths at once, all others by uvicorn.
+
+A connection is uvicorn's, with three things of our own: requests to the model door never become
+ASGI but an :class:`Exchange`, from the parser to the plane and back; heads, bodies and slow
+senders have limits; and errors come in the shape of the API that was called.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import httptools
+from starlette.types import Scope
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from stead.core.errors import BadRequest, SteadError, TooLarge
+from stead.gateway.exchange import (
+    Doors,
+    Exchange,
+    Pairs,
+    error_headers,
+    header_lines,
+    status_line,
+)
+from stead.inference.plane import shapes
+from stead.inference.seam import Api
+
+log = logging.getLogger(__name__)
+
+#: A request line and its headers may be so long; nginx and Apache take less.
+HEAD_MOST = 65_536
+#: Seconds for a whole head; for a body without progress at this many bytes a second; and how long
+#: a connection may be idle.
+HEAD_S, BODY_S, BODY_RATE, IDLE_S = 30.0, 60.0, 16_384, 75.0
+#: After an answer that came before the request was whole, what still comes is thrown away so long.
+LINGER_S = 3.0
+#: A refused request whose body is no longer than this is read to its end first.
+_SHORT = 65_536
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+DOORS: dict[bytes, Api] = {b"/v1/" + api.value.encode(): api for api in Api}
+
+
+class HeadTooLarge(SteadError):
+    """The request's headers are larger than the {limit} bytes allowed."""
+
+    status = 431
+    kind = "invalid_request_error"
+    code = "head_too_large"
+
+
+class TooSlow(SteadError):
+    """The {what} of the request was not here within the time allowed; send it again, in one go."""
+
+    status = 408
+    kind = "invalid_request_error"
+    code = "request_timeout"
+
+
+class Front(HttpToolsProtocol):
+    """One connection."""
+
+    def __init__(self, doors: Doors, **given: Any) -> None:
+        super().__init__(**given)
+        self._doors = doors
+        self._in_head = False
+        self._busy_body = False
+        self._head = 0
+        self._fed = 0
+        self._since = self.loop.time()
+        self._got = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._deaf = False
+        self._serving: Exchange | None = None
+
+    # --- asyncio.Protocol ---
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._arm(IDLE_S)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        super().connection_lost(exc)
+        serving = self._serving
+        if serving is not None and serving.task is not None:
+            serving.disconnected = True
+            serving.task.cancel()
+
+    def eof_received(self) -> bool | None:  # type: ignore[override]
+        """The client sends no more. In the middle of a request it is told so; else it has left."""
+        if self._deaf or not (self._busy_body or (self._in_head and self._head)):
+            return None
+        self._refuse(BadRequest(why="the connection was closed before it was whole"))
+        return True
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._turn(True)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._turn(False)
+
+    def _turn(self, full: bool) -> None:
+        serving = self._serving
+        if serving is not None and serving.valve is not None:
+            serving.valve(full)
+
+    def data_received(self, data: bytes) -> None:
+        if self._deaf:
+            return
+        self._fed = len(data)
+        fresh = not self._busy_body
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            log.debug("a client asked for another protocol")  # and gets an answer in this one
+        except httptools.HttpParserError:
+            if not self._deaf and not self.transport.is_closing():
+                self._refuse(BadRequest(why="what came is not HTTP/1.1"))
+            return
+        if self._in_head:
+            # The parser keeps what is not whole yet, however much that is.
+            if not self._head:
+                self._since = self.loop.time()
+                self._arm(HEAD_S)
+            self._head += len(data) if fresh else 1
+            if self._head > HEAD_MOST:
+                self._refuse(HeadTooLarge(limit=HEAD_MOST))
+        elif self._busy_body and not self._deaf:
+            if not self._got:
+                self._since = self.loop.time()
+                self._arm(BODY_S)
+            self._got += len(data)
+
+    # --- the parser's callbacks ---
+
+    def on_message_begin(self) -> None:
+        self._in_head = True
+        self._head = 0
+        self.url = b""
+        self.headers = []
+        self.expect_100_continue = False
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        self._busy_body = True
+        self._got = 0
+        if self._deaf:
+            return
+        headers = self.headers
+        if self._fed > HEAD_MOST and _size(self.url, headers) > HEAD_MOST:
+            self._refuse(HeadTooLarge(limit=HEAD_MOST))
+            return
+        parser = self.parser
+        path, _, query = self.url.partition(b"?")
+        api = DOORS.get(path)
+        if api is None or parser.get_method() != b"POST":
+            self._to_uvicorn()
+            return
+        exchange = Exchange(self, api, query, headers)
+        exchange.http10 = parser.get_http_version() != "1.1"
+        exchange.keep_alive = not exchange.http10 and parser.should_keep_alive()
+        free = self.cycle is None or self.cycle.response_complete
+        self.cycle = exchange  # type: ignore[assignment]
+        if not free:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((exchange, None))  # type: ignore[arg-type]
+        self._admit(exchange)
+
+    def _admit(self, exchange: Exchange) -> None:
+        """Nothing of a body is read before the key is right, and the size."""
+        length = -1
+        for name, value in exchange.headers:
+            if name == b"content-length" and value.isdigit():
+                length = int(value)
+        try:
+            exchange.who = self._doors.who(exchange.headers)
+            if length > self._doors.max_body:
+                raise TooLarge(limit=self._doors.max_body)
+        except SteadError as error:
+            exchange.refusal = error
+            if not 0 <= length <= _SHORT or self.expect_100_continue:
+                self._refuse(error)
+            return
+        if self.expect_100_continue:
+            if self.pipeline:
+                exchange.waits = True
+            else:
+                self.transport.write(_CONTINUE)
+
+    def on_body(self, body: bytes) -> None:
+        cycle: Any = self.cycle
+        if self._deaf:
+            return
+        if not isinstance(cycle, Exchange):
+            super().on_body(body)
+        elif not cycle.add(body, self._doors.max_body):
+            self._refuse(TooLarge(limit=self._doors.max_body))
+
+    def on_message_complete(self) -> None:
+        self._busy_body = False
+        cycle: Any = self.cycle
+        if self._deaf:
+            return
+        if not isinstance(cycle, Exchange):
+            super().on_message_complete()
+            return
+        cycle.more_body = False
+        if not (self.pipeline and self._queued(cycle)):
+            self._start(cycle)
+
+    def _queued(self, exchange: Exchange) -> bool:
+        return any(cycle is exchange for cycle, _ in self.pipeline)  # type: ignore[comparison-overlap]
+
+    # --- requests ---
+
+    def _start(self, exchange: Exchange) -> None:
+        if self.transport.is_closing():
+            return
+        self._serving = exchange
+        if exchange.refusal is not None:
+            exchange.fail(exchange.refusal)
+            return
+        exchange.task = self.loop.create_task(self._serve(exchange))
+        self.tasks.add(exchange.task)
+
+    async def _serve(self, exchange: Exchange) -> None:
+        try:
+            await self._doors.serve(exchange)
+        except SteadError as error:
+            if exchange.begun:
+                exchange.abort()
+            else:
+                exchange.fail(error)
+        except asyncio.CancelledError:
+            if not exchange.disconnected:  # not the client: stead is being stopped
+                exchange.abort()
+        except Exception:  # the edge of a request: nothing of the inside may leak out
+            log.exception("POST /v1/%s failed", exchange.api.value)
+            if exchange.begun:
+                exchange.abort()
+            else:
+                exchange.fail(SteadError("stead failed on this request; `stead logs` says more."))
+        finally:
+            self.tasks.discard(exchange.task)  # type: ignore[arg-type]
+
+    def _to_uvicorn(self) -> None:
+        """What uvicorn's own methods would have done until here."""
+        url, headers, expects = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url = url
+        self.expect_100_continue = expects
+        self.headers.extend(headers)
+        super().on_headers_complete()
+
+    def hand_over(self, exchange: Exchange) -> None:
+        """A request that was read as one of the door's becomes one of the application's."""
+        target = b"/v1/" + exchange.api.value.encode()
+        scope: Scope = {
+            "type": "http",
+            "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
+            "http_version": "1.0" if exchange.http10 else "1.1",
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme,
+            "root_path": self.root_path,
+            "headers": exchange.headers,
+            "state": self.app_state.copy(),
+            "method": "POST",
+            "path": self.root_path + target.decode("ascii"),
+            "raw_path": self.root_path.encode("ascii") + target,
+            "query_string": exchange.query,
+        }
+        cycle = RequestResponseCycle(
+            scope=scope,  # type: ignore[arg-type]
+            transport=self.transport, flow=self.flow, logger=self.logger,
+            access_logger=self.access_logger, access_log=self.access_log,
+            default_headers=self.server_state.default_headers, message_event=asyncio.Event(),
+            expect_100_continue=False, keep_alive=exchange.keep_alive,
+            on_response=self.on_response_complete,
+        )  # fmt: skip
+        cycle.body = bytearray(exchange.body())
+        cycle.more_body = False
+        cycle.message_event.set()
+        exchange.response_complete = True
+        self.over(exchange)
+        if self.cycle is exchange:  # type: ignore[comparison-overlap]
+            self.cycle = cycle
+        self._start_asgi_task(cycle, self.app)
+
+    def over(self, exchange: Exchange) -> None:
+        """It needs no answer of ours any more."""
+        if self._serving is exchange:
+            self._serving = None
+
+    def on_response_complete(self) -> None:
+        """An answer is out: the next request that waits, or the time of being idle."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        if self.pipeline:
+            cycle, app = self.pipeline.pop()
+            if not self.pipeline:
+                self.flow.resume_reading()
+            if not isinstance(cycle, Exchange):
+                self._start_asgi_task(cycle, app)
+                return
+            if cycle.waits:
+                cycle.waits = False
+                self.transport.write(_CONTINUE)
+            if not cycle.more_body:
+                # Not from here: an answer may end while its request is still being started.
+                self.loop.call_soon(self._start, cycle)
+            return
+        self.flow.resume_reading()
+        self._since = self.loop.time()
+        if self._timer is None:
+            self._arm(IDLE_S)
+
+    # --- limits ---
+
+    def _arm(self, seconds: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self.loop.call_later(seconds, self._look)
+
+    def _look(self) -> None:
+        """One timer a connection: whoever is too slow goes; else it looks again later."""
+        self._timer = None
+        if self.transport.is_closing() or self._deaf:
+            return
+        now = self.loop.time()
+        if self._in_head and self._head:
+            left = self._since + HEAD_S - now
+            if left <= 0.001:
+                self._refuse(TooSlow(what="head"))
+                return
+        elif self._busy_body and not self.flow.read_paused:
+            left = self._since + BODY_S + self._got / BODY_RATE - now
+            if left <= 0.001:
+                self._refuse(TooSlow(what="body"))
+                return
+        elif self.cycle is None or self.cycle.response_complete:
+            left = self._since + IDLE_S - now
+            if left <= 0.001:
+                self.transport.close()
+                return
+        elif self._busy_body:
+            left = BODY_S  # nobody reads it at the moment
+        else:
+            return  # it is being answered
+        self._arm(left)
+
+    def _refuse(self, error: SteadError) -> None:
+        """Answer what cannot be read on, and close; behind other answers nothing can be said."""
+        cycle: Any = self.cycle
+        log.info("a connection was closed: %s", error.message)
+        self._deaf = True
+        mine = isinstance(cycle, Exchange) and cycle.more_body and not self._in_head
+        answering = self.pipeline or not (mine or cycle is None or cycle.response_complete)
+        if answering and not (not self._in_head and self._unanswered(cycle)):
+            self.transport.close()
+            return
+        api = cycle.api if mine else DOORS.get(self.url.partition(b"?")[0])
+        body = shapes.body(api, error)
+        more = [(name.encode(), text.encode()) for name, text in error_headers(error)]
+        self.transport.write(
+            b"%bcontent-type: application/json\r\n%bconnection: close\r\n"
+            b"content-length: %d\r\n\r\n%b"
+            % (status_line(error.status), header_lines(more), len(body), body)
+        )
+        if mine:
+            cycle.response_complete = True
+        # What is still on its way would make the kernel drop our answer if we closed at once.
+        self.flow.resume_reading()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self.loop.call_later(LINGER_S, self.transport.close)
+
+    def _unanswered(self, cycle: Any) -> bool:
+        """Whether the application has not begun to answer the request that is being read."""
+        if self.pipeline or not isinstance(cycle, RequestResponseCycle) or not cycle.more_body:
+            return False
+        if cycle.response_started:
+            return False
+        cycle.disconnected = True
+        cycle.message_event.set()
+        return True
+
+
+def front(doors: Doors) -> Callable[..., Front]:
+    """What uvicorn makes its connections with."""
+
+    def made(**given: Any) -> Front:
+        return Front(doors, **given)
+
+    return made
+
+
+def _size(url: bytes, headers: Pairs) -> int:
+    return len(url) + sum(len(name) + len(value) + 4 for name, value in headers)

@@ -1,0 +1,396 @@
+"""One request at the model door, from what policy says of it to its row: one coroutine.
+
+It is sent to the ways of its plan, one after the other, until one answers; once a piece of an
+answer is out, that answer is the only one. Bytes go from the backend's connection to the client's
+without a task in between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from stead.core.errors import BackendFailed, OverBudget, SteadError
+from stead.core.nouns import Usage
+from stead.core.states import Failure
+from stead.inference import faults
+from stead.inference.backends import LOCAL, Backend, BackendModel
+from stead.inference.plane import reading, shapes, tails
+from stead.inference.plane.failed import WayFailed, error_within, refused, unreachable
+from stead.inference.plane.flow import STREAM, Flow
+from stead.inference.plane.outlet import Headers, Outlet
+from stead.inference.plane.upstreams import head_for, key_unusable, path_for
+from stead.inference.seam import Api, Asked, Ended, Plan, Record, Translator, Way
+from stead.net.http import ConnectFailed, HttpFailed, Unanswered
+from stead.net.wire import Answer
+
+if TYPE_CHECKING:
+    from stead.inference.plane.plane import Plane
+
+log = logging.getLogger(__name__)
+
+#: What an answer may be long where the request does not say, for the reservation.
+_MOST_TOKENS = 4096
+MAX_ANSWER = 64 * 1024 * 1024
+_MAX_ERROR = 1024 * 1024
+_LEFT = 499
+#: A local model that drops a call within this time has not begun with it: it was dying.
+_AT_ONCE_S = 0.05
+_PASSED = ("content-type", "retry-after", "x-request-id", "request-id")
+_RATES = ("x-ratelimit-", "anthropic-")
+
+
+class Call:
+    """A request on its way. :meth:`run` once."""
+
+    __slots__ = (
+        "asked", "began", "body", "extra_micro", "first", "flow", "local_turn", "out", "plane",
+        "record", "sent", "settled", "signs", "tried", "way",
+    )  # fmt: skip
+
+    def __init__(self, plane: Plane, record: Record, asked: Asked, out: Outlet) -> None:
+        self.plane = plane
+        self.record = record
+        self.asked = asked
+        self.body = asked.body
+        self.out = out
+        self.began = time.perf_counter()
+        self.first = 0.0
+        self.sent = False
+        """Whether the backend of this way may have begun with it."""
+        self.way: Way | None = None
+        self.flow: Flow | None = None
+        self.tried: list[str] = []
+        self.extra_micro = 0
+        """What ways that failed may have cost."""
+        self.settled = False
+        self.signs: asyncio.TimerHandle | None = None
+
+    async def run(self, plan: Plan | None = None) -> None:
+        """Answer it, and book it once. Raises a ``SteadError`` where nothing of an answer is out.
+
+        ``plan``: in place of the one that routing would make.
+        """
+        try:
+            await self._through(plan)
+        except SteadError as error:
+            self._give_up(error)
+            if not self.out.begun:
+                raise
+            self._tell(error)
+        except asyncio.CancelledError:  # the client has left
+            self._left()
+            raise
+        except BaseException:
+            self.settle(None, status=500, outcome="internal")
+            raise
+        finally:
+            if self.signs is not None:
+                self.signs.cancel()
+
+    async def _through(self, plan: Plan | None) -> None:
+        plane, record, asked = self.plane, self.record, self.asked
+        verdict = record.verdict = plane.policy.check(record.who, asked)
+        if verdict.body is not None:
+            self.body = verdict.body
+        if plane.book.keeps and verdict.keep_body:
+            record.answer = []
+        plan = record.plan = plan or plane.routing.plan(record.who, asked, verdict)
+        ways = await self._afforded(plan)
+        if asked.stream and record.who.job_id is not None:
+            self._show_signs()
+        last = len(ways) - 1
+        for number, way in enumerate(ways):
+            self.way = way
+            try:
+                if way.backend is None:
+                    await plane.local.answer(self, way)
+                else:
+                    await self.send(way, way.backend, way.model)
+                return
+            except WayFailed as failed:
+                plane.routing.ended(way, status=failed.status, retry_after_s=failed.retry_after_s)
+                if number == last or not failed.elsewhere or self._told:
+                    self._last_failed(way, failed)
+                    return
+                self._over(way, failed)
+
+    # --- money ---
+
+    async def _afforded(self, plan: Plan) -> tuple[Way, ...]:
+        """The ways there is money for; it is set aside, as much as the dearest may cost."""
+        ways = plan.ways
+        if not any(way.model.paid for way in ways):
+            return ways
+        most = max(way.model.cost_micro(self._most(way.model)) for way in ways)
+        try:
+            await self.plane.book.reserve(self.record, most)
+        except OverBudget:
+            free = tuple(way for way in ways if not way.model.paid)
+            if not free:
+                raise
+            self.tried.append("the budget does not have as much as the paid models may cost")
+            return free
+        return ways
+
+    def _most(self, model: BackendModel) -> Usage:
+        """An upper estimate of the usage: three bytes of the request to a token."""
+        context = model.context
+        prompt = min(len(self.body) // 3 + 1, context)
+        answer = self.asked.most_tokens
+        return Usage(prompt, 0, min(_MOST_TOKENS, context) if answer is None else answer)
+
+    def _guess(self, events: int) -> Usage:
+        """The usage of an answer that told none: the whole prompt, and a token for each chunk."""
+        if self.way is None or not self.sent:
+            return Usage()
+        return Usage(self._most(self.way.model).prompt_tokens, 0, events)
+
+    def settle(
+        self, usage: Usage | None, *, status: int, outcome: str = "ok", events: int = 0
+    ) -> int:
+        """Book it; only the first time counts. Returns the cost in micro-dollars.
+
+        ``usage`` None: it is not known, and is guessed from what passed by.
+        """
+        if self.settled:
+            return 0
+        self.settled = True
+        estimated = usage is None and self.sent
+        if usage is None:
+            usage = self._guess(events)
+        way = self.way
+        cost = self.extra_micro
+        if way is not None and way.model.paid:
+            cost += way.model.cost_micro(usage)
+        if cost:
+            usage = replace(usage, cost_micro=cost)
+        now = time.perf_counter()
+        self.record.ended = Ended(
+            usage, status, estimated, ((self.first or now) - self.began) * 1000,
+            (now - self.began) * 1000, outcome, way, self.tried,
+        )  # fmt: skip
+        self.plane.book.end(self.record)
+        return cost
+
+    def _give_up(self, error: SteadError) -> None:
+        """It failed: book nothing if nothing was sent, else what it may have used."""
+        way = self.way
+        unknown = (
+            self.sent and way is not None and way.model.paid and error.failure is not Failure.AUTH
+        )
+        usage = self._most(way.model) if unknown and way is not None else Usage()
+        self.settle(usage, status=error.status, outcome=error.code)
+
+    def _left(self) -> None:
+        flow, way = self.flow, self.way
+        if flow is not None and flow.tail.done:  # which is no fault with all of the answer
+            self.settle(flow.tail.usage, status=200, events=flow.tail.events)
+        elif flow is not None:
+            self.settle(flow.tail.usage, status=_LEFT, outcome="left", events=flow.tail.events)
+        else:
+            self.settle(None, status=_LEFT, outcome="left")
+        if way is not None and self.sent:
+            self.plane.routing.ended(way, status=_LEFT)
+
+    # --- one way ---
+
+    async def send(self, way: Way, backend: Backend, model: BackendModel) -> None:
+        """Ask a backend and pass its answer on. Raises ``WayFailed``."""
+        plane, asked = self.plane, self.asked
+        self.sent, self.flow = False, None
+        try:
+            own = backend.auth()
+            client = plane.upstreams.client(backend)
+        except BackendFailed as error:
+            raise WayFailed(error) from None
+        translator: Translator | None = None
+        name = model.name or asked.model
+        if way.api is asked.api:
+            body = reading.body_for(asked, self.body, name)
+        else:
+            translator = plane.translator(asked, way.api)
+            body = translator.request(self.body, name)
+        plane.routing.began(way)
+        at = time.perf_counter()
+        self.sent = True
+        try:
+            answer = await client.answer(
+                "POST", path_for(asked, way.api), body=body,
+                headers=head_for(asked, way.api, own), timeout=backend.timeout_s,
+            )  # fmt: skip
+        except HttpFailed as error:
+            if isinstance(error, ConnectFailed):
+                self.sent = False
+            elif isinstance(error, Unanswered) and backend.name == LOCAL:
+                self.sent = time.perf_counter() - at >= _AT_ONCE_S
+            raise unreachable(backend.name, error) from None
+        except ValueError:
+            self.sent = False
+            raise WayFailed(key_unusable(backend)) from None
+        try:
+            if answer.status != 200:
+                body = await self._all(answer, backend, _MAX_ERROR)
+                raise refused(asked.api, way.api, answer, body, backend.name, own)
+            kind = answer.headers.get("content-type", "")
+            if kind[:17].lower() == "text/event-stream":
+                await self._stream(way, backend, answer, translator)
+            elif asked.api is Api.SPEECH:
+                await self._bytes(way, backend, answer)
+            else:
+                await self._whole(way, backend, answer, kind, translator)
+        finally:
+            answer.leave()
+            self.out.valve = None
+
+    async def _all(self, answer: Answer, backend: Backend, most: int) -> bytes:
+        try:
+            return await answer.whole(most)
+        except HttpFailed as error:
+            raise unreachable(backend.name, error) from None
+
+    async def _whole(
+        self, way: Way, backend: Backend, answer: Answer, kind: str, translator: Translator | None
+    ) -> None:
+        body = await self._all(answer, backend, MAX_ANSWER)
+        self.first = time.perf_counter()
+        usage: Usage | None = None
+        if kind[:5].lower() != "text/" or self.asked.api is not Api.TRANSCRIPTIONS:
+            try:
+                usage = tails.whole(body)
+                if translator is not None:
+                    body = translator.whole(body)
+            except tails.ErrorWithin:
+                raise error_within(self.asked.api, way.api, body, backend.name) from None
+            except (tails.NoAnswer, ValueError) as error:
+                raise WayFailed(BackendFailed(backend=backend.name, why=str(error))) from None
+        cost = self.settle(usage, status=200, events=len(body) // 4)
+        self.plane.routing.ended(way, status=200)
+        self._keep(body)
+        if self.out.begun:  # comments are out: what is no stream becomes an event
+            lines = b"".join(b"data: %b\n" % line for line in body.splitlines())
+            self.out.write(lines + b"\ndata: [DONE]\n\n")
+            self.out.end()
+            return
+        headers = passed_headers(answer)
+        if cost:
+            headers.append((b"x-stead-cost-micro", b"%d" % cost))
+        self.out.whole(200, headers, body)
+
+    async def _stream(
+        self, way: Way, backend: Backend, answer: Answer, translator: Translator | None
+    ) -> None:
+        asked = self.asked
+        strip = asked.stream and not asked.tells_usage and way.api is asked.api
+        tail = tails.tail_of(way.api, strip=strip)
+        flow = self.flow = Flow(self, answer, tail, translator, way.api, backend.name)
+        broke = await flow.through()
+        if tail.done or (tail.whole and not broke):
+            last = flow.rest()
+            cost = self.settle(tail.usage, status=200, events=tail.events)
+            if cost and asked.api is Api.CHAT:
+                last += b": stead-cost %d\n\n" % cost  # a comment: nobody else will notice
+            self.plane.routing.ended(way, status=200)
+            self.out.write(last)
+            self.out.end()
+            return
+        self.broken(backend)
+        error = faults.not_whole(backend.name, broke or "no end was sent")
+        if not flow.told:
+            raise WayFailed(error, elsewhere=True)
+        self.plane.routing.ended(way, status=0)
+        self.settle(tail.usage, status=error.status, outcome=error.code, events=tail.events)
+        self._tell(error)
+
+    async def _bytes(self, way: Way, backend: Backend, answer: Answer) -> None:
+        """An answer that is neither JSON nor events: speech. It passes as it comes."""
+        flow = self.flow = Flow(self, answer, tails.Tail(), None, way.api, backend.name)
+        broke = await flow.through()
+        if broke:
+            error = faults.not_whole(backend.name, broke)
+            if not flow.told:
+                raise WayFailed(error, elsewhere=True)
+            self.plane.routing.ended(way, status=0)
+            self.settle(None, status=error.status, outcome=error.code)
+            self.out.abort()
+            return
+        flow.begin()
+        self.settle(None, status=200)
+        self.plane.routing.ended(way, status=200)
+        self.out.end()
+
+    def broken(self, backend: Backend) -> None:
+        """A backend broke an answer off: a local model is looked for anew."""
+        if backend.name == LOCAL:
+            self.plane.local.forget()
+
+    # --- what is told ---
+
+    @property
+    def _told(self) -> bool:
+        """Whether a piece of an answer is out, so that no other may follow."""
+        return self.flow is not None and self.flow.told
+
+    def _over(self, way: Way, failed: WayFailed) -> None:
+        """On to the next way."""
+        name = way.backend.name if way.backend else LOCAL
+        self.tried.append(f"{way.model.called or name} at {name}: {failed.error.message}")
+        log.info("a call goes on to the next model: %s", self.tried[-1])
+        if self.sent and way.model.paid and failed.status == 0:
+            self.extra_micro += way.model.cost_micro(self._most(way.model))
+        self.sent = False
+
+    def _last_failed(self, way: Way, failed: WayFailed) -> None:
+        """No way is left: an error of the backend's own is passed on, others are told."""
+        if failed.body is None:
+            raise failed.error
+        self.settle(Usage(), status=failed.status, outcome=failed.error.code)
+        if self.out.begun:
+            raise failed.error
+        self.out.whole(failed.status, failed.headers, failed.body)
+
+    def _tell(self, error: SteadError) -> None:
+        """The head is out, so an error can only be told as an event."""
+        if self.asked.stream and self.asked.api is not Api.SPEECH:
+            self.out.write(shapes.event(self.asked.api, error))
+            self.out.end()
+        else:
+            self.out.abort()
+
+    def _keep(self, piece: bytes) -> None:
+        if self.record.answer is not None:
+            self.record.answer.append(piece)
+
+    # --- signs of life, for who takes silence for a dead connection ---
+
+    def _show_signs(self) -> None:
+        loop, every = asyncio.get_running_loop(), self.plane.alive_s
+        seen = [0]
+
+        def show() -> None:
+            flow = self.flow
+            passed = flow.pieces if flow is not None else 0
+            if passed == seen[0] and not self.settled and (flow is None or flow.between):
+                self.comment(b":\n\n")
+            seen[0] = passed
+            self.signs = loop.call_later(every, show)
+
+        self.signs = loop.call_later(every, show)
+
+    def comment(self, words: bytes) -> None:
+        """A comment, which clients pass over; the head of a stream goes before it."""
+        if not self.out.begun:
+            self.out.begin(200, STREAM)
+        self.out.write(words)
+
+
+def passed_headers(answer: Answer) -> Headers:
+    """The headers of a backend's answer that are the client's business, too."""
+    passed = []
+    for name, value in answer.headers.items():
+        if name in _PASSED or name.startswith(_RATES):
+            passed.append((name.encode("latin-1"), value.encode("latin-1")))
+    return passed

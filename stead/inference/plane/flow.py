@@ -1,0 +1,154 @@
+"""A streamed answer on its way through: from one connection to the other, with no task between."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+from stead.inference.plane.failed import error_within
+from stead.inference.plane.outlet import Headers
+from stead.inference.plane.tails import EventTail, Tail, first_error
+from stead.inference.seam import Api, Translator
+from stead.net.http import HttpFailed
+from stead.net.wire import Answer
+
+if TYPE_CHECKING:
+    from stead.inference.plane.call import Call
+
+STREAM: Headers = [
+    (b"content-type", b"text/event-stream"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+]
+_MORE: Headers = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
+#: The head of a stream waits so long for its first event, in seconds: an error in its place is
+#: told with a status then, and another model may still be asked.
+_HEAD_S = 2.0
+#: An answer may be so long, in bytes and in seconds; more is no answer but a tap left open.
+_MOST_BYTES = 256 * 1024 * 1024
+_MOST_S = 6 * 3600.0
+#: So many chunks for each token that was asked for, and so many more.
+_MOST_CHUNKS, _MORE_CHUNKS = 4, 4096
+
+
+class Flow:
+    """Takes pieces of the backend's answer, hands on what may go to the client."""
+
+    __slots__ = (
+        "_answer", "_api", "_backend", "_bytes", "_call", "_chunks", "_keep", "_out", "_spoken",
+        "_timer", "_translator", "_until", "pieces", "tail", "told",
+    )  # fmt: skip
+
+    def __init__(
+        self, call: Call, answer: Answer, tail: Tail, translator: Translator | None, spoken: Api,
+        backend: str,
+    ) -> None:  # fmt: skip
+        self._call = call
+        self._answer = answer
+        self._out = call.out
+        self._translator = translator
+        self._api = call.asked.api
+        self._spoken = spoken
+        self._backend = backend
+        self._keep = call.record.answer
+        self._bytes = 0
+        most = call.asked.most_tokens
+        self._chunks = most * _MOST_CHUNKS + _MORE_CHUNKS if most else 0
+        self._until = time.monotonic() + _MOST_S
+        self._timer: asyncio.TimerHandle | None = None
+        self.tail = tail
+        self.told = False
+        """Whether a piece of the answer is out."""
+        self.pieces = 0
+        """How many were handed on."""
+
+    async def through(self) -> str:
+        """Until the backend has no more; in words why, if that was not in good order."""
+        answer, out = self._answer, self._out
+        out.valve = answer.hold
+        if out.full:
+            answer.hold(True)
+        if not out.begun:
+            self._timer = asyncio.get_running_loop().call_later(_HEAD_S, self.begin)
+        try:
+            await answer.into(self.take)
+        except HttpFailed as error:
+            return str(error)
+        except (TapOpen, ValueError) as error:
+            return str(error)
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
+        return ""
+
+    def take(self, piece: bytes) -> None:
+        """A piece of the body."""
+        out = self.tail.feed(piece)
+        self._bytes += len(piece)
+        if self._bytes > _MOST_BYTES or time.monotonic() > self._until:
+            raise TapOpen("it did not come to an end")
+        if not out:
+            return
+        if not self.told:
+            self._first(out)
+        if self._chunks and self.tail.events > self._chunks:
+            raise TapOpen("it sent far more than was asked for")
+        if self._translator is not None:
+            out = self._translator.feed(out)
+            if not out:
+                return
+        self.pieces += 1
+        if self._keep is not None:
+            self._keep.append(out)
+        self._out.write(out)
+
+    def rest(self) -> bytes:
+        """What is still to be said when the backend has ended in good order."""
+        last = self.tail.end()
+        if self._translator is not None:
+            last = self._translator.feed(last) + self._translator.end()
+        if not self._out.begun:
+            self.begin()
+        if self._keep is not None and last:
+            self._keep.append(last)
+        return last
+
+    def begin(self) -> None:
+        """The head, if it is not out."""
+        if self._out.begun:
+            return
+        if not isinstance(self.tail, EventTail):
+            kind = self._answer.headers.get("content-type", "application/octet-stream")
+            self._out.begin(200, [(b"content-type", kind.encode("latin-1"))])
+        elif self._translator is not None:
+            self._out.begin(200, STREAM)
+        else:
+            passed = [
+                (name.encode(), self._answer.headers[name].encode("latin-1"))
+                for name in ("content-type", "x-request-id", "request-id")
+                if name in self._answer.headers
+            ]
+            self._out.begin(200, passed + _MORE)
+
+    @property
+    def between(self) -> bool:
+        """Whether a comment may stand after what is out."""
+        return isinstance(self.tail, EventTail)
+
+    def _first(self, out: bytes) -> None:
+        """The first piece: an error in its place is no answer yet."""
+        if isinstance(self.tail, EventTail):
+            error = first_error(out)
+            if error is not None:
+                raise error_within(self._api, self._spoken, error, self._backend)
+            if b"data:" not in out:  # a comment of the backend's: still nothing of an answer
+                self.begin()
+                return
+        self.told = True
+        self._call.first = time.perf_counter()
+        self.begin()
+
+
+class TapOpen(Exception):
+    """A stream that does not end."""

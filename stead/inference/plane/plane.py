@@ -1,0 +1,132 @@
+"""The parts of the model door, put together: reads requests, answers them, writes them down."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+
+from stead.core.errors import BadRequest, SteadError
+from stead.core.ids import uuid7
+from stead.core.nouns import Usage
+from stead.inference.backends import LocalModel
+from stead.inference.plane import reading
+from stead.inference.plane.call import Call
+from stead.inference.plane.local import Local
+from stead.inference.plane.outlet import Outlet, Pipe
+from stead.inference.plane.upstreams import Upstreams
+from stead.inference.seam import (
+    Api,
+    Asked,
+    Book,
+    Ended,
+    Plan,
+    Policy,
+    Record,
+    Routing,
+    Translator,
+    Who,
+)
+
+log = logging.getLogger(__name__)
+
+#: After so much silence an empty comment shows a job that we live.
+ALIVE_S = 15.0
+
+#: Makes the translator for a request that its backend is asked in another shape.
+Translators = Callable[[Asked, Api], Translator]
+
+
+def no_translators(asked: Asked, spoken: Api) -> Translator:
+    """For a door that knows no shape but the client's."""
+    raise BadRequest(
+        f"The model {asked.model!r} cannot be asked by /v1/{asked.api.value}; "
+        f"its server knows /v1/{spoken.value}."
+    )
+
+
+class Plane:
+    """``wait_s``: how long a call waits for a local model that is not ready yet."""
+
+    def __init__(
+        self,
+        *,
+        policy: Policy,
+        routing: Routing,
+        book: Book,
+        local: LocalModel | None = None,
+        wait_s: float = 0.0,
+        translators: Translators = no_translators,
+        alive_s: float = ALIVE_S,
+    ) -> None:
+        self.policy = policy
+        self.routing = routing
+        self.book = book
+        self.alive_s = alive_s
+        self.local = Local(local, wait_s=wait_s, alive_s=alive_s)
+        self.upstreams = Upstreams()
+        self.translator = translators
+        self._beside: set[asyncio.Task[None]] = set()
+
+    def read(
+        self,
+        api: Api,
+        who: Who,
+        body: bytes,
+        content_type: str = "application/json",
+        headers: Mapping[bytes, bytes] | None = None,
+        query: str = "",
+    ) -> Record:
+        """A request as it came. Raises ``BadRequest``; that is written down, too."""
+        record = Record(uuid7(), time.time_ns() // 1_000_000, who, api)
+        try:
+            record.asked = reading.read(api, body, content_type, headers, query)
+        except SteadError as error:
+            self.refuse(record, error)
+            raise
+        return record
+
+    def refuse(self, record: Record, error: SteadError) -> None:
+        """Write down a request that came to nothing before it was asked of anybody."""
+        if record.ended is None:
+            record.ended = Ended(Usage(), error.status, False, 0.0, 0.0, error.code, None)
+            self.book.end(record)
+
+    async def answer(self, record: Record, out: Outlet) -> None:
+        """Answer a request that was read. Raises a ``SteadError`` if nothing of an answer is out.
+
+        Cancelled, it cuts the call at the backend and books what was used.
+        """
+        asked = record.asked
+        assert asked is not None
+        await Call(self, record, asked, out).run()
+        if record.plan is not None and record.plan.shadow is not None:
+            self._ask_beside(record, asked, record.plan)
+
+    async def aclose(self) -> None:
+        """Close the connections to the backends that nobody uses."""
+        for task in self._beside:
+            task.cancel()
+        await asyncio.gather(*self._beside, return_exceptions=True)
+        await self.upstreams.aclose()
+
+    # --- the shadow: another model is asked as well, and its answer only recorded ---
+
+    def _ask_beside(self, record: Record, asked: Asked, plan: Plan) -> None:
+        assert plan.shadow is not None
+        shadow = Record(uuid7(), time.time_ns() // 1_000_000, record.who, asked.api, asked)
+        only = Plan((plan.shadow,), plan.lane, f"shadow of {record.id}")
+        task = asyncio.create_task(self._beside_it(shadow, asked, only))
+        self._beside.add(task)
+        task.add_done_callback(self._beside.discard)
+
+    async def _beside_it(self, record: Record, asked: Asked, plan: Plan) -> None:
+        pipe = Pipe()
+        call = Call(self, record, asked, pipe)
+        try:
+            answer = await pipe.answer(call.run(plan))
+            async for _ in answer.body:
+                pass
+        except SteadError as error:
+            log.info("a shadow call failed: %s", error.message)
