@@ -6,18 +6,31 @@ import asyncio
 import http
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import Any, Protocol
 
 from stead.core.errors import SteadError
 from stead.inference.plane import shapes
 from stead.inference.seam import Api, Who
 
-if TYPE_CHECKING:
-    from stead.gateway.front import Front
-
 log = logging.getLogger(__name__)
 
 Pairs = list[tuple[bytes, bytes]]
+
+
+class Line(Protocol):
+    """The connection of an exchange."""
+
+    transport: asyncio.Transport
+    flow: Any
+
+    def over(self, exchange: Exchange) -> None:
+        """It needs no answer of the door any more."""
+
+    def on_response_complete(self) -> None:
+        """An answer is out."""
+
+    def hand_over(self, exchange: Exchange) -> None:
+        """It is for the application."""
 
 
 class Doors(Protocol):
@@ -47,7 +60,7 @@ class Exchange:
         "response_complete", "task", "valve", "waits", "who",
     )  # fmt: skip
 
-    def __init__(self, front: Front, api: Api, query: bytes, headers: Pairs) -> None:
+    def __init__(self, front: Line, api: Api, query: bytes, headers: Pairs) -> None:
         self._front = front
         self._size = 0
         self._length = False
@@ -85,7 +98,7 @@ class Exchange:
 
     @property
     def full(self) -> bool:
-        return self._front.flow.write_paused
+        return bool(self._front.flow.write_paused)
 
     def whole(self, status: int, headers: Pairs, body: bytes) -> None:
         self.begun = True

@@ -249,7 +249,8 @@ class Front(HttpToolsProtocol):
             else:
                 exchange.fail(SteadError("stead failed on this request; `stead logs` says more."))
         finally:
-            self.tasks.discard(exchange.task)  # type: ignore[arg-type]
+            if exchange.task is not None:
+                self.tasks.discard(exchange.task)
 
     def _to_uvicorn(self) -> None:
         """What uvicorn's own methods would have done until here."""

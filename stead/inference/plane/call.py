@@ -11,7 +11,6 @@ import asyncio
 import logging
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from stead.core.errors import BackendFailed, OverBudget, SteadError
 from stead.core.nouns import Usage
@@ -22,13 +21,11 @@ from stead.inference.plane import reading, shapes, tails
 from stead.inference.plane.failed import WayFailed, error_within, refused, unreachable
 from stead.inference.plane.flow import STREAM, Flow
 from stead.inference.plane.outlet import Headers, Outlet
+from stead.inference.plane.parts import Parts
 from stead.inference.plane.upstreams import head_for, key_unusable, path_for
 from stead.inference.seam import Api, Asked, Ended, Plan, Record, Translator, Way
 from stead.net.http import ConnectFailed, HttpFailed, Unanswered
 from stead.net.wire import Answer
-
-if TYPE_CHECKING:
-    from stead.inference.plane.plane import Plane
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +48,7 @@ class Call:
         "record", "sent", "settled", "signs", "tried", "way",
     )  # fmt: skip
 
-    def __init__(self, plane: Plane, record: Record, asked: Asked, out: Outlet) -> None:
+    def __init__(self, plane: Parts, record: Record, asked: Asked, out: Outlet) -> None:
         self.plane = plane
         self.record = record
         self.asked = asked
@@ -169,8 +166,9 @@ class Call:
         if cost:
             usage = replace(usage, cost_micro=cost)
         now = time.perf_counter()
+        first = self.flow.first if self.flow is not None else self.first
         self.record.ended = Ended(
-            usage, status, estimated, ((self.first or now) - self.began) * 1000,
+            usage, status, estimated, ((first or now) - self.began) * 1000,
             (now - self.began) * 1000, outcome, way, self.tried,
         )  # fmt: skip
         self.plane.book.end(self.record)
@@ -286,7 +284,7 @@ class Call:
         asked = self.asked
         strip = asked.stream and not asked.tells_usage and way.api is asked.api
         tail = tails.tail_of(way.api, strip=strip)
-        flow = self.flow = Flow(self, answer, tail, translator, way.api, backend.name)
+        flow = self._flow(way, backend, answer, tail, translator)
         broke = await flow.through()
         if tail.done or (tail.whole and not broke):
             last = flow.rest()
@@ -307,7 +305,7 @@ class Call:
 
     async def _bytes(self, way: Way, backend: Backend, answer: Answer) -> None:
         """An answer that is neither JSON nor events: speech. It passes as it comes."""
-        flow = self.flow = Flow(self, answer, tails.Tail(), None, way.api, backend.name)
+        flow = self._flow(way, backend, answer, tails.Tail(), None)
         broke = await flow.through()
         if broke:
             error = faults.not_whole(backend.name, broke)
@@ -321,6 +319,16 @@ class Call:
         self.settle(None, status=200)
         self.plane.routing.ended(way, status=200)
         self.out.end()
+
+    def _flow(
+        self, way: Way, backend: Backend, answer: Answer, tail: tails.Tail,
+        translator: Translator | None,
+    ) -> Flow:  # fmt: skip
+        self.flow = Flow(
+            self.asked, self.out, answer, tail, translator, spoken=way.api,
+            backend=backend.name, keep=self.record.answer,
+        )  # fmt: skip
+        return self.flow
 
     def broken(self, backend: Backend) -> None:
         """A backend broke an answer off: a local model is looked for anew."""

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
 
 from stead.inference.plane.failed import error_within
-from stead.inference.plane.outlet import Headers
+from stead.inference.plane.outlet import Headers, Outlet
 from stead.inference.plane.tails import EventTail, Tail, first_error
-from stead.inference.seam import Api, Translator
+from stead.inference.seam import Api, Asked, Translator
 from stead.net.http import HttpFailed
 from stead.net.wire import Answer
-
-if TYPE_CHECKING:
-    from stead.inference.plane.call import Call
 
 STREAM: Headers = [
     (b"content-type", b"text/event-stream"),
@@ -36,28 +32,42 @@ class Flow:
     """Takes pieces of the backend's answer, hands on what may go to the client."""
 
     __slots__ = (
-        "_answer", "_api", "_backend", "_bytes", "_call", "_chunks", "_keep", "_out", "_spoken",
-        "_timer", "_translator", "_until", "pieces", "tail", "told",
+        "_answer",
+        "_api",
+        "_backend",
+        "_bytes",
+        "_chunks",
+        "_keep",
+        "_out",
+        "_spoken",
+        "_timer",
+        "_translator",
+        "_until",
+        "first",
+        "pieces",
+        "tail",
+        "told",
     )  # fmt: skip
 
     def __init__(
-        self, call: Call, answer: Answer, tail: Tail, translator: Translator | None, spoken: Api,
-        backend: str,
+        self, asked: Asked, out: Outlet, answer: Answer, tail: Tail,
+        translator: Translator | None, *, spoken: Api, backend: str, keep: list[bytes] | None,
     ) -> None:  # fmt: skip
-        self._call = call
         self._answer = answer
-        self._out = call.out
+        self._out = out
         self._translator = translator
-        self._api = call.asked.api
+        self._api = asked.api
         self._spoken = spoken
         self._backend = backend
-        self._keep = call.record.answer
+        self._keep = keep
         self._bytes = 0
-        most = call.asked.most_tokens
+        most = asked.most_tokens
         self._chunks = most * _MOST_CHUNKS + _MORE_CHUNKS if most else 0
         self._until = time.monotonic() + _MOST_S
         self._timer: asyncio.TimerHandle | None = None
         self.tail = tail
+        self.first = 0.0
+        """When the first piece came."""
         self.told = False
         """Whether a piece of the answer is out."""
         self.pieces = 0
@@ -146,7 +156,7 @@ class Flow:
                 self.begin()
                 return
         self.told = True
-        self._call.first = time.perf_counter()
+        self.first = time.perf_counter()
         self.begin()
 
 

@@ -5,18 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from stead.core.errors import ModelNotReady
 from stead.core.states import Failure, Lane
 from stead.inference import modelstate
-from stead.inference.backends import LocalModel
+from stead.inference.backends import Backend, BackendModel, LocalModel
 from stead.inference.plane.failed import WayFailed
-from stead.inference.seam import Way
+from stead.inference.seam import Asked, Record, Way
 from stead.inference.turns import Turns
-
-if TYPE_CHECKING:
-    from stead.inference.plane.call import Call
 
 #: How often a model that is not ready is looked at.
 _LOOK_S = 0.1
@@ -26,6 +23,19 @@ _WORDS_S = 1.0
 _KNOCKS = 20
 #: Local models that answer as many at once as there are.
 _ROOMY = frozenset({"scripted"})
+
+
+class Call(Protocol):
+    """A call as it is seen from here."""
+
+    record: Record
+    asked: Asked
+    way: Way | None
+    sent: bool
+
+    async def send(self, way: Way, backend: Backend, model: BackendModel) -> None: ...
+
+    def comment(self, words: bytes) -> None: ...
 
 
 class Local:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from stead.core.errors import BadRequest, SteadError
 from stead.core.ids import uuid7
@@ -15,6 +15,7 @@ from stead.inference.plane import reading
 from stead.inference.plane.call import Call
 from stead.inference.plane.local import Local
 from stead.inference.plane.outlet import Outlet, Pipe
+from stead.inference.plane.parts import Parts, Translators
 from stead.inference.plane.upstreams import Upstreams
 from stead.inference.seam import (
     Api,
@@ -33,9 +34,6 @@ log = logging.getLogger(__name__)
 
 #: After so much silence an empty comment shows a job that we live.
 ALIVE_S = 15.0
-
-#: Makes the translator for a request that its backend is asked in another shape.
-Translators = Callable[[Asked, Api], Translator]
 
 
 def no_translators(asked: Asked, spoken: Api) -> Translator:
@@ -60,13 +58,10 @@ class Plane:
         translators: Translators = no_translators,
         alive_s: float = ALIVE_S,
     ) -> None:
-        self.policy = policy
-        self.routing = routing
-        self.book = book
-        self.alive_s = alive_s
-        self.local = Local(local, wait_s=wait_s, alive_s=alive_s)
-        self.upstreams = Upstreams()
-        self.translator = translators
+        self.parts = Parts(
+            policy, routing, book, Local(local, wait_s=wait_s, alive_s=alive_s), Upstreams(),
+            translators, alive_s,
+        )  # fmt: skip
         self._beside: set[asyncio.Task[None]] = set()
 
     def read(
@@ -91,7 +86,7 @@ class Plane:
         """Write down a request that came to nothing before it was asked of anybody."""
         if record.ended is None:
             record.ended = Ended(Usage(), error.status, False, 0.0, 0.0, error.code, None)
-            self.book.end(record)
+            self.parts.book.end(record)
 
     async def answer(self, record: Record, out: Outlet) -> None:
         """Answer a request that was read. Raises a ``SteadError`` if nothing of an answer is out.
@@ -100,7 +95,7 @@ class Plane:
         """
         asked = record.asked
         assert asked is not None
-        await Call(self, record, asked, out).run()
+        await Call(self.parts, record, asked, out).run()
         if record.plan is not None and record.plan.shadow is not None:
             self._ask_beside(record, asked, record.plan)
 
@@ -109,7 +104,7 @@ class Plane:
         for task in self._beside:
             task.cancel()
         await asyncio.gather(*self._beside, return_exceptions=True)
-        await self.upstreams.aclose()
+        await self.parts.upstreams.aclose()
 
     # --- the shadow: another model is asked as well, and its answer only recorded ---
 
@@ -123,7 +118,7 @@ class Plane:
 
     async def _beside_it(self, record: Record, asked: Asked, plan: Plan) -> None:
         pipe = Pipe()
-        call = Call(self, record, asked, pipe)
+        call = Call(self.parts, record, asked, pipe)
         try:
             answer = await pipe.answer(call.run(plan))
             async for _ in answer.body:

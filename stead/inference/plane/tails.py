@@ -230,7 +230,7 @@ class EventTail(Tail):
         if answer is None or answer.usage is None:
             return False
         self.usage = answer.usage.usage()
-        return answer.choices == []
+        return bool(answer.choices == [])
 
 
 class ResponsesTail(EventTail):

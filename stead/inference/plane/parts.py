@@ -1,0 +1,27 @@
+"""What every call has the use of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from stead.inference.plane.local import Local
+from stead.inference.plane.upstreams import Upstreams
+from stead.inference.seam import Api, Asked, Book, Policy, Routing, Translator
+
+#: Makes the translator for a request whose backend is asked in another shape.
+Translators = Callable[[Asked, Api], Translator]
+
+
+@dataclass(slots=True)
+class Parts:
+    """The parts of the door around the calls."""
+
+    policy: Policy
+    routing: Routing
+    book: Book
+    local: Local
+    upstreams: Upstreams
+    translator: Translators
+    alive_s: float
+    """After so much silence an empty comment shows a job that we live."""
