@@ -22,7 +22,7 @@ import uvloop
 
 from stead import __version__
 from stead.agent.loop import toolbox
-from stead.app import channels, routing
+from stead.app import channels, routing, services
 from stead.app.node import local_url
 from stead.app.server import Server
 from stead.app.warm import keep_warm
@@ -51,6 +51,7 @@ from stead.gateway.owner_routes import Owner
 from stead.gateway.placement import Placement
 from stead.gateway.presence import Presence
 from stead.gateway.prune_routes import Prune
+from stead.gateway.service_routes import ServiceRoutes
 from stead.gateway.status import Status
 from stead.gateway.talk import Talk
 from stead.inference import modelstate
@@ -66,6 +67,7 @@ from stead.memory.daily import DailyLog
 from stead.node.runner import Runner
 from stead.queue.policy import Policy
 from stead.queue.queue import Queue
+from stead.services.supervisor import Services
 from stead.store.sqlite import SqliteStore
 
 log = logging.getLogger("stead.gateway")
@@ -173,6 +175,7 @@ class _Parts:
     away: Away
     sender: Sender
     retention: Retention
+    services: Services
     openai: OpenAI
     doors: ModelDoors
     book: PurseBook
@@ -229,6 +232,7 @@ class Gateway:
             await asyncio.gather(*tasks, return_exceptions=True)
             await self._channels.aclose()
             await parts.door.aclose()
+            await parts.services.aclose()
             await parts.book.aclose()
             await parts.purse.aclose()
             with contextlib.suppress(SteadError, OSError):  # the lines wait in the database
@@ -294,12 +298,14 @@ class Gateway:
         retention = Retention(store, _terms(settings), self._home / "memory")
         # Terminal and API are read by their clients; the sender is for channels pushed to.
         sender = Sender(store, self._channels.pushed, self._channels.manners)
+        light = services.make(self._home, settings)
         status = Status(
             store, queue, presence, model=self._model_words, channels=sender.channels,
             retention=retention.state,
             placement=placement,
             home=str(self._home), url=local_url(settings.listen), version=__version__,
             troubles=lambda: [words for words in (store.trouble, daily.trouble) if words],
+            services=light.states,
         )  # fmt: skip
         talk = Talk(store, live)
         away = Away(
@@ -320,13 +326,14 @@ class Gateway:
                 *Nodes(store, keys, presence, placement, status, max_body=most).routes(),
                 *Outbox(store, sender, keys, max_body=most).routes(),
                 *Prune(retention, keys, max_body=most).routes(),
+                *ServiceRoutes(light, keys).routes(),
                 *channel_routes.routes(self._channels.ways_in, flow, most),
             ],
             lambda: self._why_not_ready or store.trouble,
         )
         return _Parts(
             queue, live, daily, flow, purse, backends, door, service,
-            presence, placement, status, away, sender, retention, openai, doors, book, app,
+            presence, placement, status, away, sender, retention, light, openai, doors, book, app,
         )  # fmt: skip
 
     def _light_worker(self, parts: _Parts) -> Runner:

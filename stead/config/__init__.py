@@ -31,6 +31,7 @@ from stead.config.settings import (
     QueueSection,
     RouteSection,
     Section,
+    ServicesSection,
     Settings,
 )
 
@@ -51,6 +52,7 @@ __all__ = [
     "QueueSection",
     "RouteSection",
     "Section",
+    "ServicesSection",
     "Setting",
     "Settings",
     "as_toml",

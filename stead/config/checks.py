@@ -29,6 +29,8 @@ _MOST = 1_000_000_000_000
 
 #: Channels that are always there.
 _CHANNELS = frozenset({"cli", "api", "web"})
+#: The light services.
+_SERVICES = ("embed", "transcription", "speech", "ocr", "vad")
 
 
 def checked(raw: dict[str, Any], lines: Mapping[str, int]) -> Settings:
@@ -145,6 +147,12 @@ def _crosschecks(settings: Settings) -> Iterator[tuple[str, str]]:
     yield from check_models(settings)
     yield from _check_routes(settings.route)
     yield from _check_channels(settings.channel)
+    for index, name in enumerate(settings.services.off):
+        if name not in _SERVICES:
+            yield (
+                f"services.off[{index}]",
+                f"{name!r} is not a service; there are: {', '.join(_SERVICES)}",
+            )
 
 
 def _too_large(value: object, path: str) -> Iterator[tuple[str, str]]:

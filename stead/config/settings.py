@@ -276,6 +276,31 @@ class RetentionSection(Section, frozen=True):
     every_h: Annotated[float, _help("How often the rules are applied", gt=0)] = 24.0
 
 
+class ServicesSection(Section, frozen=True):
+    """The light services (docs/inference.md): each a process that runs while it is used."""
+
+    off: Annotated[
+        list[str], _help("Services never started: embed, transcription, speech, ocr, vad")
+    ] = []
+    idle_s: Annotated[
+        float, _help("One that nobody asks anything for so long is ended; 0: never", ge=0)
+    ] = 300.0
+    start_s: Annotated[float, _help("How long one may take to be ready", gt=0)] = 60.0
+    request_s: Annotated[float, _help("How long one may work on a request", gt=0)] = 300.0
+    memory_mb: Annotated[int, _help("Memory one may use; beyond it is ended", ge=100)] = 2000
+    threads: Annotated[int, _help("Threads one computes with; 0: all cores", ge=0)] = 0
+    ocr: Annotated[
+        Literal["auto", "tesseract", "rapidocr"],
+        _help("What reads pictures; auto: tesseract where it is installed"),
+    ] = "auto"
+    whisper: Annotated[
+        str, _help("Folder of a faster-whisper model; empty: Moonshine, which hears English only")
+    ] = ""
+    voice: Annotated[
+        str, _help("Voice of speech: heart, or a language such as de (espeak-ng); empty: heart")
+    ] = ""
+
+
 class Settings(Section, frozen=True):
     listen: Annotated[str, _help("Address and port of the gateway")] = "127.0.0.1:7832"
     offline: Annotated[bool, _help("Never touch the network beyond this machine")] = False
@@ -291,6 +316,7 @@ class Settings(Section, frozen=True):
     ] = []
     route: Annotated[list[RouteSection], _help("Own rules, tried before the built-in ones")] = []
     channel: list[ChannelSection] = []
+    services: ServicesSection = ServicesSection()
     limits: LimitsSection = LimitsSection()
     budget: BudgetSection = BudgetSection()
     retention: RetentionSection = RetentionSection()

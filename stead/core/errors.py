@@ -216,6 +216,39 @@ class ModelBusy(SteadError):
     code = "model_busy"
 
 
+class ServiceUnavailable(SteadError):
+    """The service {name} cannot be used now: {why}"""
+
+    status = 503
+    code = "service_unavailable"
+    failure = Failure.UNAVAILABLE
+
+
+class ServiceMissing(ServiceUnavailable):
+    """The service {name} ({words}) needs {missing}, which is not installed here.
+    Install it with {command}; no restart is needed."""
+
+    code = "service_missing"
+
+
+class ServiceOff(ServiceUnavailable):
+    """The service {name} is switched off here: it stands in services.off in stead.toml."""
+
+    code = "service_off"
+
+
+class ServiceNotReady(ServiceUnavailable):
+    """The service {name} did not come up: {why}"""
+
+    code = "service_not_ready"
+
+
+class ServiceFell(ServiceUnavailable):
+    """The service {name} is down ({why}); the next try is in {seconds} s."""
+
+    code = "service_fell"
+
+
 class BackendFailed(SteadError):
     """The model server {backend} did not answer: {why}"""
 

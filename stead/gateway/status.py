@@ -12,6 +12,7 @@ from stead.gateway.placement import Placement
 from stead.gateway.presence import Presence
 from stead.keep.retention import words as retention_words
 from stead.queue.queue import Queue
+from stead.services.supervisor import ServiceState, words_for_status
 
 
 class Status:
@@ -31,6 +32,7 @@ class Status:
         url: str,
         version: str,
         troubles: Callable[[], list[str]] = list,
+        services: Callable[[], list[ServiceState]] = list,
     ) -> None:
         self._placement = placement
         self._store = store
@@ -44,6 +46,7 @@ class Status:
         self._version = version
         self._since = time.time()
         self._troubles = troubles
+        self._services = services
         self.complaints: dict[str, str] = {}
         """What a part has to say against itself, by part."""
 
@@ -78,6 +81,10 @@ class Status:
         if retention["last"] is not None or retention["running"]:
             works.append(retention_words(retention, time.time() * 1000))
         not_yet += await self._waiting()
+        services = self._services()
+        running, fallen = words_for_status(services)
+        works += running
+        not_yet += fallen
         return {
             "ok": not not_yet,
             "version": self._version,
@@ -92,6 +99,7 @@ class Status:
             "today": counts["today"],
             "retention": retention,
             "outbox": counts["outbox"],
+            "services": services,
             "channels": [
                 {**channel, "open": counts["channels"].get(channel["name"], {})}
                 for channel in self._channels()

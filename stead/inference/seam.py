@@ -6,7 +6,7 @@ a :class:`Plan`; the call itself ends in one :class:`Ended`, which ledger and au
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -211,4 +211,34 @@ class Routing(Protocol):
 
     def ended(self, way: Way, *, status: int, retry_after_s: float = 0.0) -> None:
         """That call ended; 0 is no answer at all."""
+        ...
+
+
+class Located(Protocol):
+    """Where a light service answers now; good for one request."""
+
+    @property
+    def url(self) -> str:
+        """Base of an OpenAI-shaped API, such as ``http://127.0.0.1:4711/v1``."""
+        ...
+
+    @property
+    def key(self) -> str: ...
+
+    @property
+    def model(self) -> str:
+        """What its model is called."""
+        ...
+
+
+class LightServices(Protocol):
+    """Stead's own small models: embeddings, speech, transcription, OCR, reranking."""
+
+    async def backend(self, name: str, tell: Callable[[str], None] | None = None) -> Located:
+        """Where the service answers for a lane (``embed``, ``rerank``, ``speech``,
+        ``transcription``, ``ocr``, ``vad``); started first, which may take seconds, where it
+        does not run. ``tell`` gets words of progress.
+
+        Raises ``ServiceUnavailable`` (503), with the command that installs what is missing.
+        """
         ...
