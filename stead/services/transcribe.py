@@ -162,11 +162,9 @@ class Moonshine:
 
 def moonshine(orders: Orders, voice: Teller) -> Transcription:
     """The engine, its model in memory."""
-    # Late: an extra, and only this process needs it. Not from the package itself, which would
-    # load its microphone and download parts too.
-    from moonshine_voice.moonshine_api import ModelArch
-    from moonshine_voice.transcriber import Transcriber
-    from moonshine_voice.utils import get_model_path
+    from moonshine_voice.moonshine_api import ModelArch  # late: an extra
+    from moonshine_voice.transcriber import Transcriber  # late: an extra
+    from moonshine_voice.utils import get_model_path  # late: an extra
 
     folder = Path(get_model_path("tiny-en"))
     if not folder.is_dir():
