@@ -55,12 +55,12 @@ from stead.gateway.service_routes import ServiceRoutes
 from stead.gateway.status import Status
 from stead.gateway.talk import Talk
 from stead.inference import modelstate
-from stead.inference.backends import Backends
 from stead.inference.client import DoorModelClient
 from stead.inference.door import Door
 from stead.inference.plane.book import PurseBook
-from stead.inference.plane.defaults import AllowAll, Straight
+from stead.inference.plane.defaults import AllowAll
 from stead.inference.plane.plane import Plane
+from stead.inference.routing.routes import Routes
 from stead.keep.retention import Retention, Terms
 from stead.ledger.purse import Budget, StorePurse
 from stead.memory.daily import DailyLog
@@ -166,7 +166,7 @@ class _Parts:
     daily: DailyLog
     flow: Flow
     purse: StorePurse
-    backends: Backends
+    routes: Routes
     door: Door
     service: NodeService
     presence: Presence
@@ -214,7 +214,7 @@ class Gateway:
             sending,
             asyncio.create_task(parts.retention.run(), name="retention"),
             asyncio.create_task(
-                keep_warm(self._home, parts.backends, parts.door, self._tools), name="warm-up"
+                keep_warm(self._home, parts.routes, parts.door, self._tools), name="warm-up"
             ),
             asyncio.create_task(light.run(), name="light worker"),
         ]
@@ -283,13 +283,13 @@ class Gateway:
         tries = Tries(settings.queue.max_tries, settings.queue.max_crashes)
         flow = Flow(store, queue, Router(_rules(settings)), live, daily, tries, placement.preferred)
         purse = StorePurse(store, _budget(settings))
-        backends = routing.backends(self._home, settings)
+        routes = routing.routes(self._home, settings)
         book = PurseBook(purse)
         plane = Plane(
-            policy=AllowAll(), routing=Straight(backends), book=book, local=backends.local,
+            policy=AllowAll(), routing=routes, book=book, local=routes.local,
             wait_s=settings.model.wait_s,
         )  # fmt: skip
-        door = Door(backends, plane)
+        door = Door(routes, plane)
         keys = Keys(owner_key, secret, store, queue.holds)
         service = NodeService(
             store, queue, flow, presence, live, job_key=keys.job_key, profile=door.profile,
@@ -332,7 +332,7 @@ class Gateway:
             lambda: self._why_not_ready or store.trouble,
         )
         return _Parts(
-            queue, live, daily, flow, purse, backends, door, service,
+            queue, live, daily, flow, purse, routes, door, service,
             presence, placement, status, away, sender, retention, light, openai, doors, book, app,
         )  # fmt: skip
 

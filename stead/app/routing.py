@@ -6,16 +6,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from stead.config import BackendSection, Settings, path_at
-from stead.inference.backends import Backend, BackendModel, Backends, FileKey
+from stead.inference.backends import Backend, BackendModel, FileKey, LocalModel
+from stead.inference.routing.routes import Routes
 from stead.inference.routing.rules import Judge, Lane, Setup
 
 
-def backends(home: Path, settings: Settings) -> Backends:
-    """The table of backends with the roles, and the local model of this home beside it."""
-    return Backends(
-        list(table(home, settings)), roles=roles(settings),
-        home=home if settings.model.local != "off" else None,
-    )  # fmt: skip
+def routes(home: Path, settings: Settings) -> Routes:
+    """The routing of a gateway, with the local model of its home."""
+    local = LocalModel(home) if settings.model.local != "off" else None
+    return Routes(setup(home, settings), local)
 
 
 def roles(settings: Settings) -> dict[str, str]:

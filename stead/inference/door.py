@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from stead.core.nouns import ModelProfile
 from stead.core.ports import Caller
-from stead.inference.backends import Backends
 from stead.inference.plane.outlet import DoorAnswer, Pipe
 from stead.inference.plane.plane import Plane
 from stead.inference.seam import Api, Who
@@ -15,12 +16,20 @@ from stead.inference.seam import Api, Who
 __all__ = ["Door", "DoorAnswer"]
 
 
+class Names(Protocol):
+    """What there is to be asked, by name."""
+
+    def entries(self) -> list[dict[str, object]]: ...
+
+    def profile(self, name: str, /) -> ModelProfile: ...
+
+
 class Door:
     """The door of one house."""
 
-    def __init__(self, backends: Backends, plane: Plane) -> None:
+    def __init__(self, names: Names, plane: Plane) -> None:
         self.plane = plane
-        self._backends = backends
+        self._names = names
 
     async def chat(self, body: bytes, caller: Caller) -> DoorAnswer:
         """Answer ``POST /v1/chat/completions``.
@@ -35,11 +44,11 @@ class Door:
 
     def models(self) -> list[dict[str, object]]:
         """The entries of ``/v1/models``."""
-        return self._backends.entries()
+        return self._names.entries()
 
     def profile(self, role_or_name: str) -> ModelProfile:
         """How to talk to the model that plays a role (``main``, ``light``) or has a name."""
-        return self._backends.profile(role_or_name)
+        return self._names.profile(role_or_name)
 
     async def aclose(self) -> None:
         """Close the idle connections to all backends."""

@@ -107,7 +107,7 @@ class Routes:
     ) -> None:
         self.health = Health(clock)
         self._clock = clock
-        self._local = local
+        self.local = local
         self._spread = Spread()
         self._turn = itertools.count(1)
         self._looked_at = clock()
@@ -146,20 +146,20 @@ class Routes:
 
     def _local_choice(self) -> Choice | None:
         state = self._state
-        if self._local is None or state is None or state.phase == "off":
+        if self.local is None or state is None or state.phase == "off":
             return None
         vision = "auto" if state.model == "scripted" else "no"
         model = BackendModel(
             state.model, tools=state.tools, prompt=state.prompt, context=state.context,
             vision=vision,
         )  # fmt: skip
-        return local_choice(model, self._local.names(), self.health)
+        return local_choice(model, self.local.names(), self.health)
 
     def _look(self, now: float) -> None:
         """Take notice of the local model, which may have become another."""
-        assert self._local is not None
+        assert self.local is not None
         self._looked_at = now
-        state = self._local.state()
+        state = self.local.state()
         if state is self._state:
             return
         self._state = state
@@ -172,7 +172,7 @@ class Routes:
     def plan(self, who: Who, asked: Asked, verdict: Verdict) -> Plan:
         """See :class:`~stead.inference.seam.Routing`. Raises ``UnknownModel``, ``NoModelFits``,
         ``StaysInHouse``, ``ModelsResting``, ``ModelNotReady``, ``Forbidden``."""
-        if self._local is not None:
+        if self.local is not None:
             now = self._clock()
             if now - self._looked_at > _LOCAL_S:
                 self._look(now)
@@ -234,7 +234,7 @@ class Routes:
         group = self.table.find(name)
         if group is not None:
             return group
-        if name == "auto" or (self._local is not None and self._local.has(name)):
+        if name == "auto" or (self.local is not None and self.local.has(name)):
             choice = self.table.instead() if name == "auto" else self.table.local
             chains = (Chain((choice,) if choice is not None else ()),)
             return Group(name, "", f"{name} was asked for", chains)
@@ -387,9 +387,16 @@ class Routes:
             for name, owner in owners.items()
         ]
 
+    def plays_local(self, name: str) -> bool:
+        """Whether the local model is the first that is asked for that name."""
+        if self.local is not None:
+            self._look(self._clock())
+        choices = self._group(name).chains[0].choices
+        return bool(choices) and not choices[0].instances
+
     def profile(self, name: str) -> ModelProfile:
         """How to talk to what plays a role or has a name: the first that is there of a lane."""
-        if self._local is not None:
+        if self.local is not None:
             self._look(self._clock())
         chain = self._group(name if name not in _ANY else "auto").chains[0]
         if not chain.choices:
