@@ -285,9 +285,10 @@ class Gateway:
         purse = StorePurse(store, _budget(settings))
         routes = routing.routes(self._home, settings)
         book = PurseBook(purse)
+        light = services.make(self._home, settings)
         plane = Plane(
             policy=AllowAll(), routing=routes, book=book, local=routes.local,
-            wait_s=settings.model.wait_s,
+            wait_s=settings.model.wait_s, services=light,
         )  # fmt: skip
         door = Door(routes, plane)
         keys = Keys(owner_key, secret, store, queue.holds)
@@ -298,7 +299,6 @@ class Gateway:
         retention = Retention(store, _terms(settings), self._home / "memory")
         # Terminal and API are read by their clients; the sender is for channels pushed to.
         sender = Sender(store, self._channels.pushed, self._channels.manners)
-        light = services.make(self._home, settings)
         status = Status(
             store, queue, presence, model=self._model_words, channels=sender.channels,
             retention=retention.state,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
+from stead.app import services
 from stead.config import BackendSection, Settings, path_at
 from stead.inference.backends import Backend, BackendModel, FileKey, LocalModel
 from stead.inference.routing.routes import Routes
@@ -22,8 +23,8 @@ def roles(settings: Settings) -> dict[str, str]:
     return {"main": settings.model.main, "light": settings.model.light}
 
 
-def setup(home: Path, settings: Settings, services: Mapping[str, Backend] | None = None) -> Setup:
-    """All that routing is made of. ``services``: the light services by their lane."""
+def setup(home: Path, settings: Settings) -> Setup:
+    """All that routing is made of, the light services by their lanes too."""
     return Setup(
         backends=tuple(table(home, settings)),
         lanes=tuple(
@@ -42,7 +43,7 @@ def setup(home: Path, settings: Settings, services: Mapping[str, Backend] | None
             for rule in settings.judge
         ),
         roles=roles(settings),
-        services=services or {},
+        services=services.backends(settings),
         probe_s={
             backend.name: 0.0 if settings.offline else backend.probe_s
             for backend in settings.backend

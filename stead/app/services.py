@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from stead.config import Settings, path_at
-from stead.services.kinds import Options
+from stead.inference.backends import Backend, BackendModel
+from stead.inference.plane.light import SERVICE
+from stead.services.kinds import KINDS, Options
 from stead.services.supervisor import Services
 
 
@@ -31,3 +33,24 @@ def options(home: Path, settings: Settings) -> Options:
         whisper=str(path_at(home, given.whisper)) if given.whisper else "",
         voice=given.voice,
     )
+
+
+def backends(settings: Settings) -> dict[str, Backend]:
+    """The services by their lanes. Where one answers, and whether it can, is found when it is
+    asked."""
+    table: dict[str, Backend] = {}
+    for kind in KINDS:
+        apis = frozenset(kind.apis)
+        model = BackendModel(kind.means[0].model, tools="none", apis=apis)
+        backend = Backend(
+            kind.name,
+            "",
+            models=(model,),
+            # Its own limit ends a request; this one is for a service that says nothing at all.
+            timeout_s=settings.services.request_s + 30.0,
+            kind=SERVICE,
+            apis=apis,
+            probe=False,
+        )
+        table |= dict.fromkeys(kind.lanes, backend)
+    return table

@@ -26,6 +26,8 @@ class Api(StrEnum):
     TRANSCRIPTIONS = "audio/transcriptions"
     OCR = "ocr"
     RERANK = "rerank"
+    ACTIVITY = "audio/activity"
+    """Stead's own: where in a recording somebody speaks."""
     MESSAGES = "messages"
     """Anthropic's."""
     COUNT_TOKENS = "messages/count_tokens"

@@ -20,6 +20,7 @@ from stead.inference.backends import LOCAL, Backend, BackendModel
 from stead.inference.plane import reading, shapes, tails
 from stead.inference.plane.failed import WayFailed, error_within, refused, unreachable
 from stead.inference.plane.flow import STREAM, Flow
+from stead.inference.plane.light import SERVICE
 from stead.inference.plane.outlet import Headers, Outlet
 from stead.inference.plane.parts import Parts
 from stead.inference.plane.upstreams import head_for, key_unusable, path_for
@@ -105,6 +106,8 @@ class Call:
             try:
                 if way.backend is None:
                     await plane.local.answer(self, way)
+                elif way.backend.kind == SERVICE:
+                    await plane.light.answer(self, way, way.backend)
                 else:
                     await self.send(way, way.backend, way.model)
                 return

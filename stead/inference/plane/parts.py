@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from stead.inference.plane.light import Light
 from stead.inference.plane.local import Local
 from stead.inference.plane.upstreams import Upstreams
 from stead.inference.seam import Api, Asked, Book, Policy, Routing, Translator
@@ -21,6 +22,7 @@ class Parts:
     routing: Routing
     book: Book
     local: Local
+    light: Light
     upstreams: Upstreams
     translator: Translators
     alive_s: float

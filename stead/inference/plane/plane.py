@@ -13,6 +13,7 @@ from stead.core.nouns import Usage
 from stead.inference.backends import LocalModel
 from stead.inference.plane import reading
 from stead.inference.plane.call import Call
+from stead.inference.plane.light import Light
 from stead.inference.plane.local import Local
 from stead.inference.plane.outlet import Outlet, Pipe
 from stead.inference.plane.parts import Parts, Translators
@@ -22,6 +23,7 @@ from stead.inference.seam import (
     Asked,
     Book,
     Ended,
+    LightServices,
     Plan,
     Policy,
     Record,
@@ -57,10 +59,12 @@ class Plane:
         wait_s: float = 0.0,
         translators: Translators = no_translators,
         alive_s: float = ALIVE_S,
+        services: LightServices | None = None,
     ) -> None:
+        upstreams = Upstreams()
         self.parts = Parts(
-            policy, routing, book, Local(local, wait_s=wait_s, alive_s=alive_s), Upstreams(),
-            translators, alive_s,
+            policy, routing, book, Local(local, wait_s=wait_s, alive_s=alive_s),
+            Light(services, upstreams), upstreams, translators, alive_s,
         )  # fmt: skip
         self._beside: set[asyncio.Task[None]] = set()
 

@@ -162,10 +162,13 @@ _DECODERS: dict[Api, msgspec.json.Decoder[Any]] = {
     Api.RERANK: msgspec.json.Decoder(_Rerank),
     Api.OCR: msgspec.json.Decoder(_Body),
     Api.TRANSCRIPTIONS: msgspec.json.Decoder(_Body),
+    Api.ACTIVITY: msgspec.json.Decoder(_Body),
     Api.MESSAGES: msgspec.json.Decoder(_Messages),
     Api.COUNT_TOKENS: msgspec.json.Decoder(_Messages),
 }
-_NAMELESS = frozenset({Api.EMBEDDINGS, Api.SPEECH, Api.TRANSCRIPTIONS, Api.OCR, Api.RERANK})
+_NAMELESS = frozenset(
+    {Api.EMBEDDINGS, Api.SPEECH, Api.TRANSCRIPTIONS, Api.OCR, Api.RERANK, Api.ACTIVITY}
+)
 #: Shapes whose streams tell their usage only when they are asked to.
 _USAGE_ON_WISH = frozenset({Api.CHAT, Api.COMPLETIONS})
 

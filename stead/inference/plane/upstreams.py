@@ -32,6 +32,10 @@ class Upstreams:
             self._clients[backend.place] = client
         return client
 
+    def forget(self, backend: Backend) -> None:
+        """That instance is gone for good."""
+        self._clients.pop(backend.place, None)
+
     async def aclose(self) -> None:
         """Close the idle connections."""
         for client in self._clients.values():

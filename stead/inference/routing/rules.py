@@ -96,6 +96,7 @@ BY_API: Mapping[Api, str] = {
     Api.TRANSCRIPTIONS: "transcription",
     Api.OCR: "ocr",
     Api.RERANK: "rerank",
+    Api.ACTIVITY: "vad",
 }
 #: In which shapes a request can be sent on, the best first. Another than its own is translated.
 SHAPES: Mapping[Api, tuple[Api, ...]] = {

@@ -26,7 +26,7 @@ class Toy:
         self._kept: list[bytearray] = []
 
     def paths(self) -> Mapping[str, Callable[[Call], Awaitable[Answer]]]:
-        return {"do": self.do}
+        return {"do": self.do, "embeddings": self.do}
 
     async def do(self, call: Call) -> Answer:
         what = call.json(dict[str, object])
@@ -95,4 +95,4 @@ def kind(
     """A kind of service made of one of the engines above."""
     # By its full name: how pytest calls this module is of no use to another process.
     means = Means("toy", f"tests.unit.services.toy:{engine}", "toy-1", modules, programs, install)
-    return Kind("toy", "toying", ("do",), (means,), ("toy", "play"))
+    return Kind("toy", "toying", ("do", "embeddings"), (means,), ("toy", "play"))
