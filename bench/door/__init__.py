@@ -1,0 +1,1 @@
+"""The model door measured: a model server that costs nothing, callers, and peers in between."""

@@ -1,0 +1,250 @@
+"""What stands beside stead's door in the same run: nginx always, others if they are asked for."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from bench.house import wait_for
+from bench.wire import post
+
+#: Which others: ``STEAD_BENCH_PEERS=litellm,vllm-router``.
+ASKED = "STEAD_BENCH_PEERS"
+KEY = "sk-bench-0123456789abcdef"
+
+_NGINX = """
+daemon off; master_process on; worker_processes 1; pid {folder}/nginx.pid;
+error_log {folder}/error.log warn;
+events {{ worker_connections 1024; }}
+http {{
+  access_log off; client_body_temp_path {folder}/b; proxy_temp_path {folder}/p;
+  fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
+  client_max_body_size 32m; client_body_buffer_size 1m; tcp_nodelay on;
+  keepalive_requests 100000000; keepalive_timeout 75s;
+  upstream model {{ server 127.0.0.1:{model}; keepalive 64; keepalive_requests 100000000; }}
+  server {{
+    listen 127.0.0.1:{port} backlog=1024;
+    location / {{
+      proxy_pass http://model; proxy_http_version 1.1; proxy_set_header Connection "";
+      proxy_buffering off; proxy_read_timeout 300s;
+    }}
+  }}
+}}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A door that runs: its port, its key and its processes."""
+
+    name: str
+    port: int
+    key: str
+    pid: int
+    model: str = "bench"
+
+    def request(self, stream: bool) -> bytes:
+        """A chat request as a client sends it."""
+        body = (
+            b'{"model":"%b","messages":[{"role":"system","content":"You are a helpful assistant."},'
+            b'{"role":"user","content":"What is six times seven? Answer in one sentence."}]%b}'
+            % (self.model.encode(), b',"stream":true' if stream else b"")
+        )
+        return post("/v1/chat/completions", self.key, body)
+
+    def processes(self) -> list[psutil.Process]:
+        top = psutil.Process(self.pid)
+        return [top, *top.children(recursive=True)]
+
+    def cpu_s(self) -> float:
+        """Seconds of processor time so far, of all its processes."""
+        total = 0.0
+        for process in self.processes():
+            times = process.cpu_times()
+            total += times.user + times.system
+        return total
+
+    def rss_mb(self) -> float:
+        """Resident memory of all its processes, in MB."""
+        return sum(process.memory_info().rss for process in self.processes()) / 1e6
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+def pin(pid: int, core: int) -> None:
+    """Keep a process, with all its threads and children, on one core, where that can be."""
+    if not hasattr(os, "sched_setaffinity") or (os.cpu_count() or 1) < 2:
+        return
+    for process in [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]:
+        for thread in process.threads():
+            os.sched_setaffinity(thread.id, {core})
+
+
+@contextmanager
+def backend() -> Iterator[int]:
+    """The model server behind all doors, on the callers' core. Gives its port."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bench.door.backend"],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        assert process.stdout is not None
+        port = int(process.stdout.readline())
+        pin(process.pid, 1)
+        yield port
+    finally:
+        process.kill()
+        process.wait(5)
+
+
+def nginx_path() -> str | None:
+    """Where nginx is; it is installed if that can be done here (Debian, as root)."""
+    found = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+    if found or not shutil.which("apt-get") or os.geteuid():
+        return found
+    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    for command in (["update"], ["install", "-y", "--no-install-recommends", "nginx-light"]):
+        if subprocess.run(["apt-get", "-q", *command], env=env, stdout=subprocess.DEVNULL,
+                          stderr=subprocess.DEVNULL, check=False).returncode:  # fmt: skip
+            return None
+    return shutil.which("nginx", path="/usr/sbin:/usr/bin")
+
+
+@contextmanager
+def nginx(folder: Path, model: int) -> Iterator[Peer | None]:
+    """nginx as a plain reverse proxy: no keys, no routing, no accounts. None: not there."""
+    program = nginx_path()
+    if program is None:
+        yield None
+        return
+    folder.mkdir(parents=True)
+    port = free_port()
+    config = folder / "nginx.conf"
+    config.write_text(_NGINX.format(folder=folder, port=port, model=model))
+    with _running([program, "-c", str(config), "-p", str(folder)], folder) as pid:
+        yield Peer("nginx", port, "none", up(port, pid))
+
+
+@contextmanager
+def asked(name: str, folder: Path, model: int) -> Iterator[Peer | None]:
+    """A peer that was asked for, in an environment of its own; None: it could not be had."""
+    folder.mkdir(parents=True)
+    port = free_port()
+    made = _COMMANDS[name](_environment(name), folder, port, model)
+    if made is None:
+        yield None
+        return
+    with _running(made, folder) as pid:
+        yield Peer(name, port, KEY, up(port, pid, 120))
+
+
+def _environment(name: str) -> Path:
+    """An environment with one package in it, kept for the next time."""
+    place = Path("~/.cache/stead-bench").expanduser() / name
+    if not (place / "bin" / "python").exists():
+        subprocess.run([sys.executable, "-m", "venv", str(place)], check=True)
+    return place
+
+
+def _install(place: Path, *packages: str) -> None:
+    uv = shutil.which("uv")
+    pip = [uv, "pip", "install", "-q", "--python", str(place / "bin" / "python")] if uv else [
+        str(place / "bin" / "python"), "-m", "pip", "install", "-q"]  # fmt: skip
+    subprocess.run([*pip, *packages], check=True)
+
+
+def _litellm(place: Path, folder: Path, port: int, model: int) -> list[str] | None:
+    _install(place, "litellm[proxy]")
+    config = folder / "config.yaml"
+    config.write_text(
+        "model_list:\n  - model_name: bench\n    litellm_params:\n      model: openai/bench\n"
+        f"      api_base: http://127.0.0.1:{model}/v1\n      api_key: none\n"
+        f"general_settings:\n  master_key: {KEY}\n"
+    )
+    return [
+        str(place / "bin" / "litellm"), "--config", str(config), "--port", str(port),
+        "--host", "127.0.0.1", "--num_workers", "1",
+    ]  # fmt: skip
+
+
+def _vllm_router(place: Path, folder: Path, port: int, model: int) -> list[str] | None:
+    _install(place, "vllm-router")
+    return [
+        str(place / "bin" / "vllm-router"), "--worker-urls", f"http://127.0.0.1:{model}",
+        "--host", "127.0.0.1", "--port", str(port), "--policy", "round_robin",
+    ]  # fmt: skip
+
+
+def _tensorzero(place: Path, folder: Path, port: int, model: int) -> list[str] | None:
+    program = shutil.which("tensorzero-gateway") or shutil.which("gateway")
+    if program is None:
+        return None
+    config = folder / "tensorzero.toml"
+    config.write_text(
+        f'[gateway]\nbind_address = "127.0.0.1:{port}"\nobservability.enabled = false\n'
+        '[models.bench]\nrouting = ["b"]\n[models.bench.providers.b]\ntype = "openai"\n'
+        f'model_name = "bench"\napi_base = "http://127.0.0.1:{model}/v1/"\n'
+        'api_key_location = "none"\n'
+    )
+    return [program, "--config-file", str(config)]
+
+
+_Command = Callable[[Path, Path, int, int], "list[str] | None"]
+_COMMANDS: dict[str, _Command] = {
+    "litellm": _litellm,
+    "vllm-router": _vllm_router,
+    "tensorzero": _tensorzero,
+}
+
+
+def names_asked() -> list[str]:
+    """Which peers were asked for besides nginx."""
+    named = [name.strip() for name in os.environ.get(ASKED, "").split(",") if name.strip()]
+    unknown = sorted(set(named) - set(_COMMANDS))
+    if unknown:
+        raise ValueError(f"{ASKED} knows {', '.join(_COMMANDS)}; not {', '.join(unknown)}")
+    return named
+
+
+@contextmanager
+def _running(command: list[str], folder: Path) -> Iterator[int]:
+    with (folder / "out").open("ab") as out:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+    try:
+        yield process.pid
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(5)
+
+
+def up(port: int, pid: int, most_s: float = 20.0) -> int:
+    """Wait until something listens there; then it goes to its core."""
+
+    def listens() -> bool:
+        if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+            raise RuntimeError("it ended at once")
+        with socket.socket() as sock:
+            return sock.connect_ex(("127.0.0.1", port)) == 0
+
+    wait_for(listens, most_s, "a peer to listen", every_s=0.05)
+    time.sleep(0.3)
+    pin(pid, 0)
+    return pid
