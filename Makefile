@@ -7,10 +7,10 @@ UV     ?= uv
 SOURCES := stead tests scripts $(wildcard bench)
 
 .DEFAULT_GOAL := help
-.PHONY: help up test model bench fmt lock clean
+.PHONY: help up test model bench bench-inference fmt lock clean
 
 help:  ## This list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile
 
 up: $(VENV)/.run  ## Start gateway and node in the foreground; options: make up ARGS="--offline"
 	@$(MAKE) --no-print-directory --silent $(VENV)/.local || \
@@ -30,6 +30,9 @@ model: $(VENV)/.dev  ## The model check of the storages, at random and for a lon
 
 bench: $(VENV)/.dev  ## Measure; prints the figures
 	$(VENV)/bin/python -m bench $(ARGS)
+
+bench-inference: $(VENV)/.dev  ## Measure the model door beside nginx; PEERS="litellm vllm-router" for more
+	STEAD_BENCH_PEERS="$(PEERS)" $(VENV)/bin/python -m bench inference $(ARGS)
 
 fmt: $(VENV)/.dev  ## Put the code in shape
 	$(VENV)/bin/ruff check --fix $(SOURCES)

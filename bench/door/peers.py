@@ -18,7 +18,7 @@ import psutil
 from bench.house import wait_for
 from bench.wire import post
 
-#: Which others: ``STEAD_BENCH_PEERS=litellm,vllm-router``.
+#: Which others: ``STEAD_BENCH_PEERS="litellm vllm-router"``.
 ASKED = "STEAD_BENCH_PEERS"
 KEY = "sk-bench-0123456789abcdef"
 
@@ -112,9 +112,9 @@ def backend() -> Iterator[int]:
 
 
 def nginx_path() -> str | None:
-    """Where nginx is; it is installed if that can be done here (Debian, as root)."""
+    """Where nginx is; `make bench-inference` installs it where it can (Debian, as root)."""
     found = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
-    if found or not shutil.which("apt-get") or os.geteuid():
+    if found or ASKED not in os.environ or not shutil.which("apt-get") or os.geteuid():
         return found
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     for command in (["update"], ["install", "-y", "--no-install-recommends", "nginx-light"]):
@@ -213,7 +213,7 @@ _COMMANDS: dict[str, _Command] = {
 
 def names_asked() -> list[str]:
     """Which peers were asked for besides nginx."""
-    named = [name.strip() for name in os.environ.get(ASKED, "").split(",") if name.strip()]
+    named = os.environ.get(ASKED, "").replace(",", " ").split()
     unknown = sorted(set(named) - set(_COMMANDS))
     if unknown:
         raise ValueError(f"{ASKED} knows {', '.join(_COMMANDS)}; not {', '.join(unknown)}")
