@@ -46,6 +46,13 @@ class Plan:
     """Tokens after which the stream ends in good order, but without a finish."""
     garbage: bool = False
     cached: int = 0
+    think: str = ""
+    """What is thought before the answer."""
+    together: bool = False
+    more: list[tuple[str, str]] = field(default_factory=list)
+    """Tools that are called together with ``tool``: names and arguments."""
+    images: bool = False
+    """Say what pictures there are in the request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +116,13 @@ def plan(what: Asked) -> Plan:
             filler = _number(directive, 0)
         elif len(tools) <= what.results:
             _modify(made, directive)
+    if made.together and what.results:
+        tools = []  # all of them are answered
     if what.results < len(tools):
         made.tool = tools[what.results].text
         made.args = tools[what.results].args
+        if made.together:
+            made.more = [(tool.text, tool.args) for tool in tools[1:]]
     elif says:
         made.text = "\n".join(says)
     elif filler:
@@ -120,6 +131,20 @@ def plan(what: Asked) -> Plan:
         first = what.owner.strip().split("\n")[0][:60]
         made.text = f"This is the scripted model. You said: {first}"
     return made
+
+
+def images_of(messages: list[dict[str, Any]]) -> list[str]:
+    """The pictures in chat messages: their address, or their type and size."""
+    found: list[str] = []
+    for message in messages:
+        content = message.get("content")
+        for part in content if isinstance(content, list) else []:
+            image = part.get("image_url") if isinstance(part, dict) else None
+            if isinstance(image, dict):
+                kind, _, data = str(image.get("url")).partition(";base64,")
+                size = f" of {len(data) * 3 // 4 - data.count('=')} bytes" if data else ""
+                found.append(kind.removeprefix("data:") + size)
+    return found
 
 
 def tokens(text: str) -> list[str]:
@@ -159,8 +184,10 @@ def _modify(made: Plan, directive: _Directive) -> None:
         made.first_ms = float(_number(directive, 0))
     elif word == "cached":
         made.cached = _number(directive, 0)
-    elif word == "garbage":
-        made.garbage = True
+    elif word in ("garbage", "together", "images"):
+        setattr(made, word, True)
+    elif word == "think":
+        made.think = directive.text
     elif word in ("stall", "cut", "error", "short"):
         setattr(made, word, _number(directive, 0))
     elif word == "fail":
