@@ -6,6 +6,7 @@ money is integer micro-dollars (1 USD = 1,000,000), all ids are UUIDv7 text.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -303,7 +304,7 @@ class Call:
     the error; empty while it is under way."""
     error: str = ""
     """What was told to the client, where it was an error."""
-    tried: tuple[str, ...] = ()
+    tried: Sequence[str] = ()
     """What went wrong at other places before, in words."""
     bytes_in: int = 0
     bytes_out: int = 0

@@ -128,6 +128,12 @@ class Ended:
     way: Way | None
     tried: Sequence[str] = ()
     """What went wrong at the ways before, in words."""
+    error: str = ""
+    """What the client was told, where it was an error."""
+    waited_ms: float = 0.0
+    """Of the time until the first byte: until it was sent to the backend that answered."""
+    bytes_out: int = 0
+    """How much of a body the client was sent."""
 
 
 @dataclass(slots=True)
@@ -148,13 +154,24 @@ class Record:
     """Set when the book gets it."""
     answer: list[bytes] | None = None
     """The pieces of its answer as the client got them; None where nobody keeps them."""
+    answer_type: str = ""
+    """The content type of that."""
+    shadow_of: str = ""
+    """The id of the request that was also sent here."""
 
 
 class Book(Protocol):
     """Where money and calls are written down (ledger and audit)."""
 
-    keeps: bool
-    """Whether it wants answers too, for the requests whose verdict lets bodies be kept."""
+    @property
+    def keeps(self) -> bool:
+        """Whether it wants answers too, for the requests whose verdict lets bodies be kept."""
+        ...
+
+    def begin(self, record: Record) -> None:
+        """A request has come. One that takes a while gets its row at once, so that even what a
+        crash cuts off has one. Never waits, never fails."""
+        ...
 
     async def reserve(self, record: Record, most_micro: int) -> None:
         """Set aside so much for a paid call: durable when it returns. Raises ``OverBudget``.

@@ -22,6 +22,9 @@ class PurseBook:
         self._reserved: dict[str, str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
+    def begin(self, record: Record) -> None:
+        pass
+
     async def reserve(self, record: Record, most_micro: int) -> None:
         record.reserved_micro = most_micro
         self._reserved[record.id] = await self._set_aside(record, most_micro)

@@ -48,6 +48,9 @@ class NotingPurse:
     twice: int = 0
     keeps: bool = False
 
+    def begin(self, record: Record) -> None:
+        pass
+
     async def reserve(self, record: Record, most_micro: int) -> None:
         if most_micro > self.money:
             raise OverBudget(why="the test's purse is empty")
