@@ -217,14 +217,16 @@ def _json(call: Call) -> tuple[bytes, _Asked]:
 class Tesseract:
     """The program, started for each picture."""
 
-    def __init__(self, program: str, here: list[str]) -> None:
+    def __init__(self, program: str) -> None:
         self._program = program
-        self._here = here
+        self._here = _languages(program)
 
     def languages(self, wanted: list[str]) -> str:
         if not wanted:
             return "+".join(self._here[:3])
         codes = [tesseract_code(name) for name in wanted]
+        if not set(codes) <= set(self._here):  # one may have been installed meanwhile
+            self._here = _languages(self._program)
         for name, code in zip(wanted, codes, strict=True):
             if not code:
                 raise BadRequest(
@@ -299,6 +301,11 @@ def _sum_up(line: Line) -> None:
 def tesseract(orders: Orders, voice: Teller) -> Ocr:
     """The engine; the program is started for each picture."""
     program = programs.found("tesseract", "Reading text in pictures")
+    return Ocr(Tesseract(program), orders.model)
+
+
+def _languages(program: str) -> list[str]:
+    """What is installed, English first."""
     done = subprocess.run(
         [program, "--list-langs"], capture_output=True, text=True, timeout=20, check=False
     )
@@ -309,7 +316,7 @@ def tesseract(orders: Orders, voice: Teller) -> Ocr:
             what="Reading text in pictures", program="tesseract-ocr-eng",
             command="apt install tesseract-ocr-eng",
         )  # fmt: skip
-    return Ocr(Tesseract(program, sorted(usable, key=lambda name: name != "eng")), orders.model)
+    return sorted(usable, key=lambda name: name != "eng")
 
 
 # --- rapidocr -------------------------------------------------------------------------------

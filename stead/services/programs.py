@@ -17,8 +17,12 @@ _PIECE = 65_536
 
 
 class ProgramMissing(ServiceMissing):
-    """{what} needs the program {program}, which is not installed here.
+    """{what} needs {program}, which is not installed here.
     Install it with `{command}`; no restart is needed."""
+
+    # The service as such is well: nothing is to be tried again, or kept from it.
+    status = 422
+    kind = "invalid_request_error"
 
 
 class ProgramFailed(SteadError):

@@ -79,11 +79,24 @@ class Speech:
             raise BadRequest(why="speed may be from 0.25 to 4", param="speed")
         voice = asked.voice.id if isinstance(asked.voice, _Voice) else asked.voice or ""
         said = self._speaker.say(asked.input.replace("\0", " "), voice, speed, call.worker)
+        said = await _begun(said)
         wanted = asked.response_format or _usual()
         pieces = audio.encoded(said, _RATE, wanted)
         if asked.stream_format == "sse":
             return Answer(_events(pieces), "text/event-stream; charset=utf-8")
         return Answer(pieces, audio.FORMATS[wanted][1])
+
+
+async def _begun(said: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The same, its first piece made: a voice that there is not shows up before a file's head."""
+    first = await anext(said, b"")
+
+    async def whole() -> AsyncIterator[bytes]:
+        yield first
+        async for piece in said:
+            yield piece
+
+    return whole()
 
 
 def _usual() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import Protocol
 
@@ -13,6 +14,8 @@ from stead.inference.seam import LightServices, Way
 
 #: What a backend is whose address is found like this.
 SERVICE = "service"
+#: How often, and how many seconds apart, one that could not be reached is looked for.
+_LOOKS, _LOOK_S = 40, 0.05
 
 
 class Call(Protocol):
@@ -33,13 +36,24 @@ class Light:
 
     async def answer(self, call: Call, way: Way, backend: Backend) -> None:
         """Raises ``WayFailed``, with what installs a service that is missing."""
+        found = await self._found(backend)
         try:
-            await call.send(way, await self._found(backend), way.model)
+            await call.send(way, found, way.model)
         except WayFailed:
-            # It may have ended in the very moment: where nothing was sent, it is asked once more.
             if call.sent:
                 raise
-            await call.send(way, await self._found(backend), way.model)
+            # Its process may have ended in this very moment, which is noticed in the next: nothing
+            # was sent, so the one that comes after it is asked.
+            another = await self._another(backend, found)
+            await call.send(way, another, way.model)
+
+    async def _another(self, backend: Backend, found: Backend) -> Backend:
+        for _ in range(_LOOKS):
+            await asyncio.sleep(_LOOK_S)
+            another = await self._found(backend)
+            if another is not found:
+                return another
+        return found
 
     async def _found(self, backend: Backend) -> Backend:
         if self._services is None:
