@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
+from stead.core.errors import SteadError
 from stead.core.nouns import Usage
 from stead.inference.backends import Backend, BackendModel
 
@@ -205,7 +206,14 @@ class Translator(Protocol):
         ...
 
     def end(self) -> bytes:
-        """The backend's stream is over in good order: the rest for the client."""
+        """The backend's stream is over in good order: the rest for the client.
+
+        Raises ``ValueError`` if the answer is not whole.
+        """
+        ...
+
+    def broken(self, error: SteadError) -> bytes:
+        """The end for the client of a stream that broke off."""
         ...
 
 

@@ -34,7 +34,8 @@ _SHARED = frozenset(
     {"invalid_request_error", "authentication_error", "permission_error", "rate_limit_error"}
 )
 _MONEY = frozenset({"over_budget", "insufficient_quota", "billing_error"})
-_ANTHROPIC_APIS = frozenset({Api.MESSAGES, Api.COUNT_TOKENS})
+#: The shapes that are Anthropic's.
+ANTHROPIC = frozenset({Api.MESSAGES, Api.COUNT_TOKENS})
 
 
 class NoThreads(BadRequest):
@@ -45,15 +46,15 @@ class NoThreads(BadRequest):
     said = {"error_code": code, "unsupported": ["thread"]}
 
 
-def told(api: Api, error: SteadError) -> bytes:
-    """The body of an error of our own."""
+def told(api: Api | None, error: SteadError) -> bytes:
+    """The body of an error of our own. ``api`` None: it is not known what was asked."""
     return msgspec.json.encode(_told(api, error))
 
 
 def event(api: Api, error: SteadError) -> bytes:
     """The same as the last event of a stream, of which nothing else has to be known."""
     data = _told(api, error)
-    if api in _ANTHROPIC_APIS:
+    if api in ANTHROPIC:
         return b"event: error\ndata: %b\n\n" % msgspec.json.encode(data)
     if api is Api.RESPONSES:
         inner: dict[str, object] = {"type": "error", "code": error.code, "message": error.message}
@@ -62,17 +63,19 @@ def event(api: Api, error: SteadError) -> bytes:
     return b"data: %b\n\n" % msgspec.json.encode(data)
 
 
-def translated(api: Api, status: int, body: bytes) -> bytes:
-    """An error body of a backend, whatever its shape."""
+def translated(api: Api, status: int, body: bytes, backend: str = "") -> bytes:
+    """An error body of a backend, whatever its shape. ``backend``: its name, for the words."""
     message, code, kind, param = faults.read_error(body)
-    message = message or f"the model server answered {status} and gave no reason"
-    if api in _ANTHROPIC_APIS:
+    message = message or "no reason given"
+    if backend:
+        message = f"The model server {backend} answered {status}: {message}"
+    if api in ANTHROPIC:
         return msgspec.json.encode(_anthropic(status, message, code, kind))
     return msgspec.json.encode(_openai(status, message, code, kind, param))
 
 
-def _told(api: Api, error: SteadError) -> dict[str, Any]:
-    if api not in _ANTHROPIC_APIS:
+def _told(api: Api | None, error: SteadError) -> dict[str, Any]:
+    if api not in ANTHROPIC:
         return error.as_dict()
     made = _anthropic(error.status, error.message, error.code, error.kind)
     if isinstance(error, NoThreads):

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection
 
-from stead.core.errors import SteadError
+from stead.core.errors import BadRequest, SteadError
 from stead.inference.apis.base import UNSIGNED, Json, Translation, encode, load
 from stead.inference.apis.claude_answer import ANTHROPIC_VERSION, ChatOnMessages
 from stead.inference.apis.completions import CompletionsOnChat
 from stead.inference.apis.messages_answer import MessagesOnChat
 from stead.inference.apis.responses_answer import ResponsesOnChat
-from stead.inference.seam import Api
+from stead.inference.seam import Api, Asked
 
 #: For a client's shape those of a backend that will do, the best first.
 _WAYS: dict[Api, tuple[Api, ...]] = {
@@ -80,6 +81,17 @@ def best(client: Api, offered: Collection[Api]) -> Api | None:
 def translator(client: Api, backend: Api, *, now: int = 0) -> Translation:
     """For one attempt. ``now``: seconds since 1970. Raises ``KeyError`` if there is none."""
     return _MAKERS[client, backend](now)
+
+
+def for_asked(asked: Asked, spoken: Api) -> Translation:
+    """For one attempt at a request. Raises ``BadRequest`` if its shape has no translation."""
+    try:
+        return translator(asked.api, spoken, now=int(time.time()))
+    except KeyError:
+        raise BadRequest(
+            f"The model {asked.model!r} cannot be asked by /v1/{asked.api.value}; "
+            f"its server knows /v1/{spoken.value}."
+        ) from None
 
 
 def headers(backend: Api) -> tuple[tuple[str, str], ...]:

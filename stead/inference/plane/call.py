@@ -12,10 +12,11 @@ import logging
 import time
 from dataclasses import replace
 
-from stead.core.errors import BackendFailed, OverBudget, SteadError
+from stead.core.errors import BackendFailed, BadRequest, OverBudget, SteadError
 from stead.core.nouns import Usage
 from stead.core.states import Failure
 from stead.inference import faults
+from stead.inference.apis import count, table
 from stead.inference.backends import LOCAL, Backend, BackendModel
 from stead.inference.plane import reading, shapes, tails
 from stead.inference.plane.failed import WayFailed, error_within, refused, unreachable
@@ -208,14 +209,11 @@ class Call:
             client = plane.upstreams.client(backend)
         except BackendFailed as error:
             raise WayFailed(error) from None
-        translator: Translator | None = None
-        name = model.name or asked.model
-        if way.api is asked.api:
-            body = reading.body_for(asked, self.body, name)
-        else:
-            translator = plane.translator(asked, way.api)
-            body = translator.request(self.body, name)
         plane.routing.began(way)
+        if asked.api is Api.COUNT_TOKENS and way.api is not asked.api:
+            self._count(way)
+            return
+        translator, body = self._request(way, model.name or asked.model)
         at = time.perf_counter()
         self.sent = True
         try:
@@ -246,6 +244,28 @@ class Call:
         finally:
             answer.leave()
             self.out.valve = None
+
+    def _request(self, way: Way, name: str) -> tuple[Translator | None, bytes]:
+        """The body for a backend, which calls the model ``name``."""
+        asked = self.asked
+        if way.api is asked.api:
+            body = reading.body_for(asked, self.body, name)
+            return None, table.without_unsigned(body) if way.api is Api.MESSAGES else body
+        try:
+            translator = self.plane.translator(asked, way.api)
+            return translator, translator.request(self.body, name)
+        except BadRequest as error:  # the next way may have words for it
+            raise WayFailed(error, status=error.status) from None
+
+    def _count(self, way: Way) -> None:
+        """Its tokens, for a model whose server does not count them: by estimate."""
+        try:
+            body = count.answer(count.estimate(self.body))
+        except BadRequest as error:
+            raise WayFailed(error, status=error.status) from None
+        self.settle(Usage(), status=200)
+        self.plane.routing.ended(way, status=200)
+        self.out.whole(200, [(b"content-type", b"application/json")], body)
 
     async def _all(self, answer: Answer, backend: Backend, most: int) -> bytes:
         try:
@@ -289,8 +309,13 @@ class Call:
         tail = tails.tail_of(way.api, strip=strip)
         flow = self._flow(way, backend, answer, tail, translator)
         broke = await flow.through()
+        last: bytes | None = None
         if tail.done or (tail.whole and not broke):
-            last = flow.rest()
+            try:
+                last = flow.rest()
+            except ValueError as error:
+                broke = str(error)
+        if last is not None:
             cost = self.settle(tail.usage, status=200, events=tail.events)
             if cost and asked.api is Api.CHAT:
                 last += b": stead-cost %d\n\n" % cost  # a comment: nobody else will notice
@@ -299,12 +324,12 @@ class Call:
             self.out.end()
             return
         self.broken(backend)
-        error = faults.not_whole(backend.name, broke or "no end was sent")
+        cut = faults.not_whole(backend.name, broke or "no end was sent")
         if not flow.told:
-            raise WayFailed(error, elsewhere=True)
+            raise WayFailed(cut, elsewhere=True)
         self.plane.routing.ended(way, status=0)
-        self.settle(tail.usage, status=error.status, outcome=error.code, events=tail.events)
-        self._tell(error)
+        self.settle(tail.usage, status=cut.status, outcome=cut.code, events=tail.events)
+        self._tell(cut)
 
     async def _bytes(self, way: Way, backend: Backend, answer: Answer) -> None:
         """An answer that is neither JSON nor events: speech. It passes as it comes."""
@@ -366,7 +391,8 @@ class Call:
     def _tell(self, error: SteadError) -> None:
         """The head is out, so an error can only be told as an event."""
         if self.asked.stream and self.asked.api is not Api.SPEECH:
-            self.out.write(shapes.event(self.asked.api, error))
+            flow, api = self.flow, self.asked.api
+            self.out.write(flow.broken(error) if flow is not None else shapes.event(api, error))
             self.out.end()
         else:
             self.out.abort()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 
+from stead.core.errors import SteadError
+from stead.inference.plane import shapes
 from stead.inference.plane.failed import error_within
 from stead.inference.plane.outlet import Headers, Outlet
 from stead.inference.plane.tails import EventTail, Tail, first_error
@@ -38,6 +40,7 @@ class Flow:
         "_bytes",
         "_chunks",
         "_keep",
+        "_nonsense",
         "_out",
         "_spoken",
         "_timer",
@@ -61,6 +64,8 @@ class Flow:
         self._backend = backend
         self._keep = keep
         self._bytes = 0
+        self._nonsense = ""
+        """Why the translator gave up."""
         most = asked.most_tokens
         self._chunks = most * _MOST_CHUNKS + _MORE_CHUNKS if most else 0
         self._until = time.monotonic() + _MOST_S
@@ -105,7 +110,7 @@ class Flow:
         if self._chunks and self.tail.events > self._chunks:
             raise TapOpen("it sent far more than was asked for")
         if self._translator is not None:
-            out = self._translator.feed(out)
+            out = self._translated(out)
             if not out:
                 return
         self.pieces += 1
@@ -114,15 +119,34 @@ class Flow:
         self._out.write(out)
 
     def rest(self) -> bytes:
-        """What is still to be said when the backend has ended in good order."""
+        """What is still to be said when the backend has ended in good order.
+
+        Raises ``ValueError`` where what it said was no whole answer to translate.
+        """
         last = self.tail.end()
         if self._translator is not None:
+            if self._nonsense:
+                raise ValueError(self._nonsense)
             last = self._translator.feed(last) + self._translator.end()
         if not self._out.begun:
             self.begin()
         if self._keep is not None and last:
             self._keep.append(last)
         return last
+
+    def broken(self, error: SteadError) -> bytes:
+        """The end of an answer that broke off, as the client's API has it."""
+        if self._translator is not None and self.told:
+            return self._translator.broken(error)
+        return shapes.event(self._api, error)
+
+    def _translated(self, piece: bytes) -> bytes:
+        assert self._translator is not None
+        try:
+            return self._translator.feed(piece)
+        except ValueError as error:
+            self._nonsense = str(error)
+            raise
 
     def begin(self) -> None:
         """The head, if it is not out."""

@@ -7,9 +7,10 @@ import logging
 import time
 from collections.abc import Mapping
 
-from stead.core.errors import BadRequest, SteadError
+from stead.core.errors import SteadError
 from stead.core.ids import uuid7
 from stead.core.nouns import Usage
+from stead.inference.apis import table
 from stead.inference.backends import LocalModel
 from stead.inference.plane import reading
 from stead.inference.plane.call import Call
@@ -28,7 +29,6 @@ from stead.inference.seam import (
     Policy,
     Record,
     Routing,
-    Translator,
     Who,
 )
 
@@ -36,14 +36,6 @@ log = logging.getLogger(__name__)
 
 #: After so much silence an empty comment shows a job that we live.
 ALIVE_S = 15.0
-
-
-def no_translators(asked: Asked, spoken: Api) -> Translator:
-    """For a door that knows no shape but the client's."""
-    raise BadRequest(
-        f"The model {asked.model!r} cannot be asked by /v1/{asked.api.value}; "
-        f"its server knows /v1/{spoken.value}."
-    )
 
 
 class Plane:
@@ -57,7 +49,7 @@ class Plane:
         book: Book,
         local: LocalModel | None = None,
         wait_s: float = 0.0,
-        translators: Translators = no_translators,
+        translators: Translators = table.for_asked,
         alive_s: float = ALIVE_S,
         services: LightServices | None = None,
     ) -> None:

@@ -100,7 +100,7 @@ BY_API: Mapping[Api, str] = {
 }
 #: In which shapes a request can be sent on, the best first. Another than its own is translated.
 SHAPES: Mapping[Api, tuple[Api, ...]] = {
-    Api.CHAT: (Api.CHAT, Api.MESSAGES, Api.RESPONSES),
+    Api.CHAT: (Api.CHAT, Api.MESSAGES),
     Api.MESSAGES: (Api.MESSAGES, Api.CHAT),
     Api.RESPONSES: (Api.RESPONSES, Api.CHAT, Api.MESSAGES),
     Api.COMPLETIONS: (Api.COMPLETIONS, Api.CHAT, Api.MESSAGES),
