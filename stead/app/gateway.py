@@ -43,6 +43,7 @@ from stead.gateway.app import build
 from stead.gateway.auth import Keys, hash_key
 from stead.gateway.doors import ModelDoors
 from stead.gateway.front import front
+from stead.gateway.node_routes import NodeDoors
 from stead.gateway.node_service import LocalLink, NodeService
 from stead.gateway.openai_routes import OpenAI
 from stead.gateway.outbox_routes import Outbox
@@ -178,6 +179,7 @@ class _Parts:
     services: Services
     openai: OpenAI
     doors: ModelDoors
+    node_doors: NodeDoors
     book: PurseBook
     app: Any
 
@@ -220,7 +222,7 @@ class Gateway:
         ]
         self._watch(tasks, parts.status)
         _calm_collector()
-        server = Server(parts.app, front(parts.doors))
+        server = Server(parts.app, front(*parts.doors.places(), *parts.node_doors.places()))
         try:
             await self._until_stopped(server, sock)
         finally:
@@ -318,6 +320,7 @@ class Gateway:
         wait_s = settings.gateway.answer_wait_s
         openai = OpenAI(flow, talk, door, keys, max_body=most, wait_s=wait_s)
         doors = ModelDoors(plane, keys, openai, max_body=most)
+        node_doors = NodeDoors(service, keys, max_body=most)
         app = build(
             [
                 *node_routes.routes(service, keys, most),
@@ -333,7 +336,8 @@ class Gateway:
         )
         return _Parts(
             queue, live, daily, flow, purse, routes, door, service,
-            presence, placement, status, away, sender, retention, light, openai, doors, book, app,
+            presence, placement, status, away, sender, retention, light, openai, doors,
+            node_doors, book, app,
         )  # fmt: skip
 
     def _light_worker(self, parts: _Parts) -> Runner:

@@ -69,6 +69,10 @@ class Keys:
 
         return Route(f"/api/v1{path}", Endpoint(app), methods=[method])
 
+    def known_node(self, scope: Scope) -> NodeRow | None:
+        """The node whose key was shown, if it was shown before."""
+        return self._known.get(hash_key(bearer(scope)))
+
     async def node(self, scope: Scope) -> NodeRow:
         """The node whose key was shown; raises ``WrongKey``."""
         hashed = hash_key(bearer(scope))

@@ -6,7 +6,7 @@ from starlette.types import Scope
 
 from stead.core.errors import SteadError, UnknownModel
 from stead.gateway.auth import Keys
-from stead.gateway.exchange import Exchange, Pairs
+from stead.gateway.exchange import Exchange, Pairs, Place
 from stead.gateway.openai_routes import AGENT, STOPPING, OpenAI
 from stead.gateway.talk import Stopping
 from stead.inference.plane.plane import Plane
@@ -17,7 +17,7 @@ _KEYS = (b"authorization", b"x-api-key", b"cookie")
 
 
 class ModelDoors:
-    """The :class:`~stead.gateway.front.Doors` of a gateway. ``max_body`` in bytes."""
+    """The :class:`~stead.gateway.exchange.Door` to the models. ``max_body`` in bytes."""
 
     def __init__(self, plane: Plane, keys: Keys, openai: OpenAI, *, max_body: int) -> None:
         self.max_body = max_body
@@ -27,6 +27,10 @@ class ModelDoors:
         self.plain = 0
         """Calls of programs, straight to a model, that are not answered to their end yet."""
 
+    def places(self) -> list[Place]:
+        """Its paths: one an API."""
+        return [Place(b"/v1/" + api.value.encode(), self, api) for api in Api]
+
     def who(self, headers: Pairs) -> Who:
         """Whose request that is. Raises ``WrongKey``; ``Forbidden`` for a job that is over."""
         scope: Scope = {"headers": headers}
@@ -35,8 +39,7 @@ class ModelDoors:
 
     async def serve(self, exchange: Exchange) -> None:
         """Answer one request."""
-        who = exchange.who
-        assert who is not None
+        who: Who = exchange.who
         if who.job_id is not None:
             await self._answer(exchange, who)
             return
@@ -49,19 +52,20 @@ class ModelDoors:
             self.plain -= 1
 
     async def _answer(self, exchange: Exchange, who: Who) -> None:
-        plane = self._plane
+        plane, api = self._plane, exchange.place.api
+        assert api is not None
         headers = dict(exchange.headers)
         for name in _KEYS:
             headers.pop(name, None)
         kind = headers.get(b"content-type")
         record = plane.read(
-            exchange.api, who, exchange.body(),
+            api, who, exchange.body(),
             _JSON if kind is None else kind.decode("latin-1"), headers,
             exchange.query.decode("latin-1"),
         )  # fmt: skip
         asked = record.asked
         if asked is not None and asked.model == AGENT and who.job_id is None:
-            if exchange.api is Api.CHAT:
+            if api is Api.CHAT:
                 exchange.to_asgi()
                 return
             error: SteadError = self._openai.unknown(AGENT)

@@ -1,4 +1,4 @@
-"""One request to the model door and its answer, on a connection of the gateway's port."""
+"""One request to a door of the gateway and its answer, on a connection of its port."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import asyncio
 import http
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from stead.core.errors import SteadError
 from stead.inference.plane import shapes
-from stead.inference.seam import Api, Who
+from stead.inference.seam import Api
 
 log = logging.getLogger(__name__)
 
@@ -33,13 +34,16 @@ class Line(Protocol):
         """It is for the application."""
 
 
-class Doors(Protocol):
-    """What answers the door's paths."""
+class Door(Protocol):
+    """What answers the requests at some places."""
 
     max_body: int
 
-    def who(self, headers: Pairs) -> Who:
-        """Whose request that is. Raises ``WrongKey``, ``Forbidden``."""
+    def who(self, headers: Pairs) -> Any:
+        """Whose request that is; None: that takes longer to say, so the application is asked.
+
+        Raises ``WrongKey``, ``Forbidden``.
+        """
         ...
 
     async def serve(self, exchange: Exchange) -> None:
@@ -47,27 +51,37 @@ class Doors(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A path with a door of its own."""
+
+    path: bytes
+    door: Door
+    api: Api | None = None
+    """Whose shape errors have there; None: OpenAI's."""
+
+
 class Exchange:
-    """One request to the door, and its answer.
+    """One request to a door, and its answer.
 
     It is an :class:`~stead.inference.plane.outlet.Outlet`, and to uvicorn it looks like one of
     its cycles, so that requests of both kinds can follow each other on a connection.
     """
 
     __slots__ = (
-        "_front", "_length", "_size", "api", "begun", "disconnected", "headers", "http10",
-        "keep_alive", "message_event", "more_body", "pieces", "query", "refusal",
+        "_front", "_length", "_size", "begun", "bound", "disconnected", "headers", "http10",
+        "keep_alive", "message_event", "more_body", "pieces", "place", "query", "refusal",
         "response_complete", "task", "valve", "waits", "who",
     )  # fmt: skip
 
-    def __init__(self, front: Line, api: Api, query: bytes, headers: Pairs) -> None:
+    def __init__(self, front: Line, place: Place, query: bytes, headers: Pairs) -> None:
         self._front = front
         self._size = 0
         self._length = False
-        self.api = api
+        self.place = place
         self.query = query
         self.headers = headers
-        self.who: Who | None = None
+        self.who: Any = None
         self.refusal: SteadError | None = None
         self.pieces: list[bytes] = []
         self.more_body = True
@@ -76,6 +90,8 @@ class Exchange:
         self.http10 = False
         self.keep_alive = True
         self.begun = False
+        self.bound = True
+        """Whether the work on it ends when the client goes."""
         self.response_complete = False
         self.disconnected = False
         self.valve: Callable[[bool], None] | None = None
@@ -139,10 +155,10 @@ class Exchange:
     def fail(self, error: SteadError) -> None:
         """An error in the shape of the API that was called."""
         if error.status >= 500:
-            log.warning("POST /v1/%s: %s", self.api.value, error.message)
+            log.warning("POST %s: %s", self.place.path.decode(), error.message)
         headers = [(b"content-type", b"application/json")]
         headers += [(name.encode(), value.encode()) for name, value in error_headers(error)]
-        self.whole(error.status, headers, shapes.body(self.api, error))
+        self.whole(error.status, headers, shapes.body(self.place.api, error))
 
     def to_asgi(self) -> None:
         """Not for the plane after all: handed to the application, as it came."""

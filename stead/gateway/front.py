@@ -1,15 +1,15 @@
-"""HTTP/1.1 on the gateway's port: the door's own paths at once, all others by uvicorn.
+"""HTTP/1.1 on the gateway's port: some paths by doors of their own, all others by uvicorn.
 
-A connection is uvicorn's, with three things of our own: requests to the model door never become
-ASGI but an :class:`Exchange`, from the parser to the plane and back; heads, bodies and slow
-senders have limits; and errors come in the shape of the API that was called.
+A connection is uvicorn's, with three things of our own: requests to the model door and those of
+nodes never become ASGI but an :class:`Exchange`, from the parser to the door and back; heads,
+bodies and slow senders have limits; and errors come in the shape of the API that was called.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import httptools
@@ -18,15 +18,14 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from stead.core.errors import BadRequest, SteadError, TooLarge
 from stead.gateway.exchange import (
-    Doors,
     Exchange,
     Pairs,
+    Place,
     error_headers,
     header_lines,
     status_line,
 )
 from stead.inference.plane import shapes
-from stead.inference.seam import Api
 
 log = logging.getLogger(__name__)
 
@@ -40,8 +39,6 @@ LINGER_S = 3.0
 #: A refused request whose body is no longer than this is read to its end first.
 _SHORT = 65_536
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-
-DOORS: dict[bytes, Api] = {b"/v1/" + api.value.encode(): api for api in Api}
 
 
 class HeadTooLarge(SteadError):
@@ -63,9 +60,9 @@ class TooSlow(SteadError):
 class Front(HttpToolsProtocol):
     """One connection."""
 
-    def __init__(self, doors: Doors, **given: Any) -> None:
+    def __init__(self, places: Mapping[bytes, Place], **given: Any) -> None:
         super().__init__(**given)
-        self._doors = doors
+        self._places = places
         self._in_head = False
         self._busy_body = False
         self._head = 0
@@ -90,7 +87,8 @@ class Front(HttpToolsProtocol):
         serving = self._serving
         if serving is not None and serving.task is not None:
             serving.disconnected = True
-            serving.task.cancel()
+            if serving.bound:
+                serving.task.cancel()
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
         """The client sends no more. In the middle of a request it is told so; else it has left."""
@@ -160,11 +158,14 @@ class Front(HttpToolsProtocol):
             return
         parser = self.parser
         path, _, query = self.url.partition(b"?")
-        api = DOORS.get(path)
-        if api is None or parser.get_method() != b"POST":
+        place = self._places.get(path)
+        if place is None or parser.get_method() != b"POST":
             self._to_uvicorn()
             return
-        exchange = Exchange(self, api, query, headers)
+        exchange = Exchange(self, place, query, headers)
+        if not self._known(exchange):
+            self._to_uvicorn()
+            return
         exchange.http10 = parser.get_http_version() != "1.1"
         exchange.keep_alive = not exchange.http10 and parser.should_keep_alive()
         free = self.cycle is None or self.cycle.response_complete
@@ -174,20 +175,27 @@ class Front(HttpToolsProtocol):
             self.pipeline.appendleft((exchange, None))  # type: ignore[arg-type]
         self._admit(exchange)
 
+    def _known(self, exchange: Exchange) -> bool:
+        """Whether the door can say at once whose it is, or that it is refused."""
+        try:
+            exchange.who = exchange.place.door.who(exchange.headers)
+        except SteadError as error:
+            exchange.refusal = error
+            return True
+        return exchange.who is not None
+
     def _admit(self, exchange: Exchange) -> None:
         """Nothing of a body is read before the key is right, and the size."""
         length = -1
         for name, value in exchange.headers:
             if name == b"content-length" and value.isdigit():
                 length = int(value)
-        try:
-            exchange.who = self._doors.who(exchange.headers)
-            if length > self._doors.max_body:
-                raise TooLarge(limit=self._doors.max_body)
-        except SteadError as error:
-            exchange.refusal = error
+        most = exchange.place.door.max_body
+        if exchange.refusal is None and length > most:
+            exchange.refusal = TooLarge(limit=most)
+        if exchange.refusal is not None:
             if not 0 <= length <= _SHORT or self.expect_100_continue:
-                self._refuse(error)
+                self._refuse(exchange.refusal)
             return
         if self.expect_100_continue:
             if self.pipeline:
@@ -201,8 +209,8 @@ class Front(HttpToolsProtocol):
             return
         if not isinstance(cycle, Exchange):
             super().on_body(body)
-        elif not cycle.add(body, self._doors.max_body):
-            self._refuse(TooLarge(limit=self._doors.max_body))
+        elif not cycle.add(body, cycle.place.door.max_body):
+            self._refuse(TooLarge(limit=cycle.place.door.max_body))
 
     def on_message_complete(self) -> None:
         self._busy_body = False
@@ -233,7 +241,7 @@ class Front(HttpToolsProtocol):
 
     async def _serve(self, exchange: Exchange) -> None:
         try:
-            await self._doors.serve(exchange)
+            await exchange.place.door.serve(exchange)
         except SteadError as error:
             if exchange.begun:
                 exchange.abort()
@@ -242,15 +250,24 @@ class Front(HttpToolsProtocol):
         except asyncio.CancelledError:
             if not exchange.disconnected:  # not the client: stead is being stopped
                 exchange.abort()
-        except Exception:  # the edge of a request: nothing of the inside may leak out
-            log.exception("POST /v1/%s failed", exchange.api.value)
-            if exchange.begun:
-                exchange.abort()
-            else:
-                exchange.fail(SteadError("stead failed on this request; `stead logs` says more."))
+        except Exception as error:  # the edge of a request: nothing of the inside may leak out
+            self._failed(exchange, error)
         finally:
             if exchange.task is not None:
                 self.tasks.discard(exchange.task)
+
+    def _failed(self, exchange: Exchange, error: Exception) -> None:
+        path = exchange.place.path.decode()
+        if isinstance(error, OverflowError):  # JSON knows no largest number, the database does
+            log.warning("POST %s: %s", path, error)
+            told: SteadError = BadRequest("A number in the request is too large.")
+        else:
+            log.error("POST %s failed", path, exc_info=error)
+            told = SteadError("stead failed on this request; `stead logs` says more.")
+        if exchange.begun:
+            exchange.abort()
+        else:
+            exchange.fail(told)
 
     def _to_uvicorn(self) -> None:
         """What uvicorn's own methods would have done until here."""
@@ -263,7 +280,7 @@ class Front(HttpToolsProtocol):
 
     def hand_over(self, exchange: Exchange) -> None:
         """A request that was read as one of the door's becomes one of the application's."""
-        target = b"/v1/" + exchange.api.value.encode()
+        target = exchange.place.path
         scope: Scope = {
             "type": "http",
             "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
@@ -369,8 +386,8 @@ class Front(HttpToolsProtocol):
         if answering and not (not self._in_head and self._unanswered(cycle)):
             self.transport.close()
             return
-        api = cycle.api if mine else DOORS.get(self.url.partition(b"?")[0])
-        body = shapes.body(api, error)
+        place = cycle.place if mine else self._places.get(self.url.partition(b"?")[0])
+        body = shapes.body(place.api if place is not None else None, error)
         more = [(name.encode(), text.encode()) for name, text in error_headers(error)]
         self.transport.write(
             b"%bcontent-type: application/json\r\n%bconnection: close\r\n"
@@ -398,11 +415,12 @@ class Front(HttpToolsProtocol):
         return True
 
 
-def front(doors: Doors) -> Callable[..., Front]:
+def front(*places: Place) -> Callable[..., Front]:
     """What uvicorn makes its connections with."""
+    by_path = {place.path: place for place in places}
 
     def made(**given: Any) -> Front:
-        return Front(doors, **given)
+        return Front(by_path, **given)
 
     return made
 

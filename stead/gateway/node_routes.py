@@ -1,9 +1,13 @@
-"""The node protocol over HTTP: authenticate, decode, call the service, encode."""
+"""The node protocol over HTTP: authenticate, decode, call the service, encode.
+
+Nodes that are known are answered at once, by a door of their own; a key that must be looked up,
+and is perhaps none, comes the longer way through the application. Both do the same.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -13,38 +17,91 @@ from starlette.types import Receive, Scope, Send
 from stead.core.storage import NodeRow
 from stead.core.wire import Claim, ClaimReply, Events, Finish, Heartbeat, Hello
 from stead.gateway.auth import Keys
+from stead.gateway.exchange import Exchange, Pairs, Place
 from stead.gateway.http import Endpoint, decode, read_body, until_gone
 from stead.gateway.node_service import NodeService
 
 _encode = msgspec.json.Encoder().encode
+_JSON = [(b"content-type", b"application/json")]
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """``POST /node/v1/NAME``; see ``stead.core.wire`` for the bodies."""
+
+    name: str
+    type: type[Any]
+    work: Callable[[NodeRow, Any], Awaitable[Any]]
+
+    @property
+    def path(self) -> str:
+        return f"/node/v1/{self.name}"
+
+
+def _calls(service: NodeService) -> list[_Call]:
+    return [
+        _Call("claim", Claim, service.claim),
+        _Call("events", Events, service.events),
+        _Call("finish", Finish, service.finish),
+        _Call("heartbeat", Heartbeat, service.heartbeat),
+        _Call("hello", Hello, service.hello),
+    ]
+
+
+class NodeDoors:
+    """The :class:`~stead.gateway.exchange.Door` for nodes. ``max_body`` in bytes."""
+
+    def __init__(self, service: NodeService, keys: Keys, *, max_body: int) -> None:
+        self.max_body = max_body
+        self._keys = keys
+        self._calls = {call.path.encode(): call for call in _calls(service)}
+
+    def places(self) -> list[Place]:
+        """Its paths: one a call."""
+        return [Place(path, self) for path in self._calls]
+
+    def who(self, headers: Pairs) -> NodeRow | None:
+        """The node, if its key was seen before."""
+        return self._keys.known_node({"headers": headers})
+
+    async def serve(self, exchange: Exchange) -> None:
+        """Answer one call. What is begun is ended also when the node has gone; only waiting for
+        a job is not."""
+        call, node = self._calls[exchange.place.path], exchange.who
+        exchange.bound = False
+        body = decode(exchange.body(), call.type)
+        claim = call.type is Claim
+        answer = await call.work(node, replace(body, wait_s=0.0) if claim else body)
+        if claim and _is_empty(answer) and body.wait_s > 0 and not exchange.disconnected:
+            # Its key may have been revoked since.
+            node = await self._keys.node({"headers": exchange.headers})
+            exchange.bound = True
+            answer = await call.work(node, body)
+        if not exchange.disconnected:
+            exchange.whole(200, _JSON, _encode(answer))
 
 
 def routes(service: NodeService, keys: Keys, max_body: int) -> list[Route]:
-    """``POST /node/v1/...``; see ``stead.core.wire`` for the bodies."""
+    """The same calls of whoever is not known yet."""
 
-    def call(name: str, type: type[Any], work: Callable[[NodeRow, Any], Awaitable[Any]]) -> Route:
+    def route(call: _Call) -> Route:
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
             node = await keys.node(scope)
-            body = decode(await read_body(scope, receive, max_body), type)
-            answer = await work(node, replace(body, wait_s=0.0) if type is Claim else body)
-            if type is Claim and _is_empty(answer) and body.wait_s > 0:
+            claim = call.type is Claim
+            body = decode(await read_body(scope, receive, max_body), call.type)
+            answer = await call.work(node, replace(body, wait_s=0.0) if claim else body)
+            if claim and _is_empty(answer) and body.wait_s > 0:
                 # The only call that waits, and it gives up when the node does. The look before
                 # spares a busy gateway two tasks a claim. Its key may have been revoked since.
                 node = await keys.node(scope)
-                answer = await until_gone(receive, work(node, body))
+                answer = await until_gone(receive, call.work(node, body))
                 if answer is None:
                     return
             await _send(send, _encode(answer))
 
-        return Route(f"/node/v1/{name}", Endpoint(app), methods=["POST"])
+        return Route(call.path, Endpoint(app), methods=["POST"])
 
-    return [
-        call("claim", Claim, service.claim),
-        call("events", Events, service.events),
-        call("finish", Finish, service.finish),
-        call("heartbeat", Heartbeat, service.heartbeat),
-        call("hello", Hello, service.hello),
-    ]
+    return [route(call) for call in _calls(service)]
 
 
 def _is_empty(answer: ClaimReply) -> bool:

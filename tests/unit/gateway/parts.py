@@ -263,7 +263,7 @@ async def gate_at(
     ]
     server = uvicorn.Server(
         uvicorn.Config(
-            parts.app, http=front(parts.doors),  # type: ignore[arg-type]
+            parts.app, http=front(*parts.doors.places(), *parts.node_doors.places()),  # type: ignore[arg-type]
             lifespan="off", access_log=False, log_config=None,
             timeout_graceful_shutdown=1,
         )

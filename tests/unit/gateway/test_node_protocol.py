@@ -20,7 +20,7 @@ from stead.core.wire import (
     Held,
     Hello,
 )
-from tests.unit.gateway.parts import Gate
+from tests.unit.gateway.parts import Gate, events
 
 
 async def test_a_claim_said_twice_gives_the_same_job(gate: Gate) -> None:
@@ -57,6 +57,30 @@ async def test_hanging_up_during_a_long_poll_loses_no_job(gate: Gate) -> None:
         assert job is not None and job.id == job_id
         assert job.epoch == 1
         assert (await gate.finish(job)).data == {"state": "done"}
+
+
+async def test_a_node_that_hangs_up_has_said_what_it_said(gate: Gate) -> None:
+    """A report that arrived whole is worked off to its end, though nobody waits for its answer."""
+    for round in range(10):
+        job_id = await gate.say(f"message {round}")
+        job = await gate.claim(wait_s=5)
+        assert job is not None and job.id == job_id
+        body = msgspec.json.encode(Finish(uuid7(), job.id, job.epoch, "done", text="all of it"))
+        head = (
+            "POST /node/v1/finish HTTP/1.1\r\nhost: gate\r\n"
+            f"authorization: Bearer {gate.node_key}\r\ncontent-length: {len(body)}\r\n\r\n"
+        )
+        watching = await gate.open("GET", f"/api/v1/jobs/{job_id}/events")
+        _, writer = await asyncio.open_connection("127.0.0.1", gate.port)
+        writer.write(head.encode() + body)
+        if round % 2:
+            await asyncio.sleep(0.0003 * round)
+            writer.transport.abort()
+        else:
+            writer.close()
+        async with asyncio.timeout(5), watching:
+            assert [event.type async for event in events(watching)][-1] == "end"
+        assert (await gate.ended(job_id))["reply"]["text"] == "all of it"
 
 
 async def test_a_job_wakes_a_waiting_claim(gate: Gate) -> None:
