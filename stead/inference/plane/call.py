@@ -390,8 +390,8 @@ class Call:
 
     def _tell(self, error: SteadError) -> None:
         """The head is out, so an error can only be told as an event."""
-        if self.asked.stream and self.asked.api is not Api.SPEECH:
-            flow, api = self.flow, self.asked.api
+        flow, api = self.flow, self.asked.api
+        if flow.between if flow is not None else self.asked.stream:
             self.out.write(flow.broken(error) if flow is not None else shapes.event(api, error))
             self.out.end()
         else:

@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from stead.core.errors import BackendFailed
+
 Headers = list[tuple[bytes, bytes]]
 
 #: Bytes held for a reader in this process before the backend is no longer read.
@@ -101,6 +103,8 @@ class Pipe:
                 if self._pieces:
                     break
                 work.result()
+                if self._aborted:
+                    raise BackendFailed(backend="that was asked", why="its answer broke off")
                 raise StopAsyncIteration
             self._news.clear()
             await self._news.wait()
