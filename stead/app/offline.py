@@ -13,6 +13,8 @@ from stead import __version__
 from stead.core.errors import NewerSchema, StoreUnusable
 from stead.core.storage import View
 from stead.inference import modelstate
+from stead.inference.audit import shown
+from stead.store.sqlite import calls as audit
 from stead.store.sqlite import engine, views, writer
 from stead.store.sqlite import outbox as deliveries
 
@@ -71,6 +73,26 @@ def why(home: Path, ident: str) -> View:
     """The story of a message as ``/api/v1/why`` tells it. Raises ``NotFound``."""
     with _database(home) as database:
         return views.why(database, ident)
+
+
+def calls(home: Path, **filters: Any) -> View:
+    """The calls as ``/api/v1/calls`` lists them. Raises ``StoreUnusable``, ``BadRequest``."""
+    with _database(home) as database:
+        return views.calls(database, **filters)
+
+
+def call(home: Path, ident: str) -> View:
+    """One call as ``/api/v1/calls/ID`` shows it. Raises ``NotFound``."""
+    with _database(home) as database:
+        found = audit.shown_one(database, ident)
+    found["bodies"] = shown.bodies(home / "audit", found["id"])
+    return found
+
+
+def call_sums(home: Path, **filters: Any) -> View:
+    """The sums of calls as ``/api/v1/calls/sums`` has them. Raises ``StoreUnusable``."""
+    with _database(home) as database:
+        return audit.sums(database, **filters)
 
 
 def outbox(home: Path, **filters: Any) -> View:

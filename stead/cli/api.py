@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -27,6 +28,15 @@ class Refused(SteadError):
         self.code = code
 
 
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """An answer as it came. Header names in lower case."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
 class Api:
     """Calls to the gateway of ``loaded`` with the owner's key, or with another one."""
 
@@ -44,6 +54,15 @@ class Api:
 
     def delete(self, path: str) -> Any:
         return self._call("DELETE", path)
+
+    def ask(self, path: str, body: bytes, type_: str, *, timeout: float) -> Answered:
+        """POST a body as it is and return the whole answer, whatever its status. ``timeout``: the
+        longest silence, in seconds."""
+        headers = {**self._headers(), "Content-Type": type_}
+        with Exchange(
+            self.url, "POST", path, headers=headers, body=body, timeout=timeout
+        ) as exchange:
+            return Answered(exchange.status, exchange.headers, exchange.read())
 
     def job_events(self, job_id: str, last: str = "") -> Iterator[ServerEvent]:
         """The events of a job from after the event ``last`` on; ends when the stream does.

@@ -35,6 +35,8 @@ ALIASES: dict[str, str] = {
     "ledger": "state.db",
     "calls": "state.db",
     "nodes": "state.db",
+    "bodies": "audit/",
+    "prompts": "audit/",
     "daily log": "memory/",
     "diary": "memory/",
     "memory.md": "memory/",

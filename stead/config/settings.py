@@ -250,6 +250,36 @@ class BudgetSection(Section, frozen=True):
     ] = 1.0
 
 
+class AuditRule(Section, frozen=True):
+    """Whose bodies are kept; the first rule that fits decides."""
+
+    keep: Annotated[Literal["none", "errors", "all"], _help("What is kept of these calls")]
+    key: Annotated[str, _help("Only of this caller: owner, job or the name of a key")] = ""
+    lane: Annotated[str, _help("Only in this lane")] = ""
+
+
+class AuditSection(Section, frozen=True):
+    """What is kept, beside its row, of what was said in a model call (docs/inference.md)."""
+
+    keep: Annotated[
+        Literal["none", "errors", "all"],
+        _help("Bodies of which calls are kept, where no rule says otherwise"),
+    ] = "none"
+    days: Annotated[float, _help("They are kept so long; 0: for ever", ge=0)] = 14.0
+    max_mb: Annotated[float, _help("All together; beyond it the oldest go", gt=0)] = 500.0
+    max_kb: Annotated[float, _help("Of one body so much is kept", gt=0)] = 1000.0
+    redact: Annotated[
+        bool, _help("Black out secrets and personal data before anything is written")
+    ] = True
+    rule: Annotated[list[AuditRule], _help("Own rules by key and lane")] = []
+
+
+class MetricsSection(Section, frozen=True):
+    open_here: Annotated[
+        bool, _help("Programs on this machine may read /metrics without a key")
+    ] = False
+
+
 class LogSection(Section, frozen=True):
     level: Literal["debug", "info", "warning", "error"] = "info"
     max_mb: Annotated[float, _help("A log file is turned over at this size", gt=0)] = 20.0
@@ -320,4 +350,6 @@ class Settings(Section, frozen=True):
     limits: LimitsSection = LimitsSection()
     budget: BudgetSection = BudgetSection()
     retention: RetentionSection = RetentionSection()
+    audit: AuditSection = AuditSection()
+    metrics: MetricsSection = MetricsSection()
     log: LogSection = LogSection()

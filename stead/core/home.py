@@ -61,6 +61,12 @@ PLACES: tuple[Place, ...] = (
         "leave it alone; it empties itself when the gateway is back",
     ),
     Place(
+        "audit/",
+        "what was said in model calls, where [audit] in stead.toml says that it is kept",
+        "a trace for people; nothing depends on it",
+        "read with `stead calls show`; may be deleted",
+    ),
+    Place(
         "backups/",
         "copies of the database taken before each upgrade",
         "copies; nothing reads them by itself",

@@ -35,6 +35,8 @@ class Gateway:
     chat: list[dict[str, Any]] = field(default_factory=list)
     """What was said in the conversation, with its ``seq``."""
     chunked: bool = False
+    headers: dict[str, str] = field(default_factory=dict)
+    """Sent with every JSON answer."""
     port: int = 0
 
     @property
@@ -151,6 +153,8 @@ class _Handler(BaseHTTPRequestHandler):
         text = json.dumps(data).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
+        for name, value in self.gateway.headers.items():
+            self.send_header(name, value)
         if self.gateway.chunked:
             self.send_header("Transfer-Encoding", "chunked")
             self.end_headers()
