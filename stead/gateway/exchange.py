@@ -160,6 +160,13 @@ class Exchange:
         headers += [(name.encode(), value.encode()) for name, value in error_headers(error)]
         self.whole(error.status, headers, shapes.body(self.place.api, error))
 
+    def fail_or_abort(self, error: SteadError) -> None:
+        """An error as its answer; where some of another is out, that breaks off."""
+        if self.begun:
+            self.abort()
+        else:
+            self.fail(error)
+
     def to_asgi(self) -> None:
         """Not for the plane after all: handed to the application, as it came."""
         self._front.hand_over(self)

@@ -243,31 +243,21 @@ class Front(HttpToolsProtocol):
         try:
             await exchange.place.door.serve(exchange)
         except SteadError as error:
-            if exchange.begun:
-                exchange.abort()
-            else:
-                exchange.fail(error)
+            exchange.fail_or_abort(error)
         except asyncio.CancelledError:
             if not exchange.disconnected:  # not the client: stead is being stopped
                 exchange.abort()
-        except Exception as error:  # the edge of a request: nothing of the inside may leak out
-            self._failed(exchange, error)
+        except OverflowError as error:  # JSON knows no largest number, the database does
+            log.warning("POST %s: %s", exchange.place.path.decode(), error)
+            exchange.fail_or_abort(BadRequest("A number in the request is too large."))
+        except Exception:  # the edge of a request: nothing of the inside may leak out
+            log.exception("POST %s failed", exchange.place.path.decode())
+            exchange.fail_or_abort(
+                SteadError("stead failed on this request; `stead logs` says more.")
+            )
         finally:
             if exchange.task is not None:
                 self.tasks.discard(exchange.task)
-
-    def _failed(self, exchange: Exchange, error: Exception) -> None:
-        path = exchange.place.path.decode()
-        if isinstance(error, OverflowError):  # JSON knows no largest number, the database does
-            log.warning("POST %s: %s", path, error)
-            told: SteadError = BadRequest("A number in the request is too large.")
-        else:
-            log.error("POST %s failed", path, exc_info=error)
-            told = SteadError("stead failed on this request; `stead logs` says more.")
-        if exchange.begun:
-            exchange.abort()
-        else:
-            exchange.fail(told)
 
     def _to_uvicorn(self) -> None:
         """What uvicorn's own methods would have done until here."""
