@@ -22,27 +22,27 @@ import uvloop
 
 from stead import __version__
 from stead.agent.loop import toolbox
-from stead.app import channels, routing, services
+from stead.app import channels, routing, services, terms
 from stead.app.node import local_url
+from stead.app.policy import policy_of
 from stead.app.server import Server
 from stead.app.warm import keep_warm
 from stead.config import Loaded, Settings, parse_listen, path_at
 from stead.core import logs
 from stead.core.errors import HomeUnusable, OpenDoor, PortTaken, SteadError
 from stead.core.keys import ensure_key, read_key
-from stead.core.limits import Limit
-from stead.core.nouns import Limits
 from stead.core.ports import Caller
 from stead.flow.away import Away
 from stead.flow.flow import Flow, Tries
 from stead.flow.live import Live
-from stead.flow.router import Router, Rule
+from stead.flow.router import Router
 from stead.flow.sender import Sender
 from stead.gateway import channel_routes, node_routes
 from stead.gateway.app import build
 from stead.gateway.auth import Keys, hash_key
 from stead.gateway.doors import ModelDoors
 from stead.gateway.front import front
+from stead.gateway.key_routes import KeyRoutes
 from stead.gateway.node_routes import NodeDoors
 from stead.gateway.node_service import LocalLink, NodeService
 from stead.gateway.openai_routes import OpenAI
@@ -59,14 +59,14 @@ from stead.inference import modelstate
 from stead.inference.client import DoorModelClient
 from stead.inference.door import Door
 from stead.inference.plane.book import PurseBook
-from stead.inference.plane.defaults import AllowAll
 from stead.inference.plane.plane import Plane
+from stead.inference.policy.guard import Guard
+from stead.inference.policy.rates import Rates
 from stead.inference.routing.routes import Routes
-from stead.keep.retention import Retention, Terms
+from stead.keep.retention import Retention
 from stead.ledger.purse import Budget, StorePurse
 from stead.memory.daily import DailyLog
 from stead.node.runner import Runner
-from stead.queue.policy import Policy
 from stead.queue.queue import Queue
 from stead.services.supervisor import Services
 from stead.store.sqlite import SqliteStore
@@ -93,7 +93,7 @@ def run_gateway(home: Path, loaded: Loaded) -> int:
         with alone(home), bound(settings) as sock:
             store = SqliteStore(
                 home / "state.db", home / "backups", age_ms=int(settings.queue.age_s * 1000),
-                limits=_queue_limits(settings),
+                limits=terms.queue_limits(settings),
             )  # fmt: skip
             try:
                 uvloop.run(Gateway(home, settings, store).serve(sock))
@@ -166,6 +166,8 @@ class _Parts:
     live: Live
     daily: DailyLog
     flow: Flow
+    keys: Keys
+    guard: Guard
     purse: StorePurse
     routes: Routes
     door: Door
@@ -200,6 +202,7 @@ class Gateway:
     async def serve(self, sock: socket.socket) -> None:
         """Start everything in order, serve, and stop in reverse."""
         parts = self._build(self._owner_key(), await self._secret())
+        await parts.keys.refresh()
         await self._own_node()
         cut = await self._store.close_open_calls()
         if cut:
@@ -235,6 +238,7 @@ class Gateway:
             await self._channels.aclose()
             await parts.door.aclose()
             await parts.services.aclose()
+            await parts.guard.aclose()
             await parts.book.aclose()
             await parts.purse.aclose()
             with contextlib.suppress(SteadError, OSError):  # the lines wait in the database
@@ -280,25 +284,28 @@ class Gateway:
         placement = Placement(
             store, presence, main=settings.nodes.main, failover_s=settings.nodes.failover_s
         )
-        queue = Queue(store, _policy(settings), placement.there)
+        queue = Queue(store, terms.policy(settings), placement.there)
         daily = DailyLog(self._home / "memory", store)
         tries = Tries(settings.queue.max_tries, settings.queue.max_crashes)
-        flow = Flow(store, queue, Router(_rules(settings)), live, daily, tries, placement.preferred)
+        flow = Flow(
+            store, queue, Router(terms.rules(settings)), live, daily, tries, placement.preferred
+        )
         purse = StorePurse(store, _budget(settings))
         routes = routing.routes(self._home, settings)
         book = PurseBook(purse)
         light = services.make(self._home, settings)
+        keys = Keys(owner_key, secret, store, queue.holds)
+        policy, guard = policy_of(self._home, settings, keys.scope, Rates())
         plane = Plane(
-            policy=AllowAll(), routing=routes, book=book, local=routes.local,
+            policy=policy, routing=routes, book=book, local=routes.local,
             wait_s=settings.model.wait_s, services=light,
         )  # fmt: skip
         door = Door(routes, plane)
-        keys = Keys(owner_key, secret, store, queue.holds)
         service = NodeService(
             store, queue, flow, presence, live, job_key=keys.job_key, profile=door.profile,
-            limits=_limits(settings), version=__version__, placement=placement,
+            limits=terms.limits(settings), version=__version__, placement=placement,
         )  # fmt: skip
-        retention = Retention(store, _terms(settings), self._home / "memory")
+        retention = Retention(store, terms.terms(settings), self._home / "memory")
         # Terminal and API are read by their clients; the sender is for channels pushed to.
         sender = Sender(store, self._channels.pushed, self._channels.manners)
         status = Status(
@@ -318,7 +325,7 @@ class Gateway:
         flow.on_reply(sender.nudge)
         most = int(settings.gateway.max_body_mb * 1_000_000)
         wait_s = settings.gateway.answer_wait_s
-        openai = OpenAI(flow, talk, door, keys, max_body=most, wait_s=wait_s)
+        openai = OpenAI(flow, talk, door, keys, policy, max_body=most, wait_s=wait_s)
         doors = ModelDoors(plane, keys, openai, max_body=most)
         node_doors = NodeDoors(service, keys, max_body=most)
         app = build(
@@ -330,12 +337,13 @@ class Gateway:
                 *Outbox(store, sender, keys, max_body=most).routes(),
                 *Prune(retention, keys, max_body=most).routes(),
                 *ServiceRoutes(light, keys).routes(),
+                *KeyRoutes(store, keys, max_body=most).routes(),
                 *channel_routes.routes(self._channels.ways_in, flow, most),
             ],
             lambda: self._why_not_ready or store.trouble,
         )
         return _Parts(
-            queue, live, daily, flow, purse, routes, door, service,
+            queue, live, daily, flow, keys, guard, purse, routes, door, service,
             presence, placement, status, away, sender, retention, light, openai, doors,
             node_doors, book, app,
         )  # fmt: skip
@@ -437,58 +445,6 @@ def _calm_collector() -> None:
     gc.set_threshold(10_000, 20, 20)
 
 
-# --- settings become what the rooms understand ------------------------------------------------
-
-
-def _policy(settings: Settings) -> Policy:
-    queue = settings.queue
-    return Policy(
-        lease_ms=int(queue.lease_s * 1000),
-        backoff_ms=int(queue.backoff_s * 1000),
-        backoff_max_ms=int(queue.backoff_max_s * 1000),
-    )
-
-
-def _queue_limits(settings: Settings) -> list[Limit]:
-    return [
-        Limit(one.key, one.at_once, one.starts, int(one.per_s * 1000))
-        for one in settings.queue.limit
-    ]
-
-
-def _terms(settings: Settings) -> Terms:
-    kept = settings.retention
-    return Terms(
-        jobs_ms=int(kept.jobs_days * 86_400_000),
-        dead_ms=int(kept.dead_days * 86_400_000),
-        calls_ms=int(kept.calls_days * 86_400_000),
-        max_bytes=int(kept.max_mb * 1_000_000),
-        every_ms=int(kept.every_h * 3_600_000),
-    )
-
-
 def _budget(settings: Settings) -> Budget:
     budget = settings.budget
     return Budget(int(budget.daily_usd * _MICRO), int(budget.chat_reserve_usd * _MICRO))
-
-
-def _limits(settings: Settings) -> Limits:
-    limits = settings.limits
-    return Limits(
-        steps=limits.steps,
-        tokens=limits.tokens,
-        cost_micro=int(limits.usd * _MICRO),
-        wall_s=limits.wall_s,
-        answer_tokens=limits.answer_tokens,
-    )
-
-
-def _rules(settings: Settings) -> list[Rule]:
-    return [
-        Rule(
-            name=rule.name, to=rule.to, mark=rule.mark, match=rule.match, unless=rule.unless,
-            max_chars=rule.max_chars, channel=rule.channel, lane=rule.lane,
-            needs=tuple(rule.needs), prefer=tuple(rule.prefer), avoid=tuple(rule.avoid),
-        )
-        for rule in settings.route
-    ]  # fmt: skip

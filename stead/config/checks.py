@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from stead.config.describe import describe, section_in
+from stead.config.house import check_budget, check_rules
 from stead.config.lanes import check_models
 from stead.config.settings import (
     ChannelSection,
@@ -119,7 +120,7 @@ def _crosschecks(settings: Settings) -> Iterator[tuple[str, str]]:
         parse_listen(settings.listen)
     except ValueError as error:
         yield "listen", f"{settings.listen!r} is not an address: {error}"
-    node, queue, budget = settings.node, settings.queue, settings.budget
+    node, queue = settings.node, settings.queue
     if node.chat_slots >= node.slots:
         yield (
             "node.chat_slots",
@@ -139,11 +140,8 @@ def _crosschecks(settings: Settings) -> Iterator[tuple[str, str]]:
     if queue.backoff_max_s < queue.backoff_s:
         yield "queue.backoff_max_s", f"must not be smaller than queue.backoff_s ({queue.backoff_s})"
     yield from _check_limits(queue.limit)
-    if budget.chat_reserve_usd > budget.daily_usd:
-        yield (
-            "budget.chat_reserve_usd",
-            f"must not be larger than budget.daily_usd ({budget.daily_usd})",
-        )
+    yield from check_budget(settings.budget)
+    yield from check_rules(settings.rule)
     yield from check_models(settings)
     yield from _check_routes(settings.route)
     yield from _check_channels(settings.channel)

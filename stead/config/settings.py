@@ -243,11 +243,69 @@ class LimitsSection(Section, frozen=True):
     answer_tokens: Annotated[int, _help("Tokens one model call may write", ge=16)] = 1024
 
 
+class RuleSection(Section, frozen=True):
+    """A rule of the house. Every condition given must hold; all rules that hold apply."""
+
+    name: Annotated[str, _help("Shown in reasons, refusals and `stead calls`")]
+    then: Annotated[
+        Literal["block", "redact", "local", "limit"],
+        _help("Refuse, black out what is found, keep it in the house, or only limit it"),
+    ]
+    keys: Annotated[list[str], _help("Of these: names of keys, owner, jobs; empty: all")] = []
+    unless_keys: Annotated[list[str], _help("Not of these")] = []
+    lanes: Annotated[list[str], _help("In these lanes, named or judged; empty: all")] = []
+    models: Annotated[list[str], _help("For these names of models, as requests give them")] = []
+    endpoints: Annotated[
+        list[str], _help("At these paths below /v1/, such as chat/completions; empty: all")
+    ] = []
+    hours: Annotated[str, _help("At this time of day (local), such as 22:00-06:30")] = ""
+    days: Annotated[list[str], _help("On these days: mon to sun, on which the hours begin")] = []
+    images: Annotated[bool, _help("Only what holds images")] = False
+    finds: Annotated[
+        list[str],
+        _help("What detectors look for: secrets, passwords, personal, or single kinds of these"),
+    ] = []
+    words: Annotated[list[str], _help("Your own list: words or names, whatever their case")] = []
+    words_file: Annotated[
+        str, _help("A file with more of them, one a line; relative to the home directory")
+    ] = ""
+    patterns: Annotated[list[str], _help("Your own list: regular expressions")] = []
+    requests_per_min: Annotated[int, _help("Requests a minute; 0: any", ge=0)] = 0
+    tokens_per_min: Annotated[int, _help("Tokens a minute; 0: any", ge=0)] = 0
+    at_once: Annotated[int, _help("Requests at once; 0: any", ge=0)] = 0
+    max_body_kb: Annotated[int, _help("Largest request; 0: any", ge=0)] = 0
+    keep_bodies: Annotated[bool, _help("Whether its texts may be kept for the audit")] = True
+    why: Annotated[str, _help("Told to who is refused")] = ""
+
+
+class BudgetLimit(Section, frozen=True):
+    """Money for one lane or one key; -1 is no limit."""
+
+    lane: Annotated[str, _help("The lane")] = ""
+    key: Annotated[str, _help("Or the name of the key")] = ""
+    daily_usd: Annotated[float, _help("Money in a day (UTC); -1: no limit", ge=-1)] = -1.0
+    monthly_usd: Annotated[float, _help("Money in a month (UTC); -1: no limit", ge=-1)] = -1.0
+    stop: Annotated[bool, _help("false: you are told, and nothing is stopped")] = True
+
+
 class BudgetSection(Section, frozen=True):
     daily_usd: Annotated[float, _help("Money for model calls in a day (UTC)", ge=0)] = 5.0
+    monthly_usd: Annotated[float, _help("Money in a month (UTC); -1: no limit", ge=-1)] = -1.0
     chat_reserve_usd: Annotated[
-        float, _help("Part of it that background work never touches", ge=0)
+        float, _help("Part of it that only your own chat may touch", ge=0)
     ] = 1.0
+    warn_at: Annotated[
+        float, _help("You are told when so much of a budget is used", gt=0, le=1)
+    ] = 0.8
+    unpriced: Annotated[
+        Literal["block", "count"],
+        _help("A cloud model whose price is not known: refuse it, or count it at unpriced_usd"),
+    ] = "block"
+    unpriced_usd: Annotated[float, _help("What a million tokens are counted at then", ge=0)] = 20.0
+    prices_file: Annotated[
+        str, _help("Prices newer than those that came along (`stead prices update` makes it)")
+    ] = "prices.json"
+    limit: Annotated[list[BudgetLimit], _help("Budgets of single lanes and keys")] = []
 
 
 class AuditRule(Section, frozen=True):
@@ -346,6 +404,7 @@ class Settings(Section, frozen=True):
     ] = []
     route: Annotated[list[RouteSection], _help("Own rules, tried before the built-in ones")] = []
     channel: list[ChannelSection] = []
+    rule: Annotated[list[RuleSection], _help("What may be asked, and what never leaves")] = []
     services: ServicesSection = ServicesSection()
     limits: LimitsSection = LimitsSection()
     budget: BudgetSection = BudgetSection()

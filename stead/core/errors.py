@@ -7,6 +7,8 @@ the OpenAI error shape, ``failure`` the class that decides about another try.
 from __future__ import annotations
 
 import inspect
+import math
+from typing import Self
 
 from stead.core.states import Failure
 
@@ -18,6 +20,8 @@ class SteadError(Exception):
     kind = "server_error"
     code = "internal"
     failure = Failure.CODE
+    retry_after_s = 0.0
+    """When to try again (``Retry-After``), in seconds; 0: nothing is said of that."""
 
     def __init__(self, message: str = "", *, param: str | None = None, **details: object) -> None:
         text = message or inspect.cleandoc(type(self).__doc__ or "").format(**details)
@@ -25,6 +29,23 @@ class SteadError(Exception):
         self.message = text
         self.param = param
         self.details = details
+
+    def after(self, seconds: float) -> Self:
+        """The same, to be tried again then."""
+        self.retry_after_s = seconds
+        return self
+
+    def headers(self) -> dict[str, str]:
+        """What goes with it over HTTP, with names in lower case."""
+        headers = {}
+        if self.status == 401:
+            headers["www-authenticate"] = "Bearer"
+        if self.retry_after_s > 0:
+            headers["retry-after"] = str(math.ceil(self.retry_after_s))
+        # The queue has tried, or money does not come by asking again. OpenAI's clients heed this.
+        if self.code.startswith("job_") or self.failure is Failure.BUDGET:
+            headers["x-should-retry"] = "false"
+        return headers
 
     def as_dict(self) -> dict[str, object]:
         """The error as the OpenAI API shapes it."""
@@ -148,6 +169,54 @@ class Unreadable(SteadError):
     status = 409
     kind = "conflict_error"
     code = "unreadable"
+
+
+class NoPrice(SteadError):
+    """What {model} at {backend} costs is not known, and it is in the cloud, so it is not asked.
+    Give its price (usd_per_mtok_in, usd_per_mtok_out; 0: it is free) in its [[backend.models]], or set `unpriced = "count"` under [budget] in stead.toml."""
+
+    status = 402
+    kind = "insufficient_quota"
+    code = "no_price"
+    failure = Failure.BUDGET
+
+
+class RateLimited(SteadError):
+    """Too many at a time: {what}. Try again a little later."""
+
+    status = 429
+    kind = "rate_limit_error"
+    code = "rate_limit_exceeded"
+    failure = Failure.RATE_LIMIT
+
+
+class QuietHours(RateLimited):
+    """At this hour it is quiet here, by the rule {rule}, for another {left}.{why}"""
+
+    code = "quiet_hours"
+
+
+class BlockedByRule(Forbidden):
+    """It holds {found}: {why} (rule {rule})."""
+
+    code = "blocked_by_rule"
+
+
+class NoGuard(SteadError):
+    """The rule {rule} looks for {what}, which needs a detector that is not installed here, so nothing is let through.
+    Install it with `pip install 'stead[{extra}]'`, or change the rule in stead.toml."""
+
+    status = 503
+    code = "no_guard"
+    failure = Failure.UNAVAILABLE
+
+
+class NotLookedAt(SteadError):
+    """What it says could not be looked at, as the rules of this house ask, so it is not let through: {why}"""
+
+    status = 503
+    code = "not_looked_at"
+    failure = Failure.UNAVAILABLE
 
 
 class OverBudget(SteadError):

@@ -11,10 +11,12 @@ from typing import Literal
 from stead.core.errors import HomeUnusable
 from stead.core.files import sync_folder
 
-Kind = Literal["owner", "node", "job", "runtime"]
+Kind = Literal["owner", "node", "job", "runtime", "program"]
 
 #: What a key starts with tells what it opens; logs mask whatever starts so.
-PREFIX: dict[Kind, str] = {"owner": "so_", "node": "sn_", "job": "sj_", "runtime": "sr_"}
+PREFIX: dict[Kind, str] = {
+    "owner": "so_", "node": "sn_", "job": "sj_", "runtime": "sr_", "program": "sp_",
+}  # fmt: skip
 
 
 def new_key(kind: Kind) -> str:

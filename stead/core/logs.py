@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 _KEY = re.compile(
-    r"\b(?P<prefix>s[ojnr]_|gh[pousr]_|sk-|xox[a-z]-)[A-Za-z0-9_\-]{16,}"
+    r"\b(?P<prefix>s[ojnpr]_|gh[pousr]_|sk-|xox[a-z]-)[A-Za-z0-9_\-]{16,}"
     r"|(?P<bearer>\b[Bb]earer\s+)[A-Za-z0-9._~+/=\-]{6,}"
 )
 _DEEPEST = 6

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from stead.core.audit import LedgerStore
 from stead.core.nouns import Inbound, Job, NewJob, Step, Turn
 from stead.core.placement import Ready
+from stead.core.scope import KeyStore
 from stead.core.states import JobState
 from stead.core.wire import Events, Finish, Held
 
@@ -470,6 +471,7 @@ class Store(
     OutboxStore,
     LedgerStore,
     NodeStore,
+    KeyStore,
     DayStore,
     FactStore,
     PruneStore,

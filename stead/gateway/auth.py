@@ -1,10 +1,13 @@
-"""Who is at the door: the owner, a node, or a job with its short-lived key."""
+"""Who is at the door: the owner, a node, a program, or a job with its short-lived key."""
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
+import time
 from collections.abc import Callable
+from typing import Protocol
 
 from starlette.requests import Request
 from starlette.routing import Route
@@ -13,8 +16,11 @@ from starlette.types import Receive, Scope, Send
 from stead.core.errors import Forbidden, WrongKey
 from stead.core.keys import PREFIX
 from stead.core.ports import Caller
+from stead.core.scope import KeyRow, KeyScope, KeyStore
+from stead.core.states import Lane
 from stead.core.storage import NodeRow, NodeStore
 from stead.gateway.http import Endpoint, Handler
+from stead.inference.seam import Who
 
 
 def hash_key(key: str) -> str:
@@ -33,29 +39,42 @@ def bearer(scope: Scope) -> str:
     return ""
 
 
+_NO_KEY = "A key is needed: send `Authorization: Bearer KEY`. `stead key` prints yours."
+_OWNER = Who("owner")
+
+
+class _Rows(NodeStore, KeyStore, Protocol):
+    """Where keys are kept."""
+
+
 class Keys:
-    """Checks keys in constant time. A wrong key learns nothing but that it is wrong."""
+    """Checks keys in constant time. A wrong key learns nothing but that it is wrong.
+
+    A key that is looked up is found by its hash, so how long that takes tells nothing of the keys
+    there are. Those of programs are held in memory, as they were at the last :meth:`refresh`.
+    """
 
     def __init__(
         self,
         owner_key: str,
         secret: bytes,
-        nodes: NodeStore,
+        rows: _Rows,
         lives: Callable[[str, int], bool],
     ) -> None:
         self._owner = hash_key(owner_key)
         self._secret = secret
-        self._nodes = nodes
+        self._rows = rows
         self._lives = lives
         self._known: dict[str, NodeRow] = {}
+        self._programs: dict[str, tuple[KeyRow, Who]] = {}
+        self._scopes: dict[str, KeyScope] = {}
+        self._refreshing = asyncio.Lock()
 
     def owner(self, scope: Scope) -> None:
         """Raises ``WrongKey`` unless the owner's key was shown."""
         key = bearer(scope)
         if not key:
-            raise WrongKey(
-                "A key is needed: send `Authorization: Bearer KEY`. `stead key` prints yours."
-            )
+            raise WrongKey(_NO_KEY)
         if not hmac.compare_digest(hash_key(key), self._owner):
             raise WrongKey
 
@@ -79,7 +98,7 @@ class Keys:
         known = self._known.get(hashed)
         if known is None:
             asked = self._known
-            known = await self._nodes.node_by_key(hashed)
+            known = await self._rows.node_by_key(hashed)
             if known is None:
                 raise WrongKey("That node key is not known here, or was revoked.")
             asked[hashed] = known  # lost if nodes were forgotten meanwhile: it may be revoked
@@ -94,12 +113,52 @@ class Keys:
         body = f"{job_id}_{epoch}_{lane}"
         return f"{PREFIX['job']}{body}_{self._mac(body)}"
 
+    async def refresh(self) -> None:
+        """Take the keys of programs as the store has them now. What was revoked ends with it."""
+        async with self._refreshing:  # one after the other, or an older look could come last
+            held = [row for row in await self._rows.keys() if not row.revoked_at]
+            self._programs = {row.key_hash: (row, _who(row)) for row in held}
+            self._scopes = {row.id: row.scope for row in held}
+
+    def scope(self, key_id: str) -> KeyScope | None:
+        """What a program's key is for; None: it does not hold (any more)."""
+        return self._scopes.get(key_id)
+
+    def who(self, key: str) -> Who:
+        """Whose key that is, of those that open the model door.
+
+        Raises ``WrongKey``; ``Forbidden`` for a job that is over.
+        """
+        if key.startswith(PREFIX["job"]):
+            return self._job(key)
+        if not key:
+            raise WrongKey(_NO_KEY)
+        hashed = hash_key(key)
+        if hmac.compare_digest(hashed, self._owner):
+            return _OWNER
+        found = self._programs.get(hashed)
+        if found is None:
+            raise WrongKey
+        row, who = found
+        expires_at = row.scope.expires_at
+        if expires_at and time.time() * 1000 >= expires_at:
+            day = time.strftime("%Y-%m-%d %H:%M", time.localtime(expires_at / 1000))
+            raise WrongKey(
+                f"The key {row.name} was for use until {day}. Its owner can give it more time:"
+                f" `stead key set {row.name} --expires 30d`."
+            )
+        return who
+
     def caller(self, scope: Scope) -> Caller:
-        """Who asks the model door. Raises ``WrongKey``; ``Forbidden`` for a job that is over."""
+        """The owner or a job. Raises ``WrongKey``; ``Forbidden`` for a job that is over."""
         key = bearer(scope)
         if not key.startswith(PREFIX["job"]):
             self.owner(scope)
             return Caller("owner")
+        who = self._job(key)
+        return Caller(who.name, who.job_id, who.lane)
+
+    def _job(self, key: str) -> Who:
         body, _, mac = key[len(PREFIX["job"]) :].rpartition("_")
         # As bytes: of text that is not ASCII compare_digest will not hear.
         if not hmac.compare_digest(self._mac(body).encode(), mac.encode()):
@@ -107,7 +166,12 @@ class Keys:
         job_id, epoch, lane = body.split("_")
         if not self._lives(job_id, int(epoch)):
             raise Forbidden(why="the job it belongs to is over, or has another owner by now")
-        return Caller("job", job_id, lane)
+        return Who("job", job_id=job_id, lane=lane)
 
     def _mac(self, body: str) -> str:
         return hmac.new(self._secret, body.encode(), hashlib.sha256).hexdigest()[:40]
+
+
+def _who(row: KeyRow) -> Who:
+    lane = Lane.CHAT if row.scope.chat else Lane.BACKGROUND
+    return Who(row.name, row.id, lane=lane.value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.types import Scope
 
 from stead.core.errors import SteadError, UnknownModel
-from stead.gateway.auth import Keys
+from stead.gateway.auth import Keys, bearer
 from stead.gateway.exchange import Exchange, Pairs, Place
 from stead.gateway.openai_routes import AGENT, STOPPING, OpenAI
 from stead.gateway.talk import Stopping
@@ -34,8 +34,7 @@ class ModelDoors:
     def who(self, headers: Pairs) -> Who:
         """Whose request that is. Raises ``WrongKey``; ``Forbidden`` for a job that is over."""
         scope: Scope = {"headers": headers}
-        caller = self._keys.caller(scope)
-        return Who(caller.name, "", caller.job_id, caller.lane)
+        return self._keys.who(bearer(scope))
 
     async def serve(self, exchange: Exchange) -> None:
         """Answer one request."""
@@ -68,7 +67,7 @@ class ModelDoors:
             if api is Api.CHAT:
                 exchange.to_asgi()
                 return
-            error: SteadError = self._openai.unknown(AGENT)
+            error: SteadError = self._openai.unknown(AGENT, who)
             plane.refuse(record, error)
             raise error
         try:
@@ -76,4 +75,4 @@ class ModelDoors:
         except UnknownModel as error:  # the plane does not know of the agent
             if asked is None or who.job_id is not None:
                 raise
-            raise self._openai.unknown(asked.model) from error
+            raise self._openai.unknown(asked.model, who) from error

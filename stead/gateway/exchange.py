@@ -192,14 +192,7 @@ _NO_EVENT = _NoEvent()
 
 def error_headers(error: SteadError) -> list[tuple[str, str]]:
     """The headers that go with an error, whatever its shape."""
-    headers = []
-    if error.status == 401:
-        headers.append(("www-authenticate", "Bearer"))
-    if error.code.startswith("job_"):
-        headers.append(("x-should-retry", "false"))  # the queue has tried; clients heed this
-    if error.code == "stopping":
-        headers.append(("retry-after", "2"))
-    return headers
+    return list(error.headers().items())
 
 
 _KNOWN: dict[int, bytes] = {}

@@ -43,12 +43,7 @@ class Json(Response):
 
 def failed(error: SteadError) -> Json:
     """An error in the OpenAI shape, with its own HTTP status."""
-    headers = {"www-authenticate": "Bearer"} if error.status == 401 else {}
-    if error.code.startswith("job_"):
-        headers["x-should-retry"] = "false"  # the queue has tried; OpenAI's clients heed this
-    if error.code == "stopping":
-        headers["retry-after"] = "2"
-    return Json(error.as_dict(), status_code=error.status, headers=headers)
+    return Json(error.as_dict(), status_code=error.status, headers=error.headers())
 
 
 def named(text: str, most: int, param: str, default: str) -> str:

@@ -24,7 +24,7 @@ from stead.core.place import Retold
 from stead.core.storage import Accepted
 from stead.flow.flow import Flow
 from stead.flow.live import Seen
-from stead.gateway.auth import Keys
+from stead.gateway.auth import Keys, bearer
 from stead.gateway.http import (
     Endpoint,
     Json,
@@ -38,6 +38,7 @@ from stead.gateway.http import (
 )
 from stead.gateway.talk import End, Stopping, Talk
 from stead.inference.door import Door
+from stead.inference.seam import Api, Asked, Policy, Who
 
 #: The agent's own name among the models.
 AGENT = "stead"
@@ -73,12 +74,14 @@ class OpenAI:
     """The OpenAI-compatible API."""
 
     def __init__(
-        self, flow: Flow, talk: Talk, door: Door, keys: Keys, *, max_body: int, wait_s: float
-    ) -> None:
+        self, flow: Flow, talk: Talk, door: Door, keys: Keys, policy: Policy, *, max_body: int,
+        wait_s: float,
+    ) -> None:  # fmt: skip
         self._flow = flow
         self._talk = talk
         self._door = door
         self._keys = keys
+        self._policy = policy
         self._max_body = max_body
         self._wait_s = wait_s
         self.stopping = False
@@ -93,39 +96,45 @@ class OpenAI:
 
     # --- models ------------------------------------------------------------------------
 
-    def _all_models(self) -> list[dict[str, object]]:
+    def _models_for(self, who: Who) -> list[dict[str, object]]:
         agent = {"id": AGENT, "object": "model", "created": 0, "owned_by": "stead"}
-        return [agent, *self._door.models()]
+        models = [agent, *self._door.models()]
+        return [model for model in models if self._policy.sees(who, str(model["id"]))]
 
     async def _models(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self._keys.caller(scope)
-        await Json({"object": "list", "data": self._all_models()})(scope, receive, send)
+        who = self._keys.who(bearer(scope))
+        await Json({"object": "list", "data": self._models_for(who)})(scope, receive, send)
 
     async def _model(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self._keys.caller(scope)
+        who = self._keys.who(bearer(scope))
         name = scope["path_params"]["name"]
-        for model in self._all_models():
+        for model in self._models_for(who):
             if model["id"] == name:
                 await Json(model)(scope, receive, send)
                 return
-        raise self.unknown(name)
+        raise self.unknown(name, who)
 
-    def unknown(self, name: str) -> UnknownModel:
-        """The error for a name that no model has, with those that there are."""
-        known = ", ".join(str(model["id"]) for model in self._all_models())
+    def unknown(self, name: str, who: Who) -> UnknownModel:
+        """The error for a name that no model has, with those that there are for who asks."""
+        known = ", ".join(str(model["id"]) for model in self._models_for(who))
         return UnknownModel(model=name, known=known, param="model")
 
     # --- chat --------------------------------------------------------------------------
 
     async def _chat(self, scope: Scope, receive: Receive, send: Send) -> None:
-        caller = self._keys.caller(scope)
+        who = self._keys.who(bearer(scope))
         body = await read_body(scope, receive, self._max_body)
         head = decode(body, _Head)
-        if caller.job_id is not None or head.model != AGENT:
-            raise self.unknown(head.model)
+        if who.job_id is not None or head.model != AGENT:
+            raise self.unknown(head.model, who)
         if self.stopping:  # before it is recorded: its client tries again, at the next start
             raise Stopping(STOPPING)
-        await self._agent(head, body, scope, receive, send)
+        # What it says is looked at where it would leave the house: with the agent's own calls.
+        verdict = self._policy.check(who, Asked(Api.CHAT, body, "application/json", AGENT))
+        try:
+            await self._agent(head, body, scope, receive, send)
+        finally:
+            self._policy.ended(verdict, 0)
 
     async def _agent(
         self, head: _Head, body: bytes, scope: Scope, receive: Receive, send: Send

@@ -39,6 +39,7 @@ class Stopping(SteadError):
     status = 503
     code = "stopping"
     failure = Failure.AWAY
+    retry_after_s = 2.0
 
 
 class Talk:

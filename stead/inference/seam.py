@@ -88,6 +88,14 @@ class Verdict:
     """Whether its text may be kept for the audit."""
     reasons: tuple[str, ...] = ()
     """What decided, in words, for ``stead calls``."""
+    look: bool = False
+    """Its content must be looked at before it goes anywhere: see :meth:`Policy.look`."""
+    local_lanes: frozenset[str] = frozenset()
+    """If it is judged into one of these lanes, it may not leave the house."""
+    barred_lanes: frozenset[str] = frozenset()
+    """It may not be judged into one of these lanes: ``Forbidden``."""
+    held: object | None = None
+    """What policy counts of it (calls at once, tokens a minute), for :meth:`Policy.ended`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +229,26 @@ class Policy(Protocol):
     """Who may ask for what, and what may leave the house."""
 
     def check(self, who: Who, asked: Asked) -> Verdict:
-        """Raises a :class:`~stead.core.errors.SteadError` to refuse. Never waits."""
+        """Raises a :class:`~stead.core.errors.SteadError` to refuse. Never waits.
+
+        What has a ``look`` is to be looked at next, and what has something ``held`` must be
+        ended, however the request ends.
+        """
+        ...
+
+    async def look(self, who: Who, asked: Asked, verdict: Verdict) -> Verdict:
+        """Read what it says, in another process; the verdict that holds then.
+
+        Raises a :class:`~stead.core.errors.SteadError` to refuse; the caller ends it all the same.
+        """
+        ...
+
+    def ended(self, verdict: Verdict, tokens: int) -> None:
+        """A request that was checked is over and used so many tokens. At most once counts."""
+        ...
+
+    def sees(self, who: Who, name: str) -> bool:
+        """Whether a model or lane of that name is shown to who asks."""
         ...
 
 

@@ -12,7 +12,7 @@ import logging
 import time
 from dataclasses import replace
 
-from stead.core.errors import BackendFailed, BadRequest, OverBudget, SteadError
+from stead.core.errors import BackendFailed, BadRequest, Forbidden, OverBudget, SteadError
 from stead.core.nouns import Usage
 from stead.core.states import Failure
 from stead.inference import faults
@@ -93,11 +93,15 @@ class Call:
     async def _through(self, plan: Plan | None) -> None:
         plane, record, asked = self.plane, self.record, self.asked
         verdict = record.verdict = plane.policy.check(record.who, asked)
+        if verdict.look:
+            verdict = record.verdict = await plane.policy.look(record.who, asked, verdict)
         if verdict.body is not None:
             self.body = verdict.body
         if plane.book.keeps and verdict.keep_body:
             record.answer = []
         plan = record.plan = plan or plane.routing.plan(record.who, asked, verdict)
+        if plan.lane in verdict.barred_lanes:
+            raise Forbidden(why=f"not in the lane {plan.lane}: {'; '.join(verdict.reasons)}")
         ways = await self._afforded(plan)
         if asked.stream and record.who.job_id is not None:
             self._show_signs()
@@ -175,6 +179,9 @@ class Call:
             usage, status, estimated, ((first or now) - self.began) * 1000,
             (now - self.began) * 1000, outcome, way, self.tried,
         )  # fmt: skip
+        verdict = self.record.verdict
+        if verdict is not None and verdict.held is not None:
+            self.plane.policy.ended(verdict, usage.tokens)
         self.plane.book.end(self.record)
         return cost
 

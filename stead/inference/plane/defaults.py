@@ -14,6 +14,15 @@ class AllowAll:
     def check(self, who: Who, asked: Asked) -> Verdict:
         return _ANYTHING
 
+    async def look(self, who: Who, asked: Asked, verdict: Verdict) -> Verdict:
+        return verdict
+
+    def ended(self, verdict: Verdict, tokens: int) -> None:
+        pass
+
+    def sees(self, who: Who, name: str) -> bool:
+        return True
+
 
 class Straight:
     """The :class:`~stead.inference.seam.Routing` by name alone: one way, and no other."""

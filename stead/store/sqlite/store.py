@@ -17,6 +17,7 @@ from stead.core.errors import StoreUnusable
 from stead.core.ids import go_on_after, uuid7
 from stead.core.limits import Limit
 from stead.core.nouns import Call, Cap, Inbound, Job, NewJob, Step, Turn, Usage
+from stead.core.scope import KeyRow, KeyScope
 from stead.core.storage import (
     Accepted,
     Batch,
@@ -38,6 +39,7 @@ from stead.store.sqlite import (
     engine,
     holds,
     jobs,
+    keys,
     ledger,
     nodes,
     outbox,
@@ -329,6 +331,20 @@ class SqliteStore:
 
     async def close_open_calls(self) -> int:
         return await self.write(ledger.close_open)
+
+    # --- the keys of programs --------------------------------------------------------
+
+    async def add_key(self, name: str, key_hash: str, scope: KeyScope) -> KeyRow:
+        return await self.write(lambda c: keys.add(c, name, key_hash, scope))
+
+    async def keys(self) -> list[KeyRow]:
+        return await self.read(keys.every)
+
+    async def set_key(self, name: str, scope: KeyScope) -> KeyRow:
+        return await self.write(lambda c: keys.change(c, name, scope))
+
+    async def revoke_key(self, name: str) -> KeyRow:
+        return await self.write(lambda c: keys.revoke(c, name))
 
     # --- nodes, facts, the daily log -----------------------------------------------
 

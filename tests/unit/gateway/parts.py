@@ -256,6 +256,7 @@ async def gate_at(
     store = SqliteStore(home / "state.db", home / "backups")
     await store.add_node("hands", hash_key(node))
     parts = Gateway(home, load(home).settings, store)._build(owner, b"0" * 32)
+    await parts.keys.refresh()
     await parts.queue.start()
     tasks = [
         asyncio.create_task(parts.daily.run()),
@@ -284,6 +285,7 @@ async def gate_at(
         await client.aclose()
         await server.shutdown(sockets=[sock])
         await parts.door.aclose()
+        await parts.guard.aclose()
         await parts.book.aclose()
         await parts.purse.aclose()
         store.close()

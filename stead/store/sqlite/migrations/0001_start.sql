@@ -261,6 +261,17 @@ CREATE TABLE node (
     facts      TEXT NOT NULL DEFAULT '{}'
 ) STRICT, WITHOUT ROWID;
 
+-- The keys of programs; those taken back stay known by their names.
+CREATE TABLE key (
+    id         TEXT PRIMARY KEY,
+    name       TEXT NOT NULL,
+    key_hash   TEXT NOT NULL UNIQUE,
+    scope      TEXT NOT NULL CHECK (json_valid(scope)),
+    created_at INTEGER NOT NULL,
+    revoked_at INTEGER NOT NULL DEFAULT 0
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX key_name ON key (name) WHERE revoked_at = 0;
+
 -- Lines on their way into memory/YYYY-MM-DD.md; deleted once they are on disk there.
 CREATE TABLE dayline (
     id   INTEGER PRIMARY KEY AUTOINCREMENT,

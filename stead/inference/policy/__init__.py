@@ -1,0 +1,1 @@
+"""What may be asked, by whom, and what never leaves the house."""
