@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping
+from functools import cache
 
 _WORDS: Mapping[str, str] = {
     "cs": "a je se na že v to s z do jsem jak pro ale by jsou si co když jako tak už nebo který",
@@ -49,26 +50,41 @@ _SCRIPTS: Mapping[str, str] = {
 #: The codes (ISO 639-1) that :func:`language_of` can answer with.
 LANGUAGES = frozenset({*_WORDS, *_SCRIPTS, "uk"})
 _MOST = 2000
-_WORD = re.compile(r"[^\W\d_]+")
-_LETTERS = {code: re.compile(f"[{letters}]") for code, letters in _SCRIPTS.items()}
-_OF_WORD: dict[str, tuple[str, ...]] = {}
-for _code, _words in _WORDS.items():
-    for _word in _words.split():
-        _OF_WORD[_word] = (*_OF_WORD.get(_word, ()), _code)
+
+
+@cache  # not at import: every command reads the settings, few of them a text
+def _word() -> re.Pattern[str]:
+    return re.compile(r"[^\W\d_]+")
+
+
+@cache
+def _letters() -> dict[str, re.Pattern[str]]:
+    return {code: re.compile(f"[{letters}]") for code, letters in _SCRIPTS.items()}
+
+
+@cache
+def _of_word() -> dict[str, tuple[str, ...]]:
+    """The languages that have a word among their small ones."""
+    out: dict[str, tuple[str, ...]] = {}
+    for code, words in _WORDS.items():
+        for word in words.split():
+            out[word] = (*out.get(word, ()), code)
+    return out
 
 
 def language_of(text: str) -> str:
     """The code of its language; empty if that cannot be told. Only its beginning is looked at."""
     text = text[:_MOST].lower()
-    words = _WORD.findall(text)
+    words = _word().findall(text)
     letters = sum(map(len, words))
     if not letters:
         return ""
     if not text.isascii() and (code := _by_script(text, letters)):
         return code
+    of_word = _of_word()
     votes: Counter[str] = Counter()
     for word in words:
-        codes = _OF_WORD.get(word, ())
+        codes = of_word.get(word, ())
         for code in codes:
             votes[code] += 12 // len(codes)  # a word that many share says little
     first = votes.most_common(2)
@@ -78,7 +94,7 @@ def language_of(text: str) -> str:
 
 
 def _by_script(text: str, letters: int) -> str:
-    counts = {code: len(found.findall(text)) for code, found in _LETTERS.items()}
+    counts = {code: len(found.findall(text)) for code, found in _letters().items()}
     if counts["ja"] and (counts["ja"] + counts["zh"]) * 2 > letters:
         return "ja"  # Chinese has no kana
     code = max(counts, key=lambda one: counts[one])
