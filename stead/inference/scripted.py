@@ -44,9 +44,10 @@ are native; else the tool directives are passed over. A token is a word with the
 white space before it; a prompt token is four characters.
 
 Paths, with or without ``/v1`` before them: ``POST /chat/completions``, ``POST /messages``,
-``POST /messages/count_tokens``, ``GET /models``, ``GET /health`` (no key), ``GET /calls`` (what
-was asked, in order, with a SHA-256 of each request and what became of it: ``answered``,
-``failed 500``, ``left``, ...), ``DELETE /calls`` (forget them, and how often what has failed).
+``POST /messages/count_tokens``, ``POST /embeddings`` (numbers without a meaning), ``GET
+/models``, ``GET /health`` (no key), ``GET /calls`` (what was asked, in order, with a SHA-256 of
+each request and what became of it: ``answered``, ``failed 500``, ``left``, ...), ``DELETE
+/calls`` (forget them, and how often what has failed).
 
 ``python -m stead.inference.scripted --port 8080 --key K`` runs it by hand.
 """
@@ -54,10 +55,12 @@ was asked, in order, with a SHA-256 of each request and what became of it: ``ans
 from __future__ import annotations
 
 import argparse
+import base64
 import hashlib
 import hmac
 import json
 import socket
+import struct
 import sys
 import threading
 import time
@@ -91,6 +94,7 @@ from stead.inference.scripted_answer import (
 MODEL = "scripted"
 #: So many request bodies are kept.
 _BODIES = 16
+_DIMENSIONS = 8
 
 
 class Scripted:
@@ -120,6 +124,8 @@ class Scripted:
         elif method == "POST" and path in ("/messages", "/messages/count_tokens"):
             body = await read_body(receive)
             await self._messages(scope, body, key, path, receive, send)
+        elif (method, path) == ("POST", "/embeddings"):
+            await _embed(await read_body(receive), send)
         elif (method, path) == ("GET", "/models"):
             entry = {"id": MODEL, "object": "model", "created": CREATED, "owned_by": "stead"}
             await send_json(send, 200, {"object": "list", "data": [entry]})
@@ -147,6 +153,9 @@ class Scripted:
             messages = scripted_messages.checked(request, scope["headers"], path)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             await send_json(send, 400, scripted_messages.error(400, str(error)))
+            return
+        if request.get("thread"):
+            await send_json(send, 400, scripted_messages.NO_THREADS)
             return
         if path == "/messages":
             await self._answer(body, key, receive, send, messages)
@@ -213,6 +222,28 @@ class Scripted:
             return False
         self._failed[owner] += 1
         return made.fail_times == 0 or self._failed[owner] <= made.fail_times
+
+
+async def _embed(body: bytes, send: Send) -> None:
+    """Numbers that are always the same for a text, and mean nothing."""
+    try:
+        request = json.loads(body)
+        given = request["input"]
+        texts = [given] if isinstance(given, str) else [str(text) for text in given]
+        model = str(request["model"])
+    except (ValueError, KeyError, TypeError) as error:
+        await send_json(send, 400, chat_error(400, f"no embeddings request: {error!r}"))
+        return
+    data = []
+    for index, text in enumerate(texts):
+        numbers = [byte / 255 for byte in hashlib.sha256(text.encode()).digest()[:_DIMENSIONS]]
+        packed = struct.pack(f"<{_DIMENSIONS}f", *numbers)
+        wants = request.get("encoding_format") == "base64"
+        shown: Any = base64.b64encode(packed).decode() if wants else numbers
+        data.append({"object": "embedding", "index": index, "embedding": shown})
+    used = sum(len(text) // 4 + 1 for text in texts)
+    usage = {"prompt_tokens": used, "total_tokens": used}
+    await send_json(send, 200, {"object": "list", "data": data, "model": model, "usage": usage})
 
 
 # --- running it --------------------------------------------------------------

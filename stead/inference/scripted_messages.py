@@ -32,6 +32,14 @@ def error(status: int, message: str) -> dict[str, Any]:
     return {"type": "error", "error": {"type": kind, "message": message}, "request_id": "req_1"}
 
 
+#: Told to who wants a conversation kept; its official client then sends all of it.
+NO_THREADS = error(400, "thread: this model keeps no conversations")
+NO_THREADS["error"]["details"] = {
+    "error_code": "thread_unsupported_request",
+    "unsupported": ["thread"],
+}
+
+
 def signature(thinking: str) -> str:
     """What thinking is signed with."""
     return "sig" + hashlib.sha256(thinking.encode()).hexdigest()[:24]
