@@ -19,7 +19,7 @@ import openai
 import pytest
 from anthropic import beta_tool
 from pydantic import BaseModel
-from pydantic_ai import Agent
+from pydantic_ai import Agent, ToolOutput
 from pydantic_ai.models.anthropic import AnthropicModel
 from pydantic_ai.models.openai import OpenAIChatModel, OpenAIResponsesModel
 from pydantic_ai.providers.anthropic import AnthropicProvider
@@ -243,7 +243,7 @@ def test_pydantic_ai(door: House, kind: str, model: str) -> None:
 
     result = agent.run_sync('[[tool clock {"zone": "UTC"}]] [[say It is noon.]]')
     assert result.output == "It is noon."
-    typed = Agent(asked, output_type=City)
+    typed = Agent(asked, output_type=ToolOutput(City))
     answer = typed.run_sync('[[tool final_result {"city": "Ulm"}]]')
     assert answer.output == City(city="Ulm")
 
