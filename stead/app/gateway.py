@@ -25,6 +25,7 @@ from stead.agent.loop import toolbox
 from stead.app import channels, routing, services, terms
 from stead.app.node import local_url
 from stead.app.policy import policy_of
+from stead.app.reload import Reload, terminal
 from stead.app.server import Server
 from stead.app.warm import keep_warm
 from stead.config import Loaded, Settings, parse_listen, path_at
@@ -40,6 +41,8 @@ from stead.flow.sender import Sender
 from stead.gateway import channel_routes, node_routes
 from stead.gateway.app import build
 from stead.gateway.auth import Keys, hash_key
+from stead.gateway.backend_routes import Backends
+from stead.gateway.config_routes import Config
 from stead.gateway.doors import ModelDoors
 from stead.gateway.front import front
 from stead.gateway.key_routes import KeyRoutes
@@ -62,9 +65,11 @@ from stead.inference.plane.book import PurseBook
 from stead.inference.plane.plane import Plane
 from stead.inference.policy.guard import Guard
 from stead.inference.policy.rates import Rates
+from stead.inference.routing import view
+from stead.inference.routing.probe import Prober
 from stead.inference.routing.routes import Routes
 from stead.keep.retention import Retention
-from stead.ledger.purse import Budget, StorePurse
+from stead.ledger.purse import StorePurse
 from stead.memory.daily import DailyLog
 from stead.node.runner import Runner
 from stead.queue.queue import Queue
@@ -72,8 +77,6 @@ from stead.services.supervisor import Services
 from stead.store.sqlite import SqliteStore
 
 log = logging.getLogger("stead.gateway")
-
-_MICRO = 1_000_000
 
 
 def run_gateway(home: Path, loaded: Loaded) -> int:
@@ -96,7 +99,7 @@ def run_gateway(home: Path, loaded: Loaded) -> int:
                 limits=terms.queue_limits(settings),
             )  # fmt: skip
             try:
-                uvloop.run(Gateway(home, settings, store).serve(sock))
+                uvloop.run(Gateway(loaded, store).serve(sock))
             finally:
                 store.close()
     except SteadError as error:
@@ -170,6 +173,7 @@ class _Parts:
     guard: Guard
     purse: StorePurse
     routes: Routes
+    reload: Reload
     door: Door
     service: NodeService
     presence: Presence
@@ -189,7 +193,9 @@ class _Parts:
 class Gateway:
     """The composition root of the gateway."""
 
-    def __init__(self, home: Path, settings: Settings, store: SqliteStore) -> None:
+    def __init__(self, loaded: Loaded, store: SqliteStore) -> None:
+        home, settings = loaded.home, loaded.settings
+        self._loaded = loaded
         self._home = home
         self._settings = settings
         self._store = store
@@ -218,6 +224,8 @@ class Gateway:
             asyncio.create_task(parts.placement.run(), name="look at the nodes"),
             sending,
             asyncio.create_task(parts.retention.run(), name="retention"),
+            asyncio.create_task(parts.reload.run(), name="look at stead.toml"),
+            asyncio.create_task(Prober(parts.routes).run(), name="look at the backends"),
             asyncio.create_task(
                 keep_warm(self._home, parts.routes, parts.door, self._tools), name="warm-up"
             ),
@@ -227,6 +235,7 @@ class Gateway:
         _calm_collector()
         server = Server(parts.app, front(*parts.doors.places(), *parts.node_doors.places()))
         try:
+            parts.reload.on_signal(terminal(), self._told_to_stop)
             await self._until_stopped(server, sock)
         finally:
             await self._drain(parts, light, sending)
@@ -287,10 +296,9 @@ class Gateway:
         queue = Queue(store, terms.policy(settings), placement.there)
         daily = DailyLog(self._home / "memory", store)
         tries = Tries(settings.queue.max_tries, settings.queue.max_crashes)
-        flow = Flow(
-            store, queue, Router(terms.rules(settings)), live, daily, tries, placement.preferred
-        )
-        purse = StorePurse(store, _budget(settings))
+        router = Router(terms.rules(settings))
+        flow = Flow(store, queue, router, live, daily, tries, placement.preferred)
+        purse = StorePurse(store, terms.budget(settings))
         routes = routing.routes(self._home, settings)
         book = PurseBook(purse)
         light = services.make(self._home, settings)
@@ -305,17 +313,13 @@ class Gateway:
             store, queue, flow, presence, live, job_key=keys.job_key, profile=door.profile,
             limits=terms.limits(settings), version=__version__, placement=placement,
         )  # fmt: skip
+        reload = self._reload(routes, light, flow, service, purse, plane)
         retention = Retention(store, terms.terms(settings), self._home / "memory")
         # Terminal and API are read by their clients; the sender is for channels pushed to.
         sender = Sender(store, self._channels.pushed, self._channels.manners)
-        status = Status(
-            store, queue, presence, model=self._model_words, channels=sender.channels,
-            retention=retention.state,
-            placement=placement,
-            home=str(self._home), url=local_url(settings.listen), version=__version__,
-            troubles=lambda: [words for words in (store.trouble, daily.trouble) if words],
-            services=light.states,
-        )  # fmt: skip
+        status = self._status(
+            queue, presence, placement, daily, routes, reload, light, sender, retention
+        )
         talk = Talk(store, live)
         away = Away(
             store, live, stuck=placement.stuck, any_alive=presence.any_alive,
@@ -336,6 +340,8 @@ class Gateway:
                 *Nodes(store, keys, presence, placement, status, max_body=most).routes(),
                 *Outbox(store, sender, keys, max_body=most).routes(),
                 *Prune(retention, keys, max_body=most).routes(),
+                *Backends(routes, keys).routes(),
+                *Config(keys, lambda: reload.apply().live, reload.view).routes(),
                 *ServiceRoutes(light, keys).routes(),
                 *KeyRoutes(store, keys, max_body=most).routes(),
                 *channel_routes.routes(self._channels.ways_in, flow, most),
@@ -343,9 +349,39 @@ class Gateway:
             lambda: self._why_not_ready or store.trouble,
         )
         return _Parts(
-            queue, live, daily, flow, keys, guard, purse, routes, door, service,
+            queue, live, daily, flow, keys, guard, purse, routes, reload, door, service,
             presence, placement, status, away, sender, retention, light, openai, doors,
             node_doors, book, app,
+        )  # fmt: skip
+
+    def _reload(
+        self, routes: Routes, light: Services, flow: Flow, service: NodeService,
+        purse: StorePurse, plane: Plane,
+    ) -> Reload:  # fmt: skip
+        """Who takes over what of a changed stead.toml."""
+        takers = [
+            ("models", routing.taker(self._home, routes)),
+            ("light services", services.taker(self._home, light)),
+            ("the rest", terms.taker(flow, service, purse, plane)),
+        ]
+        return Reload(self._loaded, takers)
+
+    def _status(
+        self, queue: Queue, presence: Presence, placement: Placement, daily: DailyLog,
+        routes: Routes, reload: Reload, light: Services, sender: Sender, retention: Retention,
+    ) -> Status:  # fmt: skip
+        """What is told of every part."""
+        store = self._store
+
+        def troubles() -> list[str]:
+            return [*filter(None, (store.trouble, daily.trouble)), *reload.troubles()]
+
+        return Status(
+            store, queue, presence, model=lambda: self._model_words(routes),
+            channels=sender.channels, retention=retention.state, placement=placement,
+            home=str(self._home), url=local_url(self._settings.listen), version=__version__,
+            troubles=troubles, services=light.states,
+            backends=lambda: view.whole(routes), config=reload.view,
         )  # fmt: skip
 
     def _light_worker(self, parts: _Parts) -> Runner:
@@ -420,9 +456,9 @@ class Gateway:
                 await self._store.revoke_node(name)
             await self._store.add_node(name, hashed)
 
-    def _model_words(self) -> dict[str, Any]:
+    def _model_words(self, routes: Routes) -> dict[str, Any]:
         state = modelstate.read(self._home)
-        remote = [backend.name for backend in self._settings.backend]
+        remote = list(dict.fromkeys(backend.name for backend in routes.setup.backends))
         if state.phase == "off" and remote:
             return {"ready": True, "phase": "off", "words": f"models by {', '.join(remote)}"}
         return {
@@ -443,8 +479,3 @@ def _calm_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
-
-
-def _budget(settings: Settings) -> Budget:
-    budget = settings.budget
-    return Budget(int(budget.daily_usd * _MICRO), int(budget.chat_reserve_usd * _MICRO))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from stead.app import services
@@ -16,6 +16,11 @@ def routes(home: Path, settings: Settings) -> Routes:
     """The routing of a gateway, with the local model of its home."""
     local = LocalModel(home) if settings.model.local != "off" else None
     return Routes(setup(home, settings), local)
+
+
+def taker(home: Path, routes: Routes) -> Callable[[Settings], Callable[[], None]]:
+    """How a running gateway takes over backends, lanes and rules."""
+    return lambda settings: routes.prepare(setup(home, settings))
 
 
 def roles(settings: Settings) -> dict[str, str]:

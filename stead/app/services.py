@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from stead.config import Settings, path_at
@@ -14,6 +15,17 @@ from stead.services.supervisor import Services
 def make(home: Path, settings: Settings) -> Services:
     """All of them; none runs before it is asked for."""
     return Services(options(home, settings))
+
+
+def taker(home: Path, services: Services) -> Callable[[Settings], Callable[[], None]]:
+    """How a running gateway takes over new settings; a running service has them at its next
+    start."""
+
+    def prepare(settings: Settings) -> Callable[[], None]:
+        fresh = options(home, settings)
+        return lambda: services.configure(fresh)
+
+    return prepare
 
 
 def options(home: Path, settings: Settings) -> Options:

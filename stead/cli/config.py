@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import click
 import msgspec
 
 from stead.cli.common import Cli, json_option, print_json, table
-from stead.config import DEFAULT, Loaded, as_toml, edit, load, prepare_home, value_of
+from stead.config import (
+    DEFAULT,
+    Loaded,
+    as_toml,
+    edit,
+    is_live,
+    leaves,
+    load,
+    prepare_home,
+    value_of,
+)
 
 
 @click.group()
@@ -74,7 +85,30 @@ def set_(obj: Cli, path: str, value: str) -> None:
     """
     prepare_home(obj.home)
     edit(obj.home, path, value_of(path, value))
-    click.echo(f"{path} = {as_toml(value_of(path, value))}. It holds from the next start on.")
+    when = "a running gateway takes it over" if is_live(path) else "it holds from the next start on"
+    click.echo(f"{path} = {as_toml(value_of(path, value))}; {when}.")
+
+
+@config.command()
+@json_option
+@click.pass_obj
+def apply(obj: Cli, as_json: bool) -> None:
+    """Have the running gateway take over stead.toml now, all of it or nothing.
+
+    It notices changes by itself within some seconds; this waits for it, and says what is wrong.
+    """
+    done = obj.api().post("/api/v1/config/apply", {})
+    if as_json:
+        print_json(done)
+        return
+    click.echo("\n".join(_applied(done)))
+
+
+def _applied(done: dict[str, Any]) -> Iterator[str]:
+    live, restart = done["changed"], done["restart"]
+    yield f"Taken over: {', '.join(live)}." if live else "Nothing that holds at once was changed."
+    if restart:
+        yield f"From the next start on: {', '.join(restart)}."
 
 
 @config.command()
@@ -82,15 +116,3 @@ def set_(obj: Cli, path: str, value: str) -> None:
 def path(obj: Cli) -> None:
     """Print where stead.toml is."""
     click.echo(obj.home / "stead.toml")
-
-
-def leaves(value: object, at: str = "") -> Iterator[tuple[str, object]]:
-    """Every value below ``value`` by its path (``backend[0].models[1].name``)."""
-    if isinstance(value, dict):
-        for key, item in value.items():
-            yield from leaves(item, f"{at}.{key}" if at else key)
-    elif isinstance(value, list) and value and isinstance(value[0], dict):
-        for index, item in enumerate(value):
-            yield from leaves(item, f"{at}[{index}]")
-    else:
-        yield at, value

@@ -33,6 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "where": ("stead.cli.where:where", "Tell where a thing lies and what it is for."),
     "logs": ("stead.cli.logs:logs", "Show what the parts of stead logged."),
     "model": ("stead.cli.model:model", "List, fetch and remove local models."),
+    "backends": ("stead.cli.backends:backends", "List the model servers and lanes; test one."),
     "services": ("stead.cli.services:services", "List, start, stop and try the light services."),
     "node": (
         "stead.cli.node:node",

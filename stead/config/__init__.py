@@ -4,6 +4,7 @@
 changes one value of stead.toml.
 """
 
+from stead.config.changes import Changes, changes, is_live, leaves, merged
 from stead.config.checks import parse_listen
 from stead.config.describe import Setting, as_toml, describe, starter
 from stead.config.edit import edit, prepare_home, value_of
@@ -41,6 +42,7 @@ __all__ = [
     "BackendModel",
     "BackendSection",
     "BudgetSection",
+    "Changes",
     "ChannelSection",
     "GatewaySection",
     "JudgeSection",
@@ -58,11 +60,15 @@ __all__ = [
     "Setting",
     "Settings",
     "as_toml",
+    "changes",
     "child_environment",
     "describe",
     "edit",
     "home_dir",
+    "is_live",
+    "leaves",
     "load",
+    "merged",
     "no_color",
     "parse_listen",
     "path_at",

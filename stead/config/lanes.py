@@ -13,13 +13,13 @@ from stead.core.languages import LANGUAGES
 #: What can be asked for at the model door: paths below ``/v1/``.
 APIS = (
     "chat/completions", "responses", "completions", "embeddings", "audio/speech",
-    "audio/transcriptions", "ocr", "rerank", "messages", "messages/count_tokens",
+    "audio/transcriptions", "audio/activity", "ocr", "rerank", "messages", "messages/count_tokens",
 )  # fmt: skip
 #: Lanes that are there without being set up.
 BUILT_IN = frozenset(
     {
         "main", "light", "cron", "subagent", "review", "vision",
-        "embed", "speech", "transcription", "ocr", "rerank",
+        "embed", "speech", "transcription", "ocr", "rerank", "vad",
     }
 )  # fmt: skip
 #: The local model, whatever it is called.

@@ -33,6 +33,12 @@ class Loaded:
     home: Path
     settings: Settings
     origins: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, object] = field(default_factory=dict)
+    """Of the command line: they go before the file, also when that is read again."""
+
+    def again(self) -> Loaded:
+        """The configuration as it is by now. Raises ``ConfigError``."""
+        return load(self.home, options=self.options)
 
     def origin(self, path: str) -> str:
         """Where the value at ``path`` (``node.slots``, ``backend[0].url``) came from:
@@ -109,7 +115,7 @@ def load(home: Path, *, options: Mapping[str, object] | None = None) -> Loaded:
     if over:
         settings = msgspec.structs.replace(settings, **over)
         check_listen(settings.listen, origins.get("listen", "listen"))
-    return Loaded(home, settings, origins)
+    return Loaded(home, settings, origins, options or {})
 
 
 def _given(raw: object, at: str = "") -> Iterator[str]:

@@ -59,7 +59,7 @@ class Flow:
         self._preferred = preferred
         self._store = store
         self._queue = queue
-        self._router = router
+        self.router = router
         self._live = live
         self._daily = daily
         self._tries = tries
@@ -87,7 +87,7 @@ class Flow:
 
         The same ``(channel, external_id)`` again changes nothing and names the first job.
         """
-        route = self._router.decide(message)
+        route = self.router.decide(message)
         told = f"{route.to}: {route.rule}"
         job = NewJob(
             kind="chat",

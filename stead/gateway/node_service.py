@@ -67,7 +67,7 @@ class NodeService:
         self._live = live
         self._job_key = job_key
         self._profile = profile
-        self._limits = limits
+        self.limits = limits
         self._version = version
         self.boot = uuid7()
         self.stopping = False
@@ -169,7 +169,7 @@ class NodeService:
             history=await self._store.history(job) if job.message_id else [],
             steps=granted.steps,
             profile=self._profile_of(role) if job.kind == "chat" else ModelProfile(name=""),
-            limits=_limits(self._limits, job.payload.get("overrides") or {}),
+            limits=_limits(self.limits, job.payload.get("overrides") or {}),
             tries=job.tries,
             crashes=job.crashes,
             # Both are times of the database's clock: the lease was set from its "now".

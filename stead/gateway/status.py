@@ -33,6 +33,8 @@ class Status:
         version: str,
         troubles: Callable[[], list[str]] = list,
         services: Callable[[], list[ServiceState]] = list,
+        backends: Callable[[], View] = dict,
+        config: Callable[[], View] = dict,
     ) -> None:
         self._placement = placement
         self._store = store
@@ -47,6 +49,8 @@ class Status:
         self._since = time.time()
         self._troubles = troubles
         self._services = services
+        self._backends = backends
+        self._config = config
         self.complaints: dict[str, str] = {}
         """What a part has to say against itself, by part."""
 
@@ -85,6 +89,8 @@ class Status:
         running, fallen = words_for_status(services)
         works += running
         not_yet += fallen
+        routing = self._backends()
+        not_yet += routing.get("not_yet", [])
         return {
             "ok": not not_yet,
             "version": self._version,
@@ -100,6 +106,9 @@ class Status:
             "retention": retention,
             "outbox": counts["outbox"],
             "services": services,
+            "backends": routing.get("backends", []),
+            "lanes": routing.get("lanes", []),
+            "config": self._config(),
             "channels": [
                 {**channel, "open": counts["channels"].get(channel["name"], {})}
                 for channel in self._channels()

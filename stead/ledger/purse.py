@@ -35,7 +35,7 @@ class StorePurse:
 
     def __init__(self, store: LedgerStore, budget: Budget) -> None:
         self._store = store
-        self._budget = budget
+        self.budget = budget
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = asyncio.Event()
 
@@ -46,8 +46,8 @@ class StorePurse:
 
         A free call is never refused: an empty purse must not silence a local model.
         """
-        daily = self._budget.daily_micro
-        background = max(0, daily - self._budget.chat_reserve_micro)
+        daily = self.budget.daily_micro
+        background = max(0, daily - self.budget.chat_reserve_micro)
         call = Call(
             id=uuid7(), at=0, model=model, backend=backend, caller=caller.name,
             job_id=caller.job_id, share=caller.lane, usage=Usage(),

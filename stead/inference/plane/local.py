@@ -46,7 +46,7 @@ class Local:
 
     def __init__(self, model: LocalModel | None, *, wait_s: float, alive_s: float) -> None:
         self._model = model
-        self._wait_s = wait_s
+        self.wait_s = wait_s
         self._alive_s = alive_s
         self._turns = Turns()
 
@@ -80,7 +80,7 @@ class Local:
                 call.comment(b":\n\n")
 
     async def _arrive(self, call: Call, way: Way, local: LocalModel) -> None:
-        until = time.monotonic() + self._wait_s
+        until = time.monotonic() + self.wait_s
         knocks = 0
         while True:
             state = local.state()
@@ -113,7 +113,7 @@ class Local:
                 raise WayFailed(ModelNotReady(why=words))
             now = time.monotonic()
             if now >= until:
-                why = f"{words}, and {self._wait_s:g} s of waiting are over (model.wait_s)"
+                why = f"{words}, and {self.wait_s:g} s of waiting are over (model.wait_s)"
                 raise WayFailed(ModelNotReady(why=why))
             if not call.asked.stream:
                 pass

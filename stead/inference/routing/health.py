@@ -44,6 +44,8 @@ class Place:
     trial_at: float = 0.0
     """When the call began that tries it after a rest; 0: none."""
     why: str = ""
+    by_look: bool = False
+    """Whether looks alone told that it fails; else a call has to show that it does not."""
     waits: dict[str, tuple[float, str, bool]] = field(default_factory=dict)
     """By model: until when it shall not be asked for it, why, and whether it said so itself."""
     heard_at: float = -1e9
@@ -136,11 +138,13 @@ class Health:
             place.waits.pop(model, None)
             self.fine(key)
 
-    def failure(self, key: str, why: str, *, at_once: bool = True) -> None:
-        """It failed. Not ``at_once``: it rests only if that happened some times in a row."""
+    def failure(self, key: str, why: str, *, at_once: bool = True, by_look: bool = False) -> None:
+        """It failed, at a call or (``by_look``) when it was looked at. Not ``at_once``: it rests
+        only if that happened some times in a row."""
         place = self.places.get(key)
         if place is None:
             return
+        place.by_look = by_look and (place.by_look or not place.failures)
         place.failures += 1
         place.failed += 1
         now = self.clock()
@@ -164,7 +168,23 @@ class Health:
         place.failures = place.rests = 0
         place.rests_until = place.trial_at = 0.0
         place.why = ""
+        place.by_look = False
         self._mark(place)
+
+    def reached(self, key: str) -> None:
+        """A look at it went well. It gets calls again, and one of them shows whether it is well:
+        a server may list its models and yet fail at each."""
+        place = self.places.get(key)
+        if place is None:
+            return
+        now = self.clock()
+        place.heard_at = now
+        if place.rests_until > now:
+            place.rests_until = now
+        if place.by_look:
+            self.fine(key)
+        elif place.rests_until:
+            place.why = f"{place.why.partition(', and')[0]}, and answers again when looked at"
 
     def sweep(self) -> None:
         """Forget waits that are over."""

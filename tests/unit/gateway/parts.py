@@ -255,7 +255,7 @@ async def gate_at(
     owner, node = new_key("owner"), new_key("node")
     store = SqliteStore(home / "state.db", home / "backups")
     await store.add_node("hands", hash_key(node))
-    parts = Gateway(home, load(home).settings, store)._build(owner, b"0" * 32)
+    parts = Gateway(load(home), store)._build(owner, b"0" * 32)
     await parts.keys.refresh()
     await parts.queue.start()
     tasks = [
