@@ -24,7 +24,7 @@ from stead import __version__
 from stead.agent.loop import toolbox
 from stead.app import channels, routing, services, terms
 from stead.app.node import local_url
-from stead.app.policy import policy_of
+from stead.app.policy import LivePolicy
 from stead.app.reload import Reload, terminal
 from stead.app.server import Server
 from stead.app.warm import keep_warm
@@ -63,8 +63,6 @@ from stead.inference.client import DoorModelClient
 from stead.inference.door import Door
 from stead.inference.plane.book import PurseBook
 from stead.inference.plane.plane import Plane
-from stead.inference.policy.guard import Guard
-from stead.inference.policy.rates import Rates
 from stead.inference.routing import view
 from stead.inference.routing.probe import Prober
 from stead.inference.routing.routes import Routes
@@ -170,7 +168,7 @@ class _Parts:
     daily: DailyLog
     flow: Flow
     keys: Keys
-    guard: Guard
+    policy: LivePolicy
     purse: StorePurse
     routes: Routes
     reload: Reload
@@ -247,7 +245,7 @@ class Gateway:
             await self._channels.aclose()
             await parts.door.aclose()
             await parts.services.aclose()
-            await parts.guard.aclose()
+            await parts.policy.aclose()
             await parts.book.aclose()
             await parts.purse.aclose()
             with contextlib.suppress(SteadError, OSError):  # the lines wait in the database
@@ -303,7 +301,7 @@ class Gateway:
         book = PurseBook(purse)
         light = services.make(self._home, settings)
         keys = Keys(owner_key, secret, store, queue.holds)
-        policy, guard = policy_of(self._home, settings, keys.scope, Rates())
+        policy = LivePolicy(self._home, settings, keys.scope)
         plane = Plane(
             policy=policy, routing=routes, book=book, local=routes.local,
             wait_s=settings.model.wait_s, services=light,
@@ -313,7 +311,7 @@ class Gateway:
             store, queue, flow, presence, live, job_key=keys.job_key, profile=door.profile,
             limits=terms.limits(settings), version=__version__, placement=placement,
         )  # fmt: skip
-        reload = self._reload(routes, light, flow, service, purse, plane)
+        reload = self._reload(policy, routes, light, flow, service, purse, plane)
         retention = Retention(store, terms.terms(settings), self._home / "memory")
         # Terminal and API are read by their clients; the sender is for channels pushed to.
         sender = Sender(store, self._channels.pushed, self._channels.manners)
@@ -349,17 +347,18 @@ class Gateway:
             lambda: self._why_not_ready or store.trouble,
         )
         return _Parts(
-            queue, live, daily, flow, keys, guard, purse, routes, reload, door, service,
+            queue, live, daily, flow, keys, policy, purse, routes, reload, door, service,
             presence, placement, status, away, sender, retention, light, openai, doors,
             node_doors, book, app,
         )  # fmt: skip
 
     def _reload(
-        self, routes: Routes, light: Services, flow: Flow, service: NodeService,
-        purse: StorePurse, plane: Plane,
+        self, policy: LivePolicy, routes: Routes, light: Services, flow: Flow,
+        service: NodeService, purse: StorePurse, plane: Plane,
     ) -> Reload:  # fmt: skip
         """Who takes over what of a changed stead.toml."""
         takers = [
+            ("rules of the house", policy.prepare),
             ("models", routing.taker(self._home, routes)),
             ("light services", services.taker(self._home, light)),
             ("the rest", terms.taker(flow, service, purse, plane)),

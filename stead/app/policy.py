@@ -13,22 +13,62 @@ from stead.inference.policy.guard import Guard
 from stead.inference.policy.house import HousePolicy
 from stead.inference.policy.rates import Rate, Rates
 from stead.inference.policy.rules import Rule, Then
+from stead.inference.seam import Asked, Verdict, Who
 from stead.ledger.budgets import Budgets, Limit
 
 _MICRO = 1_000_000
+#: Guards of rules that held before, kept to be ended with the gateway.
+_OLD_GUARDS = 4
 
 
-def policy_of(
-    home: Path, settings: Settings, scope_of: Callable[[str], KeyScope | None], rates: Rates
-) -> tuple[HousePolicy, Guard]:
-    """What may be asked by whom, and the process that looks at what is said (for its end).
+class LivePolicy:
+    """The policy of the settings that hold now, and the processes that look at what is said.
 
-    Raises ``ConfigError`` when a list of words cannot be read. ``rates`` outlive it.
+    The :class:`~stead.inference.seam.Policy` of a running gateway. Raises ``ConfigError`` when a
+    list of words cannot be read. What was counted of rates outlives a change.
     """
-    rules = rules_of(home, settings.rule)
-    guard = Guard(rules)
-    judged = {"auto", *(name for judge in settings.judge for name in judge.models)}
-    return HousePolicy(rules, scope_of, guard, judged=judged, rates=rates), guard
+
+    def __init__(
+        self, home: Path, settings: Settings, scope_of: Callable[[str], KeyScope | None]
+    ) -> None:
+        self._home = home
+        self._scope_of = scope_of
+        self._rates = Rates()
+        self._guards: list[Guard] = []
+        self._holds: HousePolicy
+        self.prepare(settings)()
+
+    def prepare(self, settings: Settings) -> Callable[[], None]:
+        """How a running gateway takes over rules. Requests under way may still be looked at by
+        the old ones; their process ends when it has had nothing to do for a while."""
+        rules = rules_of(self._home, settings.rule)
+        judged = {"auto", *(name for judge in settings.judge for name in judge.models)}
+
+        def take() -> None:
+            guard = Guard(rules)
+            self._guards = [*self._guards[-_OLD_GUARDS:], guard]
+            self._holds = HousePolicy(
+                rules, self._scope_of, guard, judged=judged, rates=self._rates
+            )
+
+        return take
+
+    def check(self, who: Who, asked: Asked) -> Verdict:
+        return self._holds.check(who, asked)
+
+    async def look(self, who: Who, asked: Asked, verdict: Verdict) -> Verdict:
+        return await self._holds.look(who, asked, verdict)
+
+    def ended(self, verdict: Verdict, tokens: int) -> None:
+        self._holds.ended(verdict, tokens)
+
+    def sees(self, who: Who, name: str) -> bool:
+        return self._holds.sees(who, name)
+
+    async def aclose(self) -> None:
+        """End the processes."""
+        for guard in self._guards:
+            await guard.aclose()
 
 
 def rules_of(home: Path, sections: Sequence[RuleSection]) -> list[Rule]:

@@ -285,7 +285,7 @@ async def gate_at(
         await client.aclose()
         await server.shutdown(sockets=[sock])
         await parts.door.aclose()
-        await parts.guard.aclose()
+        await parts.policy.aclose()
         await parts.book.aclose()
         await parts.purse.aclose()
         store.close()

@@ -151,3 +151,20 @@ async def test_backends_are_shown_and_tested(gate: Gate) -> None:
     assert status == 200 and told["instances"][0]["ok"]
     status, told = await ask(gate, "POST", "/api/v1/backends/none/test", {})
     assert status == 404 and name in told["error"]["message"]
+
+
+async def test_rules_of_the_house_are_taken_over_with_the_lanes(gate: Gate) -> None:
+    """A rule holds from the change on, also for names that a judging rule gives to its lane; one
+    that is taken away holds no more."""
+    file = gate.home / "stead.toml"
+    sound = file.read_text()
+    body = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hello"}]}
+    judge = '\n[[judge]]\nname = "any"\nlane = "quick"\nmodels = ["gpt-4o"]\n'
+    lane = '\n[[lane]]\nname = "quick"\nmodels = ["scripted"]\n'
+    rule = '\n[[rule]]\nname = "no"\nlanes = ["quick"]\nthen = "block"\n'
+    for text, expected in ((judge + lane, 200), (judge + lane + rule, 403), (judge + lane, 200)):
+        file.write_text(sound + text)
+        status, told = await ask(gate, "POST", "/api/v1/config/apply", {})
+        assert status == 200 and told["restart"] == [], told
+        status, told = await ask(gate, "POST", "/v1/chat/completions", body)
+        assert status == expected, told
