@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from stead.app import services
+from stead.app.prices import Pricer
 from stead.config import BackendSection, Settings, path_at
 from stead.inference.backends import Backend, BackendModel, FileKey, LocalModel
 from stead.inference.routing.routes import Routes
@@ -58,9 +59,10 @@ def setup(home: Path, settings: Settings) -> Setup:
 
 def table(home: Path, settings: Settings) -> Iterator[Backend]:
     """One :class:`Backend` for each instance of each backend."""
+    pricer = Pricer(home, settings.budget)
     for backend in settings.backend:
         key = FileKey(path_at(home, backend.key_file)) if backend.key_file else ""
-        models = _models(backend)
+        models = _models(backend, pricer)
         for url in (backend.url, *backend.urls):
             yield Backend(
                 name=backend.name, url=_base(backend, url), key=key, models=models,
@@ -70,16 +72,17 @@ def table(home: Path, settings: Settings) -> Iterator[Backend]:
             )  # fmt: skip
 
 
-def _models(backend: BackendSection) -> tuple[BackendModel, ...]:
+def _models(backend: BackendSection, pricer: Pricer) -> tuple[BackendModel, ...]:
     return tuple(
         BackendModel(
             name=model.name, alias=model.alias, tools=model.tools, prompt=model.prompt,
-            context=model.context, usd_per_mtok_in=model.usd_per_mtok_in,
-            usd_per_mtok_cached=model.usd_per_mtok_cached,
-            usd_per_mtok_out=model.usd_per_mtok_out, vision=model.vision, where=model.where,
-            free=model.free, apis=frozenset(model.apis),
+            context=model.context, price=priced.price, unpriced=priced.unpriced,
+            vision=model.vision, where=model.where,
+            free=model.free or (priced.price is None and not priced.unpriced),
+            apis=frozenset(model.apis),
         )
         for model in backend.models
+        for priced in (pricer.of(backend, model),)
     )  # fmt: skip
 
 

@@ -42,6 +42,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "gateway": ("stead.cli.run:gateway", "Run the gateway alone, in the foreground."),
     "chaos": ("stead.cli.chaos:chaos", "Break a stead of its own on purpose, and judge."),
     "config": ("stead.cli.config:config", "Check, show or change the settings."),
+    "prices": ("stead.cli.prices:prices", "Show what your models cost; renew the list."),
     "key": ("stead.cli.key:key", "Print your key; make, list and revoke keys of programs."),
     "version": ("stead.cli.version:version", "Print the version."),
 }

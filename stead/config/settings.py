@@ -104,11 +104,19 @@ class BackendModel(Section, frozen=True):
     tools: Annotated[Literal["native", "schema", "none"], _help("How it chooses tools")] = "native"
     prompt: Annotated[Literal["full", "small"], _help("Length of the system prompt")] = "full"
     context: Annotated[int, _help("Context window, tokens", ge=512)] = 128_000
-    usd_per_mtok_in: Annotated[float, _help("Price of a million prompt tokens", ge=0)] = 0.0
+    usd_per_mtok_in: Annotated[
+        float,
+        _help("Price of a million prompt tokens; -1: as listed, free in the house", ge=-1),
+    ] = -1.0
     usd_per_mtok_cached: Annotated[
         float, _help("Price of a million prompt tokens read from cache; -1: as prompt", ge=-1)
     ] = -1.0
-    usd_per_mtok_out: Annotated[float, _help("Price of a million answer tokens", ge=0)] = 0.0
+    usd_per_mtok_cache_write: Annotated[
+        float, _help("Price of a million prompt tokens written to cache; -1: as prompt", ge=-1)
+    ] = -1.0
+    usd_per_mtok_out: Annotated[
+        float, _help("Price of a million answer tokens; -1: as for usd_per_mtok_in", ge=-1)
+    ] = -1.0
     free: Annotated[bool, _help("It costs nothing, though it is in the cloud")] = False
     vision: Annotated[
         Literal["auto", "yes", "no"], _help("Whether it sees images; auto: let it try")
@@ -137,6 +145,9 @@ class BackendSection(Section, frozen=True):
     ] = "auto"
     headers: Annotated[list[str], _help('Sent with every request, as "Name: value"')] = []
     models: list[BackendModel] = []
+    prices: Annotated[
+        str, _help("Whose prices hold: openai, anthropic, openrouter...; empty: by its address")
+    ] = ""
     apis: Annotated[
         list[str],
         _help("What it speaks, such as chat/completions, responses; empty: as its kind does"),

@@ -18,6 +18,7 @@ from stead.core.states import Failure
 from stead.inference import modelstate
 from stead.inference.houses import in_house
 from stead.inference.modelstate import ModelState
+from stead.ledger.price import Price
 
 LOCAL = "local"
 #: Other names for the local model, wherever a model is named.
@@ -26,7 +27,6 @@ _ANY_LOCAL = frozenset({"auto", LOCAL})
 _FRESH_S = 0.2
 #: How long a key that was read from its file is believed, in seconds.
 _KEY_FRESH_S = 1.0
-_MILLION = 1_000_000
 
 #: What a backend speaks if its ``apis`` do not say, by its kind: paths below ``/v1/``.
 SPOKEN: Mapping[str, frozenset[str]] = {
@@ -59,6 +59,10 @@ class BackendModel:
     usd_per_mtok_cached: float = -1.0
     """-1: as ``usd_per_mtok_in``."""
     usd_per_mtok_out: float = 0.0
+    price: Price | None = None
+    """In place of these three."""
+    unpriced: bool = False
+    """It is in the cloud, and nobody knows what it costs: it may not be asked."""
     vision: str = "auto"
     """Whether it sees images: ``yes``, ``no``, or ``auto``: not known, so let it try."""
     where: str = "auto"
@@ -67,34 +71,35 @@ class BackendModel:
     """It costs nothing though it is in the cloud."""
     apis: frozenset[str] = frozenset()
     """What it can be asked for, as paths below ``/v1/``; empty: all that its backend speaks."""
+    costs: Price = field(init=False, default=Price(), compare=False)
+    paid: bool = field(init=False, default=False, compare=False)
 
     @property
     def called(self) -> str:
         """Its name at our door."""
         return self.alias or self.name
 
-    @property
-    def paid(self) -> bool:
-        return self.usd_per_mtok_in > 0 or self.usd_per_mtok_cached > 0 or self.usd_per_mtok_out > 0
+    def __post_init__(self) -> None:
+        put = object.__setattr__  # as frozen dataclasses do it themselves
+        costs = self.price or Price.of_tokens(
+            self.usd_per_mtok_in, self.usd_per_mtok_out, self.usd_per_mtok_cached
+        )
+        put(self, "costs", costs)
+        put(self, "paid", costs.paid)
 
-    def cost_micro(self, usage: Usage) -> int:
-        """The price of a call in micro-dollars, rounded up.
-
-        A dollar for a million tokens is a micro-dollar for one. Prices are
-        taken to a millionth of that, so that no rounding adds up.
-        """
+    def cost_micro(self, usage: Usage, *, seconds: float = 0.0, chars: int = 0) -> int:
+        """What a call costs in micro-dollars, rounded up."""
         if not self.paid:
             return 0
-        cached_price = self.usd_per_mtok_cached
-        if cached_price < 0:
-            cached_price = self.usd_per_mtok_in
-        cached = min(usage.cached_tokens, usage.prompt_tokens)
-        parts = (
-            (usage.prompt_tokens - cached) * round(self.usd_per_mtok_in * _MILLION),
-            cached * round(cached_price * _MILLION),
-            usage.completion_tokens * round(self.usd_per_mtok_out * _MILLION),
+        return self.costs.cost_micro(usage, seconds=seconds, chars=chars)
+
+    def most_micro(self, usage: Usage, *, seconds: float = 0.0, chars: int = 0) -> int:
+        """The most that it costs if the usage is no more than that."""
+        if not self.paid:
+            return 0
+        return self.costs.most_micro(
+            usage.prompt_tokens, usage.completion_tokens, seconds=seconds, chars=chars
         )
-        return -(-sum(parts) // _MILLION)
 
 
 @dataclass(frozen=True, slots=True)

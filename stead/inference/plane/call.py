@@ -11,8 +11,9 @@ import asyncio
 import logging
 import time
 from dataclasses import replace
+from typing import TypedDict
 
-from stead.core.errors import BackendFailed, BadRequest, Forbidden, OverBudget, SteadError
+from stead.core.errors import BackendFailed, BadRequest, Forbidden, NoPrice, OverBudget, SteadError
 from stead.core.nouns import Usage
 from stead.core.states import Failure
 from stead.inference import faults
@@ -36,10 +37,17 @@ _MOST_TOKENS = 4096
 MAX_ANSWER = 64 * 1024 * 1024
 _MAX_ERROR = 1024 * 1024
 _LEFT = 499
+#: Bytes of a second of sound, where only its size is known: what speech is mostly pressed into.
+_SOUND = 4000
 #: A local model that drops a call within this time has not begun with it: it was dying.
 _AT_ONCE_S = 0.05
 _PASSED = ("content-type", "retry-after", "x-request-id", "request-id")
 _RATES = ("x-ratelimit-", "anthropic-")
+
+
+class _Units(TypedDict, total=False):
+    seconds: float
+    chars: int
 
 
 class Call:
@@ -127,10 +135,14 @@ class Call:
 
     async def _afforded(self, plan: Plan) -> tuple[Way, ...]:
         """The ways there is money for; it is set aside, as much as the dearest may cost."""
-        ways = plan.ways
+        ways = tuple([way for way in plan.ways if not way.model.unpriced])
+        if not ways:
+            way = plan.ways[0]
+            backend = way.backend.name if way.backend else LOCAL
+            raise NoPrice(model=way.model.called, backend=backend)
         if not any(way.model.paid for way in ways):
             return ways
-        most = max(way.model.cost_micro(self._most(way.model)) for way in ways)
+        most = max(self._most_micro(way.model) for way in ways)
         try:
             await self.plane.book.reserve(self.record, most)
         except OverBudget:
@@ -147,6 +159,18 @@ class Call:
         prompt = min(len(self.body) // 3 + 1, context)
         answer = self.asked.most_tokens
         return Usage(prompt, 0, min(_MOST_TOKENS, context) if answer is None else answer)
+
+    def _most_micro(self, model: BackendModel) -> int:
+        return model.most_micro(self._most(model), **self._units())
+
+    def _units(self) -> _Units:
+        """What is paid for otherwise than by tokens: words that are spoken, sound that is heard."""
+        asked = self.asked
+        if asked.api is Api.SPEECH:
+            return {"chars": asked.chars}
+        if asked.api is Api.TRANSCRIPTIONS:
+            return {"seconds": len(asked.body) / _SOUND}
+        return {}
 
     def _guess(self, events: int) -> Usage:
         """The usage of an answer that told none: the whole prompt, and a token for each chunk."""
@@ -170,7 +194,7 @@ class Call:
         way = self.way
         cost = self.extra_micro
         if way is not None and way.model.paid:
-            cost += way.model.cost_micro(usage)
+            cost += way.model.cost_micro(usage, **self._units())
         if cost:
             usage = replace(usage, cost_micro=cost)
         now = time.perf_counter()
@@ -383,7 +407,7 @@ class Call:
         self.tried.append(f"{way.model.called or name} at {name}: {failed.error.message}")
         log.info("a call goes on to the next model: %s", self.tried[-1])
         if self.sent and way.model.paid and failed.status == 0:
-            self.extra_micro += way.model.cost_micro(self._most(way.model))
+            self.extra_micro += self._most_micro(way.model)
         self.sent = False
 
     def _last_failed(self, way: Way, failed: WayFailed) -> None:

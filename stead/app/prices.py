@@ -1,0 +1,107 @@
+"""What each model of the configuration costs, worked out once for all of its calls."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from stead.config import BackendModel, BackendSection, BudgetSection, path_at
+from stead.core.files import write_atomic
+from stead.core.storage import View
+from stead.inference.houses import in_house
+from stead.ledger.price import Price
+from stead.ledger.pricelist import PriceList
+
+log = logging.getLogger("stead.prices")
+
+
+@dataclass(frozen=True, slots=True)
+class Priced:
+    """``price`` None: it is free."""
+
+    price: Price | None
+    unpriced: bool = False
+    """It is in the cloud, its price is not known, and it may not be asked."""
+
+
+class Pricer:
+    """The prices of models: those of stead.toml, those of the list, or what was stated for all
+    that is not known. In the house all is free."""
+
+    def __init__(self, home: Path, budget: BudgetSection) -> None:
+        self._file = path_at(home, budget.prices_file) if budget.prices_file else None
+        self._budget = budget
+        self._list: PriceList | None = None
+
+    def of(self, backend: BackendSection, model: BackendModel) -> Priced:
+        """Raises ``ConfigError`` for a list of prices that cannot be read."""
+        own = (
+            model.usd_per_mtok_in, model.usd_per_mtok_cached, model.usd_per_mtok_cache_write,
+            model.usd_per_mtok_out,
+        )  # fmt: skip
+        if any(usd >= 0 for usd in own):
+            price = Price.of_tokens(max(0.0, own[0]), max(0.0, own[3]), own[1], own[2])
+            return Priced(price if price.paid else None)
+        if model.free or _in_house(backend, model):
+            return Priced(None)
+        if self._list is None:
+            self._list = PriceList.load(self._file)
+        found = self._list.find(model.name, url=backend.url, provider=backend.prices)
+        if found is not None:
+            return Priced(found.price if found.price.paid else None)
+        if self._budget.unpriced == "count":
+            usd = self._budget.unpriced_usd
+            log.warning(
+                "what %s at %s costs is not known; it is counted at $%g a million tokens",
+                model.name, backend.name, usd,
+            )  # fmt: skip
+            return Priced(Price.of_tokens(usd, usd, stated=True))
+        log.warning(
+            "what %s at %s costs is not known, so it is not asked (budget.unpriced)",
+            model.name, backend.name,
+        )  # fmt: skip
+        return Priced(None, unpriced=True)
+
+
+def _in_house(backend: BackendSection, model: BackendModel) -> bool:
+    where = model.where if model.where != "auto" else backend.where
+    return in_house(backend.url) if where == "auto" else where == "house"
+
+
+def listed(home: Path, budget: BudgetSection, backends: list[BackendSection]) -> View:
+    """What each model costs and where that was learnt, for `stead prices`."""
+    pricer = Pricer(home, budget)
+    file = path_at(home, budget.prices_file) if budget.prices_file else None
+    known = PriceList.load(file)
+    models = []
+    for backend in backends:
+        for model in backend.models:
+            found = pricer.of(backend, model)
+            price = found.price or Price()
+            models.append(
+                {
+                    "model": model.alias or model.name, "backend": backend.name,
+                    "unpriced": found.unpriced, "paid": price.paid, "source": price.source,
+                    "usd_per_mtok": {
+                        "in": _usd(price.prompt), "out": _usd(price.completion),
+                        "cached": _usd(price.cache_read), "cache_write": _usd(price.cache_write),
+                    },
+                }
+            )  # fmt: skip
+    return {"list": known.source, "day": known.day, "models": models}
+
+
+def renew(home: Path, budget: BudgetSection) -> View:
+    """Make a new list of prices from the package, in the home. Raises ``NoPrices``."""
+    from stead.ledger import genai  # late: only the making of a list needs it
+
+    made = genai.document()
+    path = path_at(home, budget.prices_file or "prices.json")
+    write_atomic(path, genai.encoded(made))
+    count = sum(len(provider.models) for provider in made.providers)
+    return {"path": str(path), "list": made.source, "day": made.day, "models": count}
+
+
+def _usd(steps: tuple[tuple[int, int], ...] | None) -> float | None:
+    return steps[0][1] / 1_000_000 if steps else None
