@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -13,6 +13,7 @@ from stead.core.errors import BadRequest, SteadError
 from stead.core.nouns import Usage
 from stead.inference.apis import errors
 from stead.inference.seam import Api
+from stead.net.sse import Parser
 
 Json = dict[str, Any]
 
@@ -209,3 +210,12 @@ def chunk(data: Mapping[str, Any]) -> bytes:
 
 def comment(text: str) -> bytes:
     return b":%b\n\n" % (f" {text}" if text else "").encode()
+
+
+def last_event(parser: Parser, feed: Callable[[bytes], object]) -> None:
+    """At the end of a stream: its last event may lack nothing but the empty line after it."""
+    if parser.open:
+        try:
+            feed(b"\n\n")
+        except ValueError:
+            raise ValueError("its stream ended in the middle of an event") from None

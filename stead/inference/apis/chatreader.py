@@ -217,9 +217,7 @@ class Reader:
         """Raises ``ValueError`` if it ended before the answer did."""
         if self.ended:
             return
-        if self._parser.open:
-            # The last event may lack its empty line.
-            self.feed(b"\n\n")
+        base.last_event(self._parser, self.feed)
         if not self.ended:
             if not self._reason:
                 raise ValueError("its stream ended before the answer did")

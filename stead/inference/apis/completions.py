@@ -102,14 +102,15 @@ class CompletionsOnChat(base.Translation):
         return self._told()
 
     def end(self) -> bytes:
-        if not self._ended and self._parser.open:
-            self._out.append(self.feed(b"\n\n"))
+        out = [self._told()]
+        if not self._ended:
+            base.last_event(self._parser, lambda piece: out.append(self.feed(piece)))
         if not self._ended:
             if not self._finished:
                 raise ValueError("its stream ended before the answer did")
             self._ended = True
             self._out.append(b"data: [DONE]\n\n")
-        return self._told()
+        return b"".join([*out, self._told()])
 
     def _told(self) -> bytes:
         out = b"".join(self._out)
