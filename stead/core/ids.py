@@ -9,8 +9,12 @@ import time
 _lock = threading.Lock()
 _last = 0
 
-_RANDOM_BITS = 62
 _SUB_BITS = 12
+_POOL = 4096
+_pool = b""
+_used = 0
+#: The variant's two bits in front of the first two random ones.
+_VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 
 
 def uuid7() -> str:
@@ -20,16 +24,29 @@ def uuid7() -> str:
     of RFC 9562 section 6.2 allows. A clock that stands still or steps back does
     not break the order: the last value plus one is taken instead.
     """
-    global _last
+    global _last, _pool, _used
     fine = time.time_ns() * (1 << _SUB_BITS) // 1_000_000
     with _lock:
-        fine = max(fine, _last + 1)
+        if fine <= _last:
+            fine = _last + 1
         _last = fine
-    millis, sub = fine >> _SUB_BITS, fine & ((1 << _SUB_BITS) - 1)
-    tail = int.from_bytes(os.urandom(8), "big") & ((1 << _RANDOM_BITS) - 1)
-    value = (millis & ((1 << 48) - 1)) << 80 | 0x7 << 76 | sub << 64 | 0b10 << 62 | tail
-    text = f"{value:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+        at = _used
+        if at == len(_pool):
+            _pool, at = os.urandom(_POOL), 0  # one call of the system for many ids
+        _used = at + 8
+        tail = _pool[at : at + 8].hex()
+    stamp = f"{(fine >> _SUB_BITS) & 0xFFFFFFFFFFFF:012x}"
+    variant = _VARIANT[tail[0]]
+    return f"{stamp[:8]}-{stamp[8:]}-7{fine & 0xFFF:03x}-{variant}{tail[1:4]}-{tail[4:]}"
+
+
+def _forget_pool() -> None:
+    """A process that was forked must not give away the ids of its parent."""
+    global _used
+    _used = len(_pool)
+
+
+os.register_at_fork(after_in_child=_forget_pool)
 
 
 def go_on_after(ident: str) -> None:

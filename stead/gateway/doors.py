@@ -10,9 +10,9 @@ from stead.gateway.exchange import Exchange, Pairs, Place
 from stead.gateway.openai_routes import AGENT, STOPPING, OpenAI
 from stead.gateway.talk import Stopping
 from stead.inference.plane.plane import Plane
-from stead.inference.seam import Api, Who
+from stead.inference.seam import Api, Record, Who
 
-_JSON = "application/json"
+_JSON = b"application/json"
 _KEYS = (b"authorization", b"x-api-key", b"cookie")
 
 
@@ -39,40 +39,43 @@ class ModelDoors:
     async def serve(self, exchange: Exchange) -> None:
         """Answer one request."""
         who: Who = exchange.who
-        if who.job_id is not None:
-            await self._answer(exchange, who)
-            return
-        if self._openai.stopping:
+        program = who.job_id is None
+        if program and self._openai.stopping:
             raise Stopping(STOPPING)
-        self.plain += 1
+        record = self._read(exchange, who)
+        asked = record.asked
+        assert asked is not None
+        if program:
+            if asked.model == AGENT:
+                self._agent(exchange, record)
+                return
+            self.plain += 1
         try:
-            await self._answer(exchange, who)
+            await self._plane.answer(record, exchange)
+        except UnknownModel as error:  # the plane does not know of the agent
+            if not program:
+                raise
+            raise self._openai.unknown(asked.model, who) from error
         finally:
-            self.plain -= 1
+            self.plain -= program
 
-    async def _answer(self, exchange: Exchange, who: Who) -> None:
-        plane, api = self._plane, exchange.place.api
+    def _read(self, exchange: Exchange, who: Who) -> Record:
+        api, query = exchange.place.api, exchange.query
         assert api is not None
         headers = dict(exchange.headers)
         for name in _KEYS:
             headers.pop(name, None)
-        kind = headers.get(b"content-type")
-        record = plane.read(
-            api, who, exchange.body(),
-            _JSON if kind is None else kind.decode("latin-1"), headers,
-            exchange.query.decode("latin-1"),
+        kind = headers.get(b"content-type", _JSON)
+        return self._plane.read(
+            api, who, exchange.body(), "application/json" if kind == _JSON else kind.decode(
+                "latin-1"), headers, query.decode("latin-1") if query else "",
         )  # fmt: skip
-        asked = record.asked
-        if asked is not None and asked.model == AGENT and who.job_id is None:
-            if api is Api.CHAT:
-                exchange.to_asgi()
-                return
-            error: SteadError = self._openai.unknown(AGENT, who)
-            plane.refuse(record, error)
-            raise error
-        try:
-            await plane.answer(record, exchange)
-        except UnknownModel as error:  # the plane does not know of the agent
-            if asked is None or who.job_id is not None:
-                raise
-            raise self._openai.unknown(asked.model, who) from error
+
+    def _agent(self, exchange: Exchange, record: Record) -> None:
+        """What is for the agent is for the application; it knows one shape."""
+        if record.api is Api.CHAT:
+            exchange.to_asgi()
+            return
+        error: SteadError = self._openai.unknown(AGENT, record.who)
+        self._plane.refuse(record, error)
+        raise error

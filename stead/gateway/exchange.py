@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from stead.core.errors import SteadError
 from stead.inference.plane import shapes
+from stead.inference.plane.outlet import Kept
 from stead.inference.seam import Api
 
 log = logging.getLogger(__name__)
@@ -118,11 +119,11 @@ class Exchange:
 
     def whole(self, status: int, headers: Pairs, body: bytes) -> None:
         self.begun = True
-        lines = header_lines(headers)
+        lines = headers.lines if isinstance(headers, Kept) else header_lines(headers)
         close = b"" if self.keep_alive else b"connection: close\r\n"
         self._front.transport.write(
             b"%b%b%bcontent-length: %d\r\n\r\n%b"
-            % (status_line(status), lines, close, len(body), body)
+            % (_OK if status == 200 else status_line(status), lines, close, len(body), body)
         )
         self._over()
 
@@ -196,6 +197,7 @@ def error_headers(error: SteadError) -> list[tuple[str, str]]:
 
 
 _KNOWN: dict[int, bytes] = {}
+_OK = b"HTTP/1.1 200 OK\r\n"
 
 
 def status_line(status: int) -> bytes:
@@ -210,4 +212,6 @@ def status_line(status: int) -> bytes:
 
 
 def header_lines(headers: Pairs) -> bytes:
+    if isinstance(headers, Kept):
+        return headers.lines
     return b"".join([b"%b: %b\r\n" % header for header in headers])

@@ -283,7 +283,7 @@ class Client:
         retry: bool = False,
     ) -> Answer:
         """As :meth:`stream`, for who takes the pieces himself; to be left by ``leave()``."""
-        return await self._send(method, path, body, headers, retry, timeout, _Progress())
+        return await self._send(method, path, body, headers, retry, timeout, None)
 
     async def aclose(self) -> None:
         """Close the idle connections; those in use close when their answers end."""
@@ -310,24 +310,28 @@ class Client:
         headers: Mapping[str, str] | None,
         retry: bool,
         silence: float | None,
-        progress: _Progress,
+        progress: _Progress | None,
     ) -> Answer:
         """Send, on a kept connection if one is good, and wait for the head."""
         head = self._head(method, path, len(body), headers)
         loop = asyncio.get_running_loop()
         wire = self._pool.take(loop.time(), _OLD_S if retry else _FRESH_S)
         if wire is not None:
-            progress.sent = True
+            if progress is not None:
+                progress.sent = True
             answer = wire.ask(head, body, method == "HEAD", silence)
             try:
-                return await _headed(answer)
+                await answer.headed()
+                return answer
             except Unanswered:
                 if not retry:
                     raise
         wire = await self._connect()
-        progress.sent = True
+        if progress is not None:
+            progress.sent = True
         answer = wire.ask(head, body, method == "HEAD", silence)
-        return await _headed(answer)
+        await answer.headed()
+        return answer
 
     async def _connect(self) -> Wire:
         target = self._target
@@ -386,15 +390,6 @@ class Client:
 
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _OURS = frozenset({"content-length", "transfer-encoding", "connection"})
-
-
-async def _headed(answer: Answer) -> Answer:
-    try:
-        await answer.headed()
-    except BaseException:
-        answer.leave()
-        raise
-    return answer
 
 
 def _lower(headers: Mapping[str, str] | None) -> dict[str, str]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import select
 import socket
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 
 import httptools
 
@@ -16,6 +17,10 @@ HIGH_WATER = 256 * 1024
 LOW_WATER = 64 * 1024
 #: The most a server may send that is not body: head, chunk sizes, trailers.
 MAX_HEAD = 64 * 1024
+#: How a plain answer begins, and what it has not got: by them it is known without a parser.
+_OK = (b"HTTP/1.1 200 ", b"HTTP/1.1 200\r\n")
+_LENGTH = b"\r\ncontent-length:"
+_ODD = re.compile(rb"\ntransfer-encoding:|close|upgrade|\n[ \t]|[^\r]\n|\0")
 _ANY = select.POLLIN | select.POLLHUP | select.POLLERR
 #: A request body up to this size is copied behind its head, to leave in one packet.
 _JOIN = 64 * 1024
@@ -50,6 +55,8 @@ class Answer:
     __slots__ = (
         "_barren",
         "_error",
+        "_head",
+        "_headers",
         "_held",
         "_interim",
         "_keep",
@@ -63,19 +70,22 @@ class Answer:
         "_waiter",
         "_wire",
         "complete",
-        "headers",
         "heard",
+        "low",
         "status",
     )
 
     def __init__(self, wire: Wire, *, no_body: bool) -> None:
         self.status = 0
-        self.headers: dict[str, str] = {}
         self.complete = False
         self.heard = False
         """Whether any byte of an answer came."""
         self._wire = wire
-        self._parser = httptools.HttpResponseParser(self)
+        self._parser: Any = None
+        self._headers: dict[str, str] | None = None
+        self._head = b""
+        self.low = b""
+        """The head in lower case, of an answer that came in one piece; else empty."""
         self._pieces: list[bytes] = []
         self._held = 0
         self._barren = 0
@@ -91,12 +101,33 @@ class Answer:
 
     # --- the reader's side ---
 
+    @property
+    def headers(self) -> dict[str, str]:
+        """Lower-case names; repeated ones joined with a comma."""
+        headers = self._headers
+        if headers is None:
+            headers = self._headers = {}
+            for line in self._head.split(b"\r\n")[1:]:
+                name, _, value = line.partition(b":")
+                self._add(headers, name, value.strip(b" \t"))
+        return headers
+
     async def headed(self) -> None:
-        """Return when status and headers are known."""
-        while not self.status:
-            if self._error is not None:
-                raise self._error
-            await self._wait()
+        """Return when status and headers are known; if they never will be, the answer is left."""
+        try:
+            while not self.status:
+                if self._error is not None:
+                    raise self._error
+                await self._wait()
+        except BaseException:
+            self.leave()
+            raise
+
+    def here(self) -> bytes | None:
+        """The whole body, if all of it has come; None: wait for it."""
+        if not self.complete or len(self._pieces) != 1:
+            return None
+        return self._pieces.pop()
 
     async def piece(self) -> bytes:
         """The body bytes that have come since the last call; empty at its end."""
@@ -161,7 +192,7 @@ class Answer:
             self.fail(Broken(f"the answer of {self._wire.peer} was left before its end"))
 
     async def _wait(self) -> None:
-        self._waiter = asyncio.get_running_loop().create_future()
+        self._waiter = self._wire.future()
         try:
             await self._waiter
         finally:
@@ -174,10 +205,16 @@ class Answer:
     # --- the connection's side ---
 
     def feed(self, data: bytes) -> None:
-        self.heard = True
+        if not self.heard:
+            self.heard = True
+            if self._at_once(data):
+                return
+        parser = self._parser
+        if parser is None:
+            parser = self._parser = httptools.HttpResponseParser(self)
         self._barren += len(data)
         try:
-            self._parser.feed_data(data)
+            parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             self._broke("switched to another protocol, unasked")
         except httptools.HttpParserError as error:
@@ -191,6 +228,31 @@ class Answer:
             self._wake()
         elif self._barren > MAX_HEAD and not self.complete:
             self._broke(f"sent more than {MAX_HEAD} bytes of headers")
+
+    def _at_once(self, data: bytes) -> bool:
+        """Take a plain answer that came in one piece, which most do; False: parse it properly.
+
+        Anything that is not quite plain is for the parser to judge.
+        """
+        end = data.find(b"\r\n\r\n")
+        if end < 0 or self._no_body or not data.startswith(_OK):
+            return False
+        head = data[:end].lower()
+        at = head.find(_LENGTH)
+        if at < 0 or head.find(_LENGTH, at + 1) >= 0 or _ODD.search(head):
+            return False
+        size = head[at + len(_LENGTH) :].partition(b"\r\n")[0].strip(b" \t")
+        if not size.isdigit() or len(data) - end - 4 != int(size):
+            return False
+        self._head, self.low = data[:end], head
+        body = data[end + 4 :]
+        if body:
+            self._pieces.append(body)
+        self.status = 200
+        self.complete = True
+        self._wire.finished(self, keep=True)
+        self._wake()
+        return True
 
     def ended(self, error: Exception | None) -> None:
         """The connection is gone."""
@@ -221,10 +283,16 @@ class Answer:
     def on_header(self, name: bytes, value: bytes) -> None:
         if self.status:
             return  # a trailer
+        if self._headers is None:
+            self._headers = {}
+        self._add(self._headers, name, value)
+
+    @staticmethod
+    def _add(headers: dict[str, str], name: bytes, value: bytes) -> None:
         key = name.decode("latin-1").lower()
         text = value.decode("latin-1")
-        old = self.headers.get(key)
-        self.headers[key] = text if old is None else f"{old}, {text}"
+        old = headers.get(key)
+        headers[key] = text if old is None else f"{old}, {text}"
 
     def on_headers_complete(self) -> None:
         if self._over:
@@ -232,7 +300,7 @@ class Answer:
         status = self._parser.get_status_code()
         if status < 200:
             self._interim = True  # 100 and 103 announce the real answer
-            self.headers.clear()
+            self._headers = None
             return
         self._barren = 0
         self.status = status
@@ -346,6 +414,9 @@ class Wire(asyncio.Protocol):
         self.open = False
         if self._transport is not None:
             self._transport.abort()
+
+    def future(self) -> asyncio.Future[None]:
+        return self._loop.create_future()
 
     def pause(self) -> None:
         transport = self._transport

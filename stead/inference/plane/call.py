@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from dataclasses import replace
 from typing import TypedDict
@@ -23,7 +24,7 @@ from stead.inference.plane import reading, shapes, tails
 from stead.inference.plane.failed import WayFailed, error_within, refused, unreachable
 from stead.inference.plane.flow import STREAM, Flow
 from stead.inference.plane.light import SERVICE
-from stead.inference.plane.outlet import Headers, Outlet
+from stead.inference.plane.outlet import Headers, Kept, Outlet
 from stead.inference.plane.parts import Parts
 from stead.inference.plane.upstreams import head_for, key_unusable, path_for
 from stead.inference.seam import Api, Asked, Ended, Plan, Record, Translator, Way
@@ -41,7 +42,7 @@ _LEFT = 499
 _SOUND = 4000
 #: A local model that drops a call within this time has not begun with it: it was dying.
 _AT_ONCE_S = 0.05
-_PASSED = ("content-type", "retry-after", "x-request-id", "request-id")
+_PASSED = frozenset({"content-type", "retry-after", "x-request-id", "request-id"})
 _RATES = ("x-ratelimit-", "anthropic-")
 
 
@@ -110,7 +111,11 @@ class Call:
         plan = record.plan = plan or plane.routing.plan(record.who, asked, verdict)
         if plan.lane in verdict.barred_lanes:
             raise Forbidden(why=f"not in the lane {plan.lane}: {'; '.join(verdict.reasons)}")
-        ways = await self._afforded(plan)
+        ways = plan.ways
+        for way in ways:
+            if way.model.paid or way.model.unpriced:
+                ways = await self._afforded(plan)
+                break
         if asked.stream and record.who.job_id is not None:
             self._show_signs()
         last = len(ways) - 1
@@ -265,13 +270,14 @@ class Call:
             if answer.status != 200:
                 body = await self._all(answer, backend, _MAX_ERROR)
                 raise refused(asked.api, way.api, answer, body, backend.name, own)
-            kind = answer.headers.get("content-type", "")
-            if kind[:17].lower() == "text/event-stream":
+            kind, passed = headers_of(answer)
+            if kind[:17] == "text/event-stream":
                 await self._stream(way, backend, answer, translator)
             elif asked.api is Api.SPEECH:
                 await self._bytes(way, backend, answer)
             else:
-                await self._whole(way, backend, answer, kind, translator)
+                body = answer.here() or await self._all(answer, backend, MAX_ANSWER)
+                self._whole(way, backend, body, (kind, passed), translator)
         finally:
             answer.leave()
             self.out.valve = None
@@ -304,13 +310,14 @@ class Call:
         except HttpFailed as error:
             raise unreachable(backend.name, error) from None
 
-    async def _whole(
-        self, way: Way, backend: Backend, answer: Answer, kind: str, translator: Translator | None
-    ) -> None:
-        body = await self._all(answer, backend, MAX_ANSWER)
+    def _whole(
+        self, way: Way, backend: Backend, body: bytes, head: tuple[str, Headers],
+        translator: Translator | None,
+    ) -> None:  # fmt: skip
         self.first = time.perf_counter()
         usage: Usage | None = None
-        if kind[:5].lower() != "text/" or self.asked.api is not Api.TRANSCRIPTIONS:
+        kind, headers = head
+        if kind[:5] != "text/" or self.asked.api is not Api.TRANSCRIPTIONS:
             try:
                 usage = tails.whole(body)
                 if translator is not None:
@@ -327,9 +334,8 @@ class Call:
             self.out.write(lines + b"\ndata: [DONE]\n\n")
             self.out.end()
             return
-        headers = passed_headers(answer)
         if cost:
-            headers.append((b"x-stead-cost-micro", b"%d" % cost))
+            headers = [*headers, (b"x-stead-cost-micro", b"%d" % cost)]
         self.out.whole(200, headers, body)
 
     async def _stream(
@@ -455,10 +461,29 @@ class Call:
         self.out.write(words)
 
 
-def passed_headers(answer: Answer) -> Headers:
-    """The headers of a backend's answer that are the client's business, too."""
+def headers_of(answer: Answer) -> tuple[str, Headers]:
+    """The content type of an answer, in lower case, and its headers that are the client's business.
+
+    Of most answers that is the type alone, which is the same again and again.
+    """
+    low = answer.low
+    if low and not _OTHERS.search(low):
+        found = _TYPE.search(low)
+        kind = found[1] if found is not None else b""
+        known = _KINDS.get(kind)
+        if known is None:
+            if len(_KINDS) > 100:
+                _KINDS.clear()
+            headers = Kept([(b"content-type", kind)] if kind else [])
+            known = _KINDS[kind] = (kind.decode("latin-1"), headers)
+        return known
     passed = []
     for name, value in answer.headers.items():
         if name in _PASSED or name.startswith(_RATES):
             passed.append((name.encode("latin-1"), value.encode("latin-1")))
-    return passed
+    return answer.headers.get("content-type", "").lower(), passed
+
+
+_OTHERS = re.compile(rb"\n(?:retry-after|x-|request-id|anthropic-)|\ncontent-type:[^\r]*=")
+_TYPE = re.compile(rb"\ncontent-type:[ \t]*([^\r]*)")
+_KINDS: dict[bytes, tuple[str, Headers]] = {}

@@ -11,6 +11,15 @@ from stead.core.errors import BackendFailed
 
 Headers = list[tuple[bytes, bytes]]
 
+
+class Kept(Headers):
+    """Headers that are sent again and again, with the bytes they come to."""
+
+    def __init__(self, pairs: Headers) -> None:
+        super().__init__(pairs)
+        self.lines = b"".join([b"%b: %b\r\n" % pair for pair in pairs])
+
+
 #: Bytes held for a reader in this process before the backend is no longer read.
 _HIGH, _LOW = 256 * 1024, 64 * 1024
 

@@ -52,6 +52,10 @@ class _Body(msgspec.Struct):
     def check(self) -> None:
         """Raises ``BadRequest`` where a field is missing without which nothing can be asked."""
 
+    def tells(self) -> bool:
+        """Whether the client asked to be told a stream's usage."""
+        return False
+
     def beginning(self) -> list[Any]:
         """What all turns of a conversation have in common, to tell it from others."""
         return []
@@ -78,6 +82,9 @@ class _Chat(_Body):
     def check(self) -> None:
         _need(self.messages, "messages")
 
+    def tells(self) -> bool:
+        return self.stream_options is not None and self.stream_options.include_usage is True
+
     def beginning(self) -> list[Any]:
         begun: list[Any] = []
         for message in self.messages or ():
@@ -98,6 +105,9 @@ class _Completions(_Body):
 
     def check(self) -> None:
         _need(bytes(self.prompt), "prompt")
+
+    def tells(self) -> bool:
+        return self.stream_options is not None and self.stream_options.include_usage is True
 
 
 class _Responses(_Body):
@@ -192,23 +202,34 @@ def read(
     if not said.model and api not in _NAMELESS:
         raise BadRequest(why="`model` is missing or empty", param="model")
     said.check()
-    options = getattr(said, "stream_options", None)
     images = b"image" in body and _has_images(body)
-    return Asked(
-        api=api,
-        body=body,
-        content_type=content_type,
-        model=said.model or "",
-        stream=bool(said.stream),
-        most_tokens=said.most(),
-        tools=bytes(said.tools) not in _NOTHING,
-        images=images,
-        chars=len(body) if not images else len(_DATA_URL.sub(b"", body)),
-        session=said.prompt_cache_key or _session(said.beginning()),
-        headers=headers or {},
-        tells_usage=bool(options is not None and options.include_usage),
-        query=query,
-    )
+    asked = _Read(
+        api, body, content_type, said.model or "", said.stream is True, said.most(),
+        bytes(said.tools) not in _NOTHING, images,
+        len(body) if not images else len(_DATA_URL.sub(b"", body)),
+        said.prompt_cache_key or "", headers or {}, said.tells(), query,
+    )  # fmt: skip
+    asked.said = said
+    return asked
+
+
+class _Read(Asked):
+    """An :class:`Asked` whose session is worked out when it is asked for, which is not often."""
+
+    __slots__ = ("_known", "said")
+
+    said: _Body | None
+    _known: str | None
+
+    @property
+    def session(self) -> str:
+        if self._known is None:
+            self._known = _session(self.said.beginning()) if self.said is not None else ""
+        return self._known
+
+    @session.setter
+    def session(self, value: str) -> None:
+        self._known, self.said = value or None, None
 
 
 def _form(

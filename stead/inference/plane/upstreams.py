@@ -11,7 +11,11 @@ from stead.net.http import Client
 
 _CONNECT_S = 10.0
 #: Headers of the client's that mean something to a backend.
-_FORWARDED = (b"anthropic-version", b"anthropic-beta", b"openai-beta")
+_FORWARDED = tuple(
+    (name.encode(), name) for name in ("anthropic-version", "anthropic-beta", "openai-beta")
+)
+_JSON = "application/json"
+_PATHS = {api: "/" + api.value for api in Api}
 _VERSION = "2023-06-01"
 
 
@@ -48,21 +52,23 @@ def head_for(asked: Asked, spoken: Api, own: dict[str, str]) -> dict[str, str]:
 
     ``own``: those of the backend itself, with its key.
     """
-    form = asked.api is spoken and asked.content_type[:10].lower() == "multipart/"
-    headers = {"content-type": asked.content_type if form else "application/json"}
+    kind, same = asked.content_type, asked.api is spoken
+    if kind != _JSON and not (same and kind[:10].lower() == "multipart/"):
+        kind = _JSON
+    headers = {"content-type": kind}
     if spoken in ANTHROPIC:
         headers["anthropic-version"] = _VERSION
-    if asked.headers and asked.api is spoken:
-        for name in _FORWARDED:
-            value = asked.headers.get(name)
-            if value is not None:
-                headers[name.decode("ascii")] = value.decode("latin-1")
-    return headers | own
+    if same and asked.headers:
+        for name, text in _FORWARDED:
+            if name in asked.headers:
+                headers[text] = asked.headers[name].decode("latin-1")
+    headers.update(own)
+    return headers
 
 
 def path_for(asked: Asked, spoken: Api) -> str:
     """Below the backend's URL."""
-    path = "/" + spoken.value
+    path = _PATHS[spoken]
     return f"{path}?{asked.query}" if asked.query and asked.api is spoken else path
 
 
