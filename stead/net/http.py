@@ -21,16 +21,8 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from urllib.parse import unquote, urlsplit
 
-from stead.net.wire import (
-    Answer,
-    Broken,
-    ConnectFailed,
-    HttpFailed,
-    TimedOut,
-    Unanswered,
-    Wire,
-    is_stale,
-)
+from stead.net.failed import Broken, ConnectFailed, HttpFailed, TimedOut, Unanswered
+from stead.net.wire import Answer, Wire
 
 __all__ = [
     "Broken",
@@ -156,7 +148,7 @@ class _Pool:
         while self.idle:
             wire = self.idle.pop()
             age = now - wire.idle_since
-            if age > _OLD_S or is_stale(wire):
+            if age > _OLD_S or wire.stale():
                 wire.cut()
             elif age <= not_older_s:
                 return wire

@@ -11,6 +11,8 @@ from typing import Any, cast
 
 import httptools
 
+from stead.net.failed import Broken, TimedOut, Unanswered
+
 #: Body bytes held for a slow reader before the socket is no longer read, and
 #: the level at which reading goes on.
 HIGH_WATER = 256 * 1024
@@ -24,26 +26,6 @@ _ODD = re.compile(rb"\ntransfer-encoding:|close|upgrade|\n[ \t]|[^\r]\n|\0")
 _ANY = select.POLLIN | select.POLLHUP | select.POLLERR
 #: A request body up to this size is copied behind its head, to leave in one packet.
 _JOIN = 64 * 1024
-
-
-class HttpFailed(Exception):
-    """A request came to no good end."""
-
-
-class ConnectFailed(HttpFailed):
-    """No connection was made; nothing of the request was sent."""
-
-
-class Broken(HttpFailed):
-    """The connection broke, or what came was not HTTP, after the request was (partly) sent."""
-
-
-class Unanswered(Broken):
-    """The connection closed before a byte of the answer came."""
-
-
-class TimedOut(Broken):
-    """The server was silent for too long, after the request was (partly) sent."""
 
 
 class Answer:
@@ -493,11 +475,6 @@ class Wire(asyncio.Protocol):
             self._poll = select.poll()
             self._poll.register(fd, _ANY)
         return bool(self._poll.poll(0))
-
-
-def is_stale(wire: Wire) -> bool:
-    """Whether an idle connection is dead already."""
-    return wire.stale()
 
 
 def _keep_alive(sock: socket.socket) -> None:
