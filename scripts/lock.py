@@ -19,6 +19,7 @@ LOCKS: list[tuple[str, list[str], str]] = [
     ("run.lock", ["pyproject.toml"], ""),
     ("local.lock", ["requirements/local.in"], "run.lock"),
     ("dev.lock", ["--extra", "dev", "pyproject.toml"], "run.lock"),
+    ("services.lock", ["requirements/services.in"], "dev.lock"),
     ("build.lock", ["requirements/build.in"], "run.lock"),
 ]
 _LINE = re.compile(r"^([a-zA-Z0-9._-]+==\S+( ; .+)?( \\)?|    --hash=sha256:[0-9a-f]{64}( \\)?)$")

@@ -75,7 +75,7 @@ async def samples(data: bytes) -> array[int]:
             param="file",
         )
     if kind in _NATIVE:
-        return await asyncio.to_thread(_native, data, kind)
+        return _whole(await asyncio.to_thread(_native, data, kind))
     program = programs.found("ffmpeg", f"Sound of the kind {kind}")
     # Some kinds have their index at the end, so it must be a file; it has no name, and is gone
     # with this process.
@@ -94,7 +94,7 @@ async def samples(data: bytes) -> array[int]:
             raise BadRequest(why=f"the sound cannot be read: {error.message}") from error
     out = array("h")
     out.frombytes(raw[: len(raw) // 2 * 2])
-    return _bounded(out)
+    return _whole(_bounded(out))
 
 
 def _native(data: bytes, kind: str) -> array[int]:
@@ -111,6 +111,12 @@ def _native(data: bytes, kind: str) -> array[int]:
             _bounded(out)
     except miniaudio.MiniaudioError as error:
         raise BadRequest(why=f"the {kind} file cannot be read: {error}", param="file") from error
+    return out
+
+
+def _whole(out: array[int]) -> array[int]:
+    if not out:
+        raise BadRequest(why="there is no sound in the file", param="file")
     return out
 
 

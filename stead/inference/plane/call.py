@@ -260,7 +260,9 @@ class Call:
         except HttpFailed as error:
             if isinstance(error, ConnectFailed):
                 self.sent = False
-            elif isinstance(error, Unanswered) and backend.name == LOCAL:
+            elif isinstance(error, Unanswered) and (
+                backend.name == LOCAL or backend.kind == SERVICE
+            ):
                 self.sent = time.perf_counter() - at >= _AT_ONCE_S
             raise unreachable(backend.name, error) from None
         except ValueError:
