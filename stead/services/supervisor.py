@@ -30,6 +30,9 @@ _BACKOFF_S = 0.5
 _BACKOFF_MAX_S = 60.0
 _STEADY_S = 30.0
 """One that stood so long before it fell is raised as if it had never fallen before."""
+_RENEW_S = 0.5
+"""How long after its last request one whose settings have changed is ended: who was just told its
+address has used it by then."""
 _PATIENCE_S = 3.0
 """A caller waits so long for a service that may not be tried yet; else it is told when."""
 
@@ -99,9 +102,12 @@ class Services:
         return self._named(name).state()
 
     def configure(self, options: Options) -> None:
-        """New settings; a running service gets them at its next start."""
+        """New settings. A running service is started anew with them as soon as it is not busy."""
         for service in self._all.values():
+            changed = options != service.options
             service.options = options
+            if changed:
+                service.renew()
 
     async def stop(self, name: str) -> None:
         """Drop it now; it is started again when asked for."""
@@ -150,6 +156,8 @@ class _Service:
         self._timer: asyncio.TimerHandle | None = None
         self._leaving: asyncio.Task[None] | None = None
         self._closed = False
+        self._stale = False
+        """It runs with settings that hold no longer."""
 
     # --- for callers -------------------------------------------------------------------------
 
@@ -217,6 +225,12 @@ class _Service:
         self._ending = why
         await process.end()
 
+    def renew(self) -> None:
+        """The settings have changed: what runs with the old ones ends when it is not busy."""
+        if self._at is not None:
+            self._stale = True
+            self._arm(0.0)
+
     async def aclose(self) -> None:
         self._closed = True
         await self.drop("stead is being stopped")
@@ -233,7 +247,7 @@ class _Service:
         self._be("loading", f"loading {self.kind.words} ({means.name})")
         self._ending = self._why = ""
         self._arrived = loop.create_future()
-        orders = self._orders(means)
+        options, orders = self.options, self._orders(means)
         try:
             self._process = await Process.start(orders, self._heard, self._gone)
             async with asyncio.timeout(self.options.start_s):
@@ -254,6 +268,7 @@ class _Service:
             self._arrived = None
         self._at = At(f"http://127.0.0.1:{port}/v1", orders.key, means.model)
         self._ready_at = self._last = loop.time()
+        self._stale = options is not self.options
         self._be("ready", f"{self.kind.words} ({means.name})")
         self._arm(self.options.idle_s)
         return self._at
@@ -351,7 +366,7 @@ class _Service:
 
     def _arm(self, in_s: float) -> None:
         self._cancel_timer()
-        if self.options.idle_s > 0:
+        if self.options.idle_s > 0 or self._stale:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(max(0.05, in_s), self._look_idle)
 
@@ -361,11 +376,13 @@ class _Service:
             return
         idle = asyncio.get_running_loop().time() - self._last
         if self._busy:
-            self._arm(self.options.idle_s)
-        elif idle < self.options.idle_s:
-            self._arm(self.options.idle_s - idle)
+            self._arm(_RENEW_S if self._stale else self.options.idle_s)
+        elif idle < (min(_RENEW_S, self.options.idle_s) if self._stale else self.options.idle_s):
+            self._arm(_RENEW_S if self._stale else self.options.idle_s - idle)
         else:
             self._ending = f"nobody asked it anything for {self.options.idle_s:g} s"
+            if self._stale:
+                self._ending = "its settings have changed"
             self._at = None  # who asks from now on gets a new one
             self._leaving = asyncio.ensure_future(self._process.end(self.options.request_s))
 

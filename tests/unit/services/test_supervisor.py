@@ -132,6 +132,24 @@ async def test_what_nobody_uses_is_dropped_and_comes_again(tmp_path: Path) -> No
         assert await pid_of(await services.backend("toy")) != pid
 
 
+async def test_changed_settings_hold_from_the_next_request(tmp_path: Path) -> None:
+    """A running service ends what it does, and is started anew with the new settings; a change
+    that is none leaves it alone."""
+    async with running(tmp_path, max_body=1000) as services:
+        at = await services.backend("toy")
+        pid = await pid_of(at)
+        services.configure(Options(tmp_path, max_body=1000))
+        working = asyncio.ensure_future(ask(at, {"do": "sleep", "s": 1.5}))
+        await until(lambda: services.state("toy").busy == 1)
+        services.configure(Options(tmp_path, max_body=100))
+        assert services.state("toy").pid == pid
+        assert (await working).status == 200
+        await until(lambda: services.state("toy").phase == "idle")
+        at = await services.backend("toy")
+        assert (await ask(at, {"do": "x" * 200})).status == 413
+        assert services.state("toy").falls == 0
+
+
 async def test_what_does_not_come_up_says_why(tmp_path: Path) -> None:
     """A model that cannot be loaded, a library that crashes, one that never gets ready: each is
     told in words to who asked, and nothing is left running."""
