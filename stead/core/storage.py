@@ -159,6 +159,11 @@ class RecordStore(Protocol):
         """Record words of stead's own and put them in the outbox; None if said before."""
         ...
 
+    async def tell(self, external_id: str, text: str) -> str | None:
+        """A notice in the conversation that the owner used last, or his first one; None if it was
+        said there before."""
+        ...
+
     async def history(self, job: Job) -> list[Turn]:
         """The conversation before this job, the same at every attempt of it."""
         ...

@@ -271,3 +271,15 @@ async def test_one_key_for_two_requests_is_refused(store: Store) -> None:
     again = await ask("pay 5", "h2", overrides={"temperature": 0.1})
     assert again.duplicate and again.job_id == first.job_id
     assert (await store.view_counts())["queue"]["queued"] == 1
+
+
+async def test_a_notice_where_the_owner_is(store: Store) -> None:
+    """Told in the conversation that was used last, or in the first one there is; once there."""
+    assert await store.tell("budget:1", "much is spent") is not None
+    assert await store.tell("budget:1", "much is spent") is None
+    page = await store.view_messages("main", 0, 10)
+    assert [(one["channel"], one["text"]) for one in page["messages"]] == [("cli", "much is spent")]
+    await store.accept(inbound(session="family", channel="mail"), chat("family"), "")
+    assert await store.tell("budget:2", "all is spent") is not None
+    page = await store.view_messages("family", 0, 10)
+    assert [one["channel"] for one in page["messages"]] == ["mail", "mail"]

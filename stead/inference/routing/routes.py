@@ -181,7 +181,7 @@ class Routes:
             name, why = self._judge(who, asked)
         key = (
             name, why, asked.api.value, asked.tools, asked.images,
-            verdict.local_only, verdict.models,
+            verdict.local_only, verdict.local_lanes, verdict.models,
         )  # fmt: skip
         ready = self._ready.get(key)
         if ready is None:

@@ -18,7 +18,7 @@ class Sieve:
     def __init__(self, group: Group, asked: Asked, verdict: Verdict) -> None:
         self.group = group
         self.asked = asked
-        self._only_house = verdict.local_only
+        self._only_house = verdict.local_only or group.lane in verdict.local_lanes
         scope = verdict.models
         named = scope is None or group.name in scope or asked.model in scope
         self._scope = None if named else scope

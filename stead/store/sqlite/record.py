@@ -148,13 +148,17 @@ def notice(
     return message_id
 
 
-def tell(c: apsw.Connection, external_id: str, text: str) -> str | None:
-    """A notice in the conversation the owner used last; None if there is none yet."""
+def tell(
+    c: apsw.Connection, external_id: str, text: str, first: tuple[str, str] | None = None
+) -> str | None:
+    """A notice in the conversation the owner used last, or in ``first`` (channel, session); None
+    if there is neither, or it was said there before."""
     last = maybe(
         c,
         "SELECT channel, session FROM message WHERE role = 'owner' ORDER BY seq DESC LIMIT 1",
     )
-    return notice(c, last[0], last[1], external_id, text) if last else None
+    place = last or first
+    return notice(c, place[0], place[1], external_id, text) if place else None
 
 
 def history(c: apsw.Connection, job: Job) -> list[Turn]:

@@ -140,6 +140,9 @@ class SqliteStore:
     async def notice(self, channel: str, session: str, external_id: str, text: str) -> str | None:
         return await self.write(lambda c: record.notice(c, channel, session, external_id, text))
 
+    async def tell(self, external_id: str, text: str) -> str | None:
+        return await self.write(lambda c: record.tell(c, external_id, text, first=("cli", "main")))
+
     async def history(self, job: Job) -> list[Turn]:
         return await self.read(lambda c: record.history(c, job))
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from stead.core.errors import BackendFailed, ModelNotReady, OverBudget, UnknownModel
+from stead.core.errors import BackendFailed, ModelNotReady, NoPrice, OverBudget, UnknownModel
 from stead.core.nouns import ModelProfile, Usage
 from stead.core.states import Failure
 from stead.inference.backends import Backend, BackendModel
@@ -90,6 +90,18 @@ async def test_over_budget(scripted: Running) -> None:
         assert len(scripted.calls) == before
         await read(await made.door.chat(chat("hello", "free"), CHAT))
         assert [booked.status for booked in made.purse.settled] == [429, 200]
+
+
+async def test_a_model_without_a_known_price(scripted: Running) -> None:
+    """Promise: a cloud model whose price nobody knows is not asked, and it is said what to do."""
+    unknown = BackendModel("mystery", unpriced=True)
+    cloud = Backend("cloud", scripted.url, scripted.key, (unknown,), timeout_s=5.0)
+    before = len(scripted.calls)
+    async with door_to([cloud]) as made:
+        with pytest.raises(NoPrice, match="mystery at cloud") as refused:
+            await made.door.chat(chat("hello", "mystery"), CHAT)
+        assert refused.value.status == 402 and "usd_per_mtok_in" in refused.value.message
+        assert len(scripted.calls) == before
 
 
 async def test_roles_and_names(scripted: Running) -> None:

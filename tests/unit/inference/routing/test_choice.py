@@ -170,6 +170,21 @@ def test_shadow() -> None:
     assert plan(opened, "a", verdict=Verdict(models=frozenset({"qwen"}))).shadow is None
 
 
+def test_lanes_that_never_leave_the_house() -> None:
+    """A request that is judged into such a lane stays at home; in another it may go out."""
+    judges = (
+        Judge("long", "out", min_chars=100, models=("auto",)), Judge("rest", "home"),
+    )  # fmt: skip
+    lanes = (Lane("home", ("gpt-big", "qwen")), Lane("out", ("gpt-big", "qwen")))
+    found = routes(*lanes, judges=judges)
+    verdict = Verdict(local_lanes=frozenset({"home"}))
+    assert names(plan(found, "auto", verdict=verdict))[0].startswith("box")
+    assert names(plan(found, "home", verdict=verdict))[0].startswith("box")
+    assert names(plan(found, "auto", chars=200, verdict=verdict))[0] == "cloud/gpt-big"
+    assert names(plan(found, "auto"))[0] == "cloud/gpt-big"
+    assert names(plan(found, "gpt-big", verdict=verdict)) == ["cloud/gpt-big"]
+
+
 MODELS = ("qwen", "llava", "plain", "gpt-big", "gift", "claude")
 
 
