@@ -141,9 +141,6 @@ class ModelsResting(SteadError):
     code = "rate_limit_exceeded"
     failure = Failure.RATE_LIMIT
 
-    wait_s = 0.0
-    """When the first of them may be asked again, in seconds from now."""
-
 
 class StaleEpoch(SteadError):
     """Job {job_id} is no longer yours at epoch {epoch}; stop working on it."""

@@ -56,7 +56,7 @@ class Call:
 
     __slots__ = (
         "asked", "began", "body", "extra_micro", "first", "flow", "local_turn", "out", "plane",
-        "record", "sent", "settled", "signs", "tried", "way",
+        "record", "sent", "settled", "signs", "told_of", "tried", "way",
     )  # fmt: skip
 
     def __init__(self, plane: Parts, record: Record, asked: Asked, out: Outlet) -> None:
@@ -75,6 +75,8 @@ class Call:
         self.extra_micro = 0
         """What ways that failed may have cost."""
         self.settled = False
+        self.told_of: Way | None = None
+        """The way that routing was told of and that has not ended."""
         self.signs: asyncio.TimerHandle | None = None
 
     async def run(self, plan: Plan | None = None) -> None:
@@ -96,6 +98,7 @@ class Call:
             self.settle(None, status=500, outcome="internal")
             raise
         finally:
+            self._way_over(_LEFT)  # if nothing else was said of it: of its server that says nothing
             if self.signs is not None:
                 self.signs.cancel()
 
@@ -130,7 +133,7 @@ class Call:
                     await self.send(way, way.backend, way.model)
                 return
             except WayFailed as failed:
-                plane.routing.ended(way, status=failed.status, retry_after_s=failed.retry_after_s)
+                self._way_over(failed.status, failed.retry_after_s)
                 if number == last or not failed.elsewhere or self._told:
                     self._last_failed(way, failed)
                     return
@@ -224,28 +227,38 @@ class Call:
         self.settle(usage, status=error.status, outcome=error.code)
 
     def _left(self) -> None:
-        flow, way = self.flow, self.way
+        flow = self.flow
         if flow is not None and flow.tail.done:  # which is no fault with all of the answer
             self.settle(flow.tail.usage, status=200, events=flow.tail.events)
         elif flow is not None:
             self.settle(flow.tail.usage, status=_LEFT, outcome="left", events=flow.tail.events)
         else:
             self.settle(None, status=_LEFT, outcome="left")
-        if way is not None and self.sent:
-            self.plane.routing.ended(way, status=_LEFT)
 
     # --- one way ---
+
+    def _way_begun(self, way: Way) -> None:
+        """Tell routing; once, however often its server is knocked at."""
+        if self.told_of is None:
+            self.told_of = way
+            self.plane.routing.began(way)
+
+    def _way_over(self, status: int, retry_after_s: float = 0.0) -> None:
+        """Tell routing how it ended, if it has not been told."""
+        way, self.told_of = self.told_of, None
+        if way is not None:
+            self.plane.routing.ended(way, status=status, retry_after_s=retry_after_s)
 
     async def send(self, way: Way, backend: Backend, model: BackendModel) -> None:
         """Ask a backend and pass its answer on. Raises ``WayFailed``."""
         plane, asked = self.plane, self.asked
         self.sent, self.flow = False, None
+        self._way_begun(way)
         try:
             own = backend.auth()
             client = plane.upstreams.client(backend)
         except BackendFailed as error:
             raise WayFailed(error) from None
-        plane.routing.began(way)
         if asked.api is Api.COUNT_TOKENS and way.api is not asked.api:
             self._count(way)
             return
@@ -303,7 +316,7 @@ class Call:
         except BadRequest as error:
             raise WayFailed(error, status=error.status) from None
         self.settle(Usage(), status=200)
-        self.plane.routing.ended(way, status=200)
+        self._way_over(200)
         self.out.whole(200, [(b"content-type", b"application/json")], body)
 
     async def _all(self, answer: Answer, backend: Backend, most: int) -> bytes:
@@ -329,7 +342,7 @@ class Call:
             except (tails.NoAnswer, ValueError) as error:
                 raise WayFailed(BackendFailed(backend=backend.name, why=str(error))) from None
         cost = self.settle(usage, status=200, events=len(body) // 4)
-        self.plane.routing.ended(way, status=200)
+        self._way_over(200)
         self._keep(body)
         if self.out.begun:  # comments are out: what is no stream becomes an event
             lines = b"".join(b"data: %b\n" % line for line in body.splitlines())
@@ -358,7 +371,7 @@ class Call:
             cost = self.settle(tail.usage, status=200, events=tail.events)
             if cost and asked.api is Api.CHAT:
                 last += b": stead-cost %d\n\n" % cost  # a comment: nobody else will notice
-            self.plane.routing.ended(way, status=200)
+            self._way_over(200)
             self.out.write(last)
             self.out.end()
             return
@@ -366,7 +379,7 @@ class Call:
         cut = faults.not_whole(backend.name, broke or "no end was sent")
         if not flow.told:
             raise WayFailed(cut, elsewhere=True)
-        self.plane.routing.ended(way, status=0)
+        self._way_over(0)
         self.settle(tail.usage, status=cut.status, outcome=cut.code, events=tail.events)
         self._tell(cut)
 
@@ -378,13 +391,13 @@ class Call:
             error = faults.not_whole(backend.name, broke)
             if not flow.told:
                 raise WayFailed(error, elsewhere=True)
-            self.plane.routing.ended(way, status=0)
+            self._way_over(0)
             self.settle(None, status=error.status, outcome=error.code)
             self.out.abort()
             return
         flow.begin()
         self.settle(None, status=200)
-        self.plane.routing.ended(way, status=200)
+        self._way_over(200)
         self.out.end()
 
     def _flow(

@@ -350,9 +350,7 @@ class Routes:
         why = "; ".join(notes)
         if not waits:
             return NoModelFits(wanted=wanted, why=why)
-        error = ModelsResting(wanted=wanted, why=why)
-        error.wait_s = min(waits)
-        return error
+        return ModelsResting(wanted=wanted, why=why).after(min(waits))
 
     def _share(self, session: str) -> float:
         """Where in the unit interval a conversation lies: always the same place."""

@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -174,7 +175,7 @@ async def test_retry_after_is_kept() -> None:
         assert found.calls.count("m0") == 1
         with pytest.raises(ModelsResting) as caught:
             await found.ask("m0")
-        assert 19 <= caught.value.wait_s <= 20 and found.calls.count("m0") == 1
+        assert 19 <= caught.value.retry_after_s <= 20 and found.calls.count("m0") == 1
         found.clock.now += 20.1
         await found.ask()
         assert found.calls.count("m0") == 2
@@ -264,3 +265,24 @@ async def test_a_shadow_is_asked_and_not_heard() -> None:
         await until(lambda: len(found.purse.records) == 2)
         ways = [one.ended.way for one in found.purse.records if one.ended is not None]
         assert [way.model.name for way in ways if way is not None] == ["m0", "m1"]
+
+
+async def test_no_call_is_counted_for_ever(tmp_path: Path) -> None:
+    """However a request ends (translated or not at all, its client gone, its key unreadable),
+    its instance has no call under way afterwards."""
+    async with house(silent, good("x"), one=True) as found:
+        places = found.routes.health.places.values()
+        leaving = asyncio.ensure_future(found.ask())
+        await until(lambda: bool(found.calls))
+        leaving.cancel()
+        await asyncio.gather(leaving, return_exceptions=True)
+        assert all(place.load == 0 for place in places)
+        broken = replace(found.backends[1], key=(tmp_path / "none").read_text)
+        found.routes.prepare(Setup((broken,), (Lane("a", ("m",)),)))()
+        with pytest.raises(BackendFailed, match="key_file"):
+            await found.ask()
+        deaf = replace(found.backends[1], kind="anthropic", apis=frozenset())
+        found.routes.prepare(Setup((deaf,), (Lane("a", ("m",)),)))()
+        with pytest.raises(SteadError):
+            await found.ask(messages=[{"role": "user", "content": [{"type": "no such part"}]}])
+        assert all(place.load == 0 for place in found.routes.health.places.values())

@@ -136,7 +136,7 @@ def test_retry_after() -> None:
     assert names(plan(found, "a")) == ["cloud/gift"]  # limits are counted by model
     with pytest.raises(ModelsResting, match=r"gpt-big.*429.*again in 12 s") as caught:
         plan(found, "gpt-big")
-    assert caught.value.wait_s == pytest.approx(12.0) and caught.value.status == 429
+    assert caught.value.retry_after_s == pytest.approx(12.0) and caught.value.status == 429
     clock.now += 12.01
     assert names(plan(found, "a")) == ["cloud/gpt-big", "cloud/gift"]
     found.health.sweep()
