@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import time
 from dataclasses import replace
 from typing import TypedDict
@@ -23,8 +22,9 @@ from stead.inference.backends import LOCAL, Backend, BackendModel
 from stead.inference.plane import reading, shapes, tails
 from stead.inference.plane.failed import WayFailed, error_within, refused, unreachable
 from stead.inference.plane.flow import STREAM, Flow
+from stead.inference.plane.heads import headers_of
 from stead.inference.plane.light import SERVICE
-from stead.inference.plane.outlet import Headers, Kept, Outlet
+from stead.inference.plane.outlet import Headers, Outlet
 from stead.inference.plane.parts import Parts
 from stead.inference.plane.upstreams import head_for, key_unusable, path_for
 from stead.inference.seam import Api, Asked, Ended, Plan, Record, Translator, Way
@@ -42,8 +42,6 @@ _LEFT = 499
 _SOUND = 4000
 #: A local model that drops a call within this time has not begun with it: it was dying.
 _AT_ONCE_S = 0.05
-_PASSED = frozenset({"content-type", "retry-after", "x-request-id", "request-id"})
-_RATES = ("x-ratelimit-", "anthropic-")
 
 
 class _Units(TypedDict, total=False):
@@ -474,31 +472,3 @@ class Call:
         if not self.out.begun:
             self.out.begin(200, STREAM)
         self.out.write(words)
-
-
-def headers_of(answer: Answer) -> tuple[str, Headers]:
-    """The content type of an answer, in lower case, and its headers that are the client's business.
-
-    Of most answers that is the type alone, which is the same again and again.
-    """
-    low = answer.low
-    if low and not _OTHERS.search(low):
-        found = _TYPE.search(low)
-        kind = found[1] if found is not None else b""
-        known = _KINDS.get(kind)
-        if known is None:
-            if len(_KINDS) > 100:
-                _KINDS.clear()
-            headers = Kept([(b"content-type", kind)] if kind else [])
-            known = _KINDS[kind] = (kind.decode("latin-1"), headers)
-        return known
-    passed = []
-    for name, value in answer.headers.items():
-        if name in _PASSED or name.startswith(_RATES):
-            passed.append((name.encode("latin-1"), value.encode("latin-1")))
-    return answer.headers.get("content-type", "").lower(), passed
-
-
-_OTHERS = re.compile(rb"\n(?:retry-after|x-|request-id|anthropic-)|\ncontent-type:[^\r]*=")
-_TYPE = re.compile(rb"\ncontent-type:[ \t]*([^\r]*)")
-_KINDS: dict[bytes, tuple[str, Headers]] = {}
