@@ -206,7 +206,13 @@ class HousePolicy:
                 whose = f"by the rule {rule.name}" if rule else f"for the key {who.name}"
                 raise RateLimited(what=f"{what} {whose}").after(wait_s)
             gauges.append(gauge)
-        return replace(verdict, held=Held(gauges, tokens)) if gauges else verdict
+        if not gauges:
+            return verdict
+        # What `replace` does, at a fifth of its time: this is on the way of each such request.
+        return Verdict(
+            verdict.local_only, verdict.models, verdict.body, verdict.keep_body, verdict.reasons,
+            verdict.look, verdict.local_lanes, verdict.barred_lanes, Held(gauges, tokens),
+        )  # fmt: skip
 
     def _applied(
         self, rule: Rule, what: Mapping[str, int], verdict: Verdict, asked: Asked

@@ -49,10 +49,12 @@ class Gauge:
         passed = now - self._at
         if passed > 0:
             share = passed / _MINUTE_S
-            self._requests = min(
-                rate.requests_per_min, self._requests + share * rate.requests_per_min
-            )
-            self._tokens = min(rate.tokens_per_min, self._tokens + share * rate.tokens_per_min)
+            most = rate.requests_per_min
+            filled = self._requests + share * most
+            self._requests = filled if filled < most else most
+            most = rate.tokens_per_min
+            filled = self._tokens + share * most
+            self._tokens = filled if filled < most else most
         self._at = now
         if rate.at_once and self.running >= rate.at_once:
             return 1.0, f"at most {rate.at_once} at once"
