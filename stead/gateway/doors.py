@@ -10,10 +10,10 @@ from stead.gateway.exchange import Exchange, Pairs, Place
 from stead.gateway.openai_routes import AGENT, STOPPING, OpenAI
 from stead.gateway.talk import Stopping
 from stead.inference.plane.plane import Plane
+from stead.inference.plane.upstreams import WANTED
 from stead.inference.seam import Api, Record, Who
 
-_JSON = b"application/json"
-_KEYS = (b"authorization", b"x-api-key", b"cookie")
+_JSON, _PLAIN = "application/json", b"application/json"
 
 
 class ModelDoors:
@@ -62,14 +62,16 @@ class ModelDoors:
     def _read(self, exchange: Exchange, who: Who) -> Record:
         api, query = exchange.place.api, exchange.query
         assert api is not None
-        headers = dict(exchange.headers)
-        for name in _KEYS:
-            headers.pop(name, None)
-        kind = headers.get(b"content-type", _JSON)
+        kind, headers = _JSON, None
+        for name, value in exchange.headers:
+            if name in WANTED:
+                if name != b"content-type":
+                    headers = {**(headers or {}), name: value}
+                elif value != _PLAIN:
+                    kind = value.decode("latin-1")
         return self._plane.read(
-            api, who, exchange.body(), "application/json" if kind == _JSON else kind.decode(
-                "latin-1"), headers, query.decode("latin-1") if query else "",
-        )  # fmt: skip
+            api, who, exchange.body(), kind, headers, query.decode("latin-1") if query else ""
+        )
 
     def _agent(self, exchange: Exchange, record: Record) -> None:
         """What is for the agent is for the application; it knows one shape."""

@@ -67,7 +67,7 @@ class Asked:
     session: str = ""
     """The same for all turns of a conversation (a hash of its beginning); empty: not one."""
     headers: Mapping[bytes, bytes] = field(default_factory=dict)
-    """Lower-case names. The client's key is not among them."""
+    """Those that mean something to a backend besides its key; lower-case names."""
     tells_usage: bool = False
     """Whether the client itself asked to be told the usage in the stream."""
     query: str = ""

@@ -235,7 +235,8 @@ class Client:
         progress = _Progress()
         try:
             async with asyncio.timeout(timeout):
-                answer = await self._send(method, path, body, headers, retry, None, progress)
+                head = self._head(method, path, len(body), headers)
+                answer = await self._send(method, head, body, retry, None, progress)
                 try:
                     whole = await answer.whole(self._max_body)
                 finally:
@@ -275,7 +276,17 @@ class Client:
         retry: bool = False,
     ) -> Answer:
         """As :meth:`stream`, for who takes the pieces himself; to be left by ``leave()``."""
-        return await self._send(method, path, body, headers, retry, timeout, None)
+        head = self._head(method, path, len(body), headers)
+        return await self._send(method, head, body, retry, timeout, None)
+
+    def prepare(self, path: str, headers: Mapping[str, str]) -> bytes:
+        """The head of a POST that is to be sent again and again, up to its length."""
+        return (self._new_head("POST", path, headers) + "content-length: ").encode("latin-1")
+
+    async def post(self, prepared: bytes, body: bytes, timeout: float | None) -> Answer:
+        """Send ``body`` with a head from :meth:`prepare`; else as :meth:`answer`."""
+        head = b"%b%d\r\n\r\n" % (prepared, len(body))
+        return await self._send("POST", head, body, False, timeout, None)
 
     async def aclose(self) -> None:
         """Close the idle connections; those in use close when their answers end."""
@@ -297,15 +308,13 @@ class Client:
     async def _send(
         self,
         method: str,
-        path: str,
+        head: bytes,
         body: bytes,
-        headers: Mapping[str, str] | None,
         retry: bool,
         silence: float | None,
         progress: _Progress | None,
     ) -> Answer:
         """Send, on a kept connection if one is good, and wait for the head."""
-        head = self._head(method, path, len(body), headers)
         loop = asyncio.get_running_loop()
         wire = self._pool.take(loop.time(), _OLD_S if retry else _FRESH_S)
         if wire is not None:

@@ -26,7 +26,6 @@ from stead.inference.plane.heads import headers_of
 from stead.inference.plane.light import SERVICE
 from stead.inference.plane.outlet import Headers, Outlet
 from stead.inference.plane.parts import Parts
-from stead.inference.plane.upstreams import head_for, key_unusable, path_for
 from stead.inference.seam import Api, Asked, Ended, Plan, Record, Translator, Way
 from stead.net.http import ConnectFailed, HttpFailed, Unanswered
 from stead.net.wire import Answer
@@ -253,8 +252,7 @@ class Call:
         self.sent, self.flow = False, None
         self._way_begun(way)
         try:
-            own = backend.auth()
-            client = plane.upstreams.client(backend)
+            line = plane.upstreams.line(backend, asked, way.api)
         except BackendFailed as error:
             raise WayFailed(error) from None
         if asked.api is Api.COUNT_TOKENS and way.api is not asked.api:
@@ -264,10 +262,7 @@ class Call:
         at = time.perf_counter()
         self.sent = True
         try:
-            answer = await client.answer(
-                "POST", path_for(asked, way.api), body=body,
-                headers=head_for(asked, way.api, own), timeout=backend.timeout_s,
-            )  # fmt: skip
+            answer = await line.client.post(line.head, body, backend.timeout_s)
         except HttpFailed as error:
             if isinstance(error, ConnectFailed):
                 self.sent = False
@@ -276,13 +271,10 @@ class Call:
             ):
                 self.sent = time.perf_counter() - at >= _AT_ONCE_S
             raise unreachable(backend.name, error) from None
-        except ValueError:
-            self.sent = False
-            raise WayFailed(key_unusable(backend)) from None
         try:
             if answer.status != 200:
                 body = await self._all(answer, backend, _MAX_ERROR)
-                raise refused(asked.api, way.api, answer, body, backend.name, own)
+                raise refused(asked.api, way.api, answer, body, backend.name, line.key)
             kind, passed = headers_of(answer)
             if kind[:17] == "text/event-stream":
                 await self._stream(way, backend, answer, translator)

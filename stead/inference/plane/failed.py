@@ -53,7 +53,7 @@ def unreachable(backend: str, error: HttpFailed) -> WayFailed:
 
 
 def refused(
-    api: Api, spoken: Api, answer: Answer, body: bytes, backend: str, own: dict[str, str]
+    api: Api, spoken: Api, answer: Answer, body: bytes, backend: str, key: str
 ) -> WayFailed:
     """It answered with an error: passed on, but for those about our own key."""
     status = answer.status
@@ -65,7 +65,6 @@ def refused(
             BackendFailed(backend=backend, why=f"it answered {status}, which is no answer"),
             status=status,
         )
-    key = own.get("x-api-key") or own.get("authorization", "").removeprefix("Bearer ")
     told = shapes.passed(api, spoken, status, body, backend=backend, key=key)
     headers = list(_JSON)
     for name in ("retry-after", "x-request-id", "request-id"):
