@@ -103,14 +103,19 @@ class OpenAI:
 
     async def _models(self, scope: Scope, receive: Receive, send: Send) -> None:
         who = self._keys.who(bearer(scope))
-        await Json({"object": "list", "data": self._models_for(who)})(scope, receive, send)
+        models = self._models_for(who)
+        theirs = any(name == b"anthropic-version" for name, _ in scope["headers"])
+        listed = _as_anthropic(models) if theirs else {"object": "list", "data": models}
+        await Json(listed)(scope, receive, send)
 
     async def _model(self, scope: Scope, receive: Receive, send: Send) -> None:
         who = self._keys.who(bearer(scope))
         name = scope["path_params"]["name"]
+        theirs = any(key == b"anthropic-version" for key, _ in scope["headers"])
         for model in self._models_for(who):
             if model["id"] == name:
-                await Json(model)(scope, receive, send)
+                shown = _as_anthropic([model])["data"][0] if theirs else model
+                await Json(shown)(scope, receive, send)
                 return
         raise self.unknown(name, who)
 
@@ -201,6 +206,18 @@ class OpenAI:
                     told.anew()
                     why = seen.text
                 yield comment(f"{seen.type}: {seen.text}")
+
+
+def _as_anthropic(models: list[dict[str, object]]) -> dict[str, Any]:
+    """The list of models as Anthropic's clients know it; all on one page."""
+    names = [str(model["id"]) for model in models]
+    begun = "1970-01-01T00:00:00Z"
+    data = [
+        {"type": "model", "id": name, "display_name": name, "created_at": begun,
+         "lifecycle": "active"} for name in names
+    ]  # fmt: skip
+    ends = {"first_id": names[0], "last_id": names[-1]} if names else {}
+    return {"data": data, "has_more": False, "first_id": None, "last_id": None} | ends
 
 
 async def _told(pieces: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:

@@ -157,6 +157,14 @@ def test_anthropic(theirs: anthropic.Anthropic, model: str) -> None:
     assert counted.input_tokens > 5
 
 
+def test_models(ours: openai.OpenAI, theirs: anthropic.Anthropic) -> None:
+    """Each client finds all models in the list of its own API."""
+    wanted = {QWEN, CLAUDE, "e5", "stead"}
+    assert wanted <= {model.id for model in ours.models.list()}
+    assert wanted <= {model.id for model in theirs.models.list()}
+    assert theirs.models.retrieve(QWEN).display_name == QWEN
+
+
 @BOTH
 def test_errors_are_the_clients_own(
     ours: openai.OpenAI, theirs: anthropic.Anthropic, model: str

@@ -358,10 +358,12 @@ class Call:
             except ValueError as error:
                 broke = str(error)
         if last is not None:
-            cost = self.settle(tail.usage, status=200, events=tail.events)
+            # What ended in an error of the backend's own is passed on, and is no answer.
+            status, outcome = (502, BackendFailed.code) if tail.failed else (200, "ok")
+            cost = self.settle(tail.usage, status=status, outcome=outcome, events=tail.events)
             if cost and asked.api is Api.CHAT:
                 last += b": stead-cost %d\n\n" % cost  # a comment: nobody else will notice
-            self._way_over(200)
+            self._way_over(status)
             self.out.write(last)
             self.out.end()
             return

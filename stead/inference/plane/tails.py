@@ -147,7 +147,7 @@ class Tail:
         self.events = 0
         """Chunks so far: about the tokens written."""
         self.failed = False
-        """Whether an error of the backend went by."""
+        """Whether it ended in an error of the backend; known when it is over."""
 
     @property
     def whole(self) -> bool:
@@ -211,7 +211,11 @@ class EventTail(Tail):
         if held:
             self._before, self._last = self._last, held
             self.done = self.done or self._is_last(held)
+        self.failed = self._told_error(self._before + self._last)
         return held
+
+    def _told_error(self, end: bytes) -> bool:
+        return _ERROR.search(end) is not None
 
     def _is_last(self, piece: bytes) -> bool:
         return piece.rstrip(b"\r\n").endswith(b"[DONE]")
@@ -249,6 +253,9 @@ class ResponsesTail(EventTail):
 
     def _is_last(self, piece: bytes) -> bool:
         return bool(self._over.search(piece))
+
+    def _told_error(self, end: bytes) -> bool:
+        return b'"response.failed"' in end or super()._told_error(end)
 
     def _take(self, event: bytes) -> bool:
         answer = _decoded(event)

@@ -161,6 +161,28 @@ async def test_a_stream_that_breaks(api: Api) -> None:
             assert row(made) == (502, "backend_failed")
 
 
+MID_ERRORS = {
+    Api.CHAT: CHUNK + b'data: {"error":{"message":"out of memory","code":500}}\n\n',
+    Api.MESSAGES: b'event: message_start\ndata: {"type":"message_start","message":{}}\n\n'
+    b'event: error\ndata: {"type":"error","error":{"type":"x","message":"out of memory"}}\n\n',
+    Api.RESPONSES: b'event: response.created\ndata: {"type":"response.created"}\n\n'
+    b'event: response.failed\ndata: {"type":"response.failed","response":{"error":'
+    b'{"message":"out of memory"}}}\n\n',
+}
+
+
+@pytest.mark.parametrize("api", list(MID_ERRORS))
+async def test_an_error_in_mid_stream(api: Api) -> None:
+    """Promise: an error that ends a begun stream is passed on, and its row is none of success."""
+    async with (
+        raw_backend(sending(EVENTS + MID_ERRORS[api])) as backend,
+        door_to([backend]) as made,
+    ):
+        status, got = await ask(made, api, stream=True)
+        assert status == 200 and got.startswith(MID_ERRORS[api])
+        assert row(made) == (502, "backend_failed")
+
+
 async def test_broken_sse_passes_as_it_is() -> None:
     """Promise: what is no JSON in an event, wrong line ends, huge events and fields nobody knows
     are the client's business; the answer counts as whole when it says so."""
