@@ -10,8 +10,10 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from stead import __version__
 from stead.core.errors import SteadError
 from stead.gateway.http import Json, failed
+from stead.gateway.openapi import document
 
 
 class _HotFirst:
@@ -38,6 +40,9 @@ class _HotFirst:
 
 def build(routes: list[BaseRoute], ready: Callable[[], str]) -> ASGIApp:
     """The application. ``ready()`` is empty when all is well, else what is missing, in words."""
+
+    async def openapi(request: Request) -> Response:
+        return Json(document(general.routes, __version__))
 
     async def healthz(request: Request) -> Response:
         return Json({"ok": True})
@@ -70,6 +75,7 @@ def build(routes: list[BaseRoute], ready: Callable[[], str]) -> ASGIApp:
             Route("/", root, methods=["GET", "HEAD"]),
             Route("/healthz", healthz, methods=["GET"]),
             Route("/readyz", readyz, methods=["GET"]),
+            Route("/openapi.json", openapi, methods=["GET"]),
         ],
         exception_handlers={404: not_found, 405: wrong_method},
     )

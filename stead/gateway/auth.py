@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import hmac
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from starlette.requests import Request
@@ -20,6 +20,7 @@ from stead.core.scope import KeyRow, KeyScope, KeyStore
 from stead.core.states import Lane
 from stead.core.storage import NodeRow, NodeStore
 from stead.gateway.http import Endpoint, Handler
+from stead.gateway.openapi import DescribedRoute, Told
 from stead.inference.seam import Who
 
 
@@ -78,15 +79,29 @@ class Keys:
         if not hmac.compare_digest(hash_key(key), self._owner):
             raise WrongKey
 
-    def owner_route(self, path: str, work: Handler, method: str) -> Route:
-        """``/api/v1...`` for the owner alone: nothing is read before the key is right."""
+    def owner_route(
+        self,
+        path: str,
+        work: Handler,
+        method: str,
+        *,
+        about: str,
+        takes: type | None = None,
+        asks: Mapping[str, type] | None = None,
+    ) -> Route:
+        """``/api/v1...`` for the owner alone: nothing is read before the key is right.
+
+        ``about``, ``takes`` (the body) and ``asks`` (the query) are what the OpenAPI document
+        says of it.
+        """
 
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
             self.owner(scope)
             response = await work(Request(scope, receive))
             await response(scope, receive, send)
 
-        return Route(f"/api/v1{path}", Endpoint(app), methods=[method])
+        told = Told(about, takes, asks or {})
+        return DescribedRoute(f"/api/v1{path}", Endpoint(app), methods=[method], told=told)
 
     def known_node(self, scope: Scope) -> NodeRow | None:
         """The node whose key was shown, if it was shown before."""

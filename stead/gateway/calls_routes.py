@@ -30,10 +30,34 @@ class Calls:
     def routes(self) -> list[Route]:
         route = self._keys.owner_route
         return [
-            route("/calls", self._list, "GET"),
-            route("/calls/sums", self._sums, "GET"),
-            route("/calls/{id}", self._show, "GET"),
-            route("/calls/{id}/bodies", self._bodies, "GET"),
+            route(
+                "/calls",
+                self._list,
+                "GET",
+                about="Requests at the model door, the newest first",
+                asks={
+                    **dict.fromkeys(_TEXTS, str),
+                    **dict.fromkeys((*_NUMBERS, "limit", "slow_ms", "cost_over"), int),
+                },
+            ),
+            route(
+                "/calls/sums",
+                self._sums,
+                "GET",
+                about="What they used and cost, summed up",
+                asks={
+                    **dict.fromkeys(("by", "key", "lane", "model", "backend"), str),
+                    "since": int,
+                    "until": int,
+                },
+            ),
+            route("/calls/{id}", self._show, "GET", about="All of one request"),
+            route(
+                "/calls/{id}/bodies",
+                self._bodies,
+                "GET",
+                about="What was said in it, if that is kept",
+            ),
         ]
 
     async def _list(self, request: Request) -> Response:

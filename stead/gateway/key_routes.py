@@ -59,11 +59,17 @@ class KeyRoutes:
     def routes(self) -> list[Route]:
         route = self._keys.owner_route
         return [
-            route("/keys", self._list, "GET"),
-            route("/keys", self._create, "POST"),
-            route("/keys/{name}", self._show, "GET"),
-            route("/keys/{name}", self._set, "POST"),
-            route("/keys/{name}", self._revoke, "DELETE"),
+            route("/keys", self._list, "GET", about="The keys of programs", asks={"all": str}),
+            route(
+                "/keys",
+                self._create,
+                "POST",
+                about="Make a key; it is shown this once",
+                takes=_NewKey,
+            ),
+            route("/keys/{name}", self._show, "GET", about="A key and what it may"),
+            route("/keys/{name}", self._set, "POST", about="Change what a key may", takes=_Change),
+            route("/keys/{name}", self._revoke, "DELETE", about="Take a key back, at once"),
         ]
 
     async def _list(self, request: Request) -> Response:

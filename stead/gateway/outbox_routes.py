@@ -31,12 +31,31 @@ class Outbox:
     def routes(self) -> list[Route]:
         route = self._keys.owner_route
         return [
-            route("/outbox", self._list, "GET"),
-            route("/outbox/channels", self._channels, "GET"),
-            route("/outbox/channels/{name}/pause", self._pause, "POST"),
-            route("/outbox/channels/{name}/resume", self._resume, "POST"),
-            route("/outbox/{id}", self._show, "GET"),
-            route("/outbox/{id}/settle", self._settle, "POST"),
+            route(
+                "/outbox",
+                self._list,
+                "GET",
+                about="Replies on their way",
+                asks={"state": str, "channel": str, "before": int, "limit": int},
+            ),
+            route(
+                "/outbox/channels", self._channels, "GET", about="The channels that are pushed to"
+            ),
+            route(
+                "/outbox/channels/{name}/pause",
+                self._pause,
+                "POST",
+                about="Hold a channel's replies back",
+            ),
+            route("/outbox/channels/{name}/resume", self._resume, "POST", about="Let them go on"),
+            route("/outbox/{id}", self._show, "GET", about="All of one delivery"),
+            route(
+                "/outbox/{id}/settle",
+                self._settle,
+                "POST",
+                about="Say what becomes of a doubtful one",
+                takes=_Settle,
+            ),
         ]
 
     async def _list(self, request: Request) -> Response:

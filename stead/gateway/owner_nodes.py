@@ -49,11 +49,28 @@ class Nodes:
     def routes(self) -> list[Route]:
         route = self._keys.owner_route
         return [
-            route("/nodes", self._list, "GET"),
-            route("/nodes", self._invite, "POST"),
-            route("/nodes/{name}", self._show, "GET"),
-            route("/nodes/{name}", self._revoke, "DELETE"),
-            route("/nodes/{name}/drain", self._drain, "POST"),
+            route("/nodes", self._list, "GET", about="The nodes and how they are"),
+            route(
+                "/nodes",
+                self._invite,
+                "POST",
+                about="Invite a node; its key is shown this once",
+                takes=_NewNode,
+            ),
+            route(
+                "/nodes/{name}",
+                self._show,
+                "GET",
+                about="A node, and which jobs nobody else could do",
+            ),
+            route("/nodes/{name}", self._revoke, "DELETE", about="Take a node's key back, at once"),
+            route(
+                "/nodes/{name}/drain",
+                self._drain,
+                "POST",
+                about="No new jobs for a node; what it has it finishes",
+                takes=_Drain,
+            ),
         ]
 
     async def _list(self, request: Request) -> Response:

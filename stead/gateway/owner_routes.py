@@ -80,16 +80,50 @@ class Owner:
     def routes(self) -> list[Route]:
         route = self._keys.owner_route
         return [
-            route("/status", self._get_status, "GET"),
-            route("/messages", self._post_message, "POST"),
-            route("/messages", self._get_messages, "GET"),
+            route(
+                "/status",
+                self._get_status,
+                "GET",
+                about="How everything is: queue, nodes, models, channels, money, troubles",
+            ),
+            route(
+                "/messages",
+                self._post_message,
+                "POST",
+                about="Hand in a message; it is recorded when this is answered",
+                takes=_NewMessage,
+            ),
+            route(
+                "/messages",
+                self._get_messages,
+                "GET",
+                about="The record of a conversation",
+                asks={"session": str, "after": int, "limit": int, "read": str},
+            ),
             Route("/api/v1/jobs/{id}/events", Endpoint(self._events), methods=["GET"]),
-            route("/jobs", self._get_jobs, "GET"),
-            route("/jobs/{id}/attempts", self._get_attempts, "GET"),
-            route("/jobs/{id}/cancel", self._cancel, "POST"),
-            route("/jobs/{id}/retry", self._retry, "POST"),
-            route("/jobs/{id}/answer", self._answer, "POST"),
-            route("/why/{id}", self._why, "GET"),
+            route(
+                "/jobs",
+                self._get_jobs,
+                "GET",
+                about="Jobs, the newest first",
+                asks={"state": str, "lane": str, "session": str, "before": str, "limit": int},
+            ),
+            route(
+                "/jobs/{id}/attempts",
+                self._get_attempts,
+                "GET",
+                about="Each attempt at a job, the discarded ones too",
+            ),
+            route("/jobs/{id}/cancel", self._cancel, "POST", about="Stop a job"),
+            route("/jobs/{id}/retry", self._retry, "POST", about="Try a dead job again"),
+            route(
+                "/jobs/{id}/answer",
+                self._answer,
+                "POST",
+                about="Answer what a waiting job asks",
+                takes=_Answer,
+            ),
+            route("/why/{id}", self._why, "GET", about="The whole story of a message or job"),
         ]
 
     async def _body(self, request: Request) -> bytes:

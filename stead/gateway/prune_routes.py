@@ -32,9 +32,17 @@ class Prune:
     def routes(self) -> list[Route]:
         route = self._keys.owner_route
         return [
-            route("/prune", self._state, "GET"),
-            route("/prune", self._prune, "POST"),
-            route("/prune/plan", self._plan, "GET"),
+            route("/prune", self._state, "GET", about="What is pruned, and when"),
+            route(
+                "/prune", self._prune, "POST", about="Prune now; it goes on by itself", takes=_Prune
+            ),
+            route(
+                "/prune/plan",
+                self._plan,
+                "GET",
+                about="What would go",
+                asks={"messages_before": int},
+            ),
         ]
 
     async def _state(self, request: Request) -> Response:

@@ -26,10 +26,20 @@ class ServiceRoutes:
     def routes(self) -> list[Route]:
         route = self._keys.owner_route
         return [
-            route("/services", self._list, "GET"),
-            route("/services/{name}/start", self._start, "POST"),
-            route("/services/{name}/stop", self._stop, "POST"),
-            route("/services/{name}/test", self._test, "POST"),
+            route("/services", self._list, "GET", about="The light services and how they are"),
+            route("/services/{name}/start", self._start, "POST", about="Start one"),
+            route(
+                "/services/{name}/stop",
+                self._stop,
+                "POST",
+                about="Stop one; the next request starts it again",
+            ),
+            route(
+                "/services/{name}/test",
+                self._test,
+                "POST",
+                about="Ask one for something whose answer is known",
+            ),
         ]
 
     async def _list(self, request: Request) -> Response:
