@@ -15,6 +15,10 @@ from stead.gateway.http import Json, decode, number, read_body
 from stead.keep.retention import Retention
 
 
+#: The end of the year 9999.
+_LAST_MS = 253_402_300_799_999
+
+
 class _Prune(msgspec.Struct):
     messages_before: int = 0
     """Milliseconds; 0: leave the words of messages alone."""
@@ -49,15 +53,14 @@ class Prune:
         return Json(await self._retention.state())
 
     async def _plan(self, request: Request) -> Response:
-        before = number(request.query_params.get("messages_before"), "messages_before", 0)
+        before = _time(number(request.query_params.get("messages_before"), "messages_before", 0))
         return Json(await self._retention.plan(before or None))
 
     async def _prune(self, request: Request) -> Response:
         """Begins a run, which goes on by itself; 202. GET tells how far it is."""
         raw = await read_body(request.scope, request.receive, self._max_body)
         body = decode(raw or b"{}", _Prune)
-        if body.messages_before < 0:
-            raise BadRequest("messages_before is a time in milliseconds.")
+        _time(body.messages_before)
         if (await self._retention.state())["running"]:
             raise BadRequest("Pruning is under way already; wait for its end.")
         run = asyncio.create_task(self._run(body.messages_before or None))
@@ -68,3 +71,10 @@ class Prune:
 
     async def _run(self, before: int | None) -> object:
         return await self._retention.prune(before)
+
+
+def _time(ms: int) -> int:
+    """Raises ``BadRequest`` for what no calendar has."""
+    if not 0 <= ms <= _LAST_MS:
+        raise BadRequest("messages_before is a time in milliseconds.", param="messages_before")
+    return ms
