@@ -25,8 +25,8 @@ class Backends:
     def routes(self) -> list[Route]:
         route = self._keys.owner_route
         return [
-            route("/backends", self._list, "GET"),
-            route("/backends/{name}/test", self._test, "POST"),
+            route("/backends", self._list, "GET", about="The backends and how their instances are"),
+            route("/backends/{name}/test", self._test, "POST", about="Look whether one answers"),
         ]
 
     async def _list(self, request: Request) -> Response:

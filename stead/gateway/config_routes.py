@@ -32,8 +32,18 @@ class Config:
     def routes(self) -> list[Route]:
         route = self._keys.owner_route
         return [
-            route("/config", self._state, "GET"),
-            route("/config/apply", self._now, "POST"),
+            route(
+                "/config",
+                self._state,
+                "GET",
+                about="Which settings hold, and what waits for a restart",
+            ),
+            route(
+                "/config/apply",
+                self._now,
+                "POST",
+                about="Read stead.toml anew: all of it holds, or nothing",
+            ),
         ]
 
     async def _state(self, request: Request) -> Response:

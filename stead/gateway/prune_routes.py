@@ -14,7 +14,6 @@ from stead.gateway.auth import Keys
 from stead.gateway.http import Json, decode, number, read_body
 from stead.keep.retention import Retention
 
-
 #: The end of the year 9999.
 _LAST_MS = 253_402_300_799_999
 
