@@ -123,6 +123,27 @@ async def test_calls_are_part_of_the_story_of_their_job(store: Store) -> None:
     }  # fmt: skip
 
 
+async def test_money_for_a_call_that_has_a_row(house: House) -> None:
+    """A call that was written as under way before its money is set aside: that counts at once, in
+    the scopes that are known by then, is kept over a crash, and is replaced by what was used."""
+    one = call(0, "background")
+    await house.store.record_calls([one], [])
+    wanted = replace(one, reserved_micro=600, lane="cron")
+    assert await house.store.reserve(wanted, [Cap("", 1000)]) is None
+    assert await house.store.view_spent() == {
+        "background": (600, 600), "lane:cron": (600, 600),
+    }  # fmt: skip
+    assert await house.store.reserve(call(401), [Cap("", 1000)]) == Cap("", 1000)
+    await house.store.record_calls([], [replace(wanted, state="settled", usage=Usage(1, 0, 1, 50))])
+    assert await house.store.view_spent() == {"background": (50, 50), "lane:cron": (50, 50)}
+    other = call(0)
+    await house.store.record_calls([other], [])
+    await house.store.reserve(replace(other, reserved_micro=300), [])
+    store = house.reopen()
+    assert await store.close_open_calls() == 1
+    assert (await store.view_counts())["today"]["cost_micro"] == 350
+
+
 # --- nodes and facts -------------------------------------------------------------
 
 

@@ -229,7 +229,20 @@ def reserve(c: apsw.Connection, one: Row, caps: Sequence[Cap]) -> Cap | None:
         )
         if there + one[_RESERVED] > cap.micro:
             return cap
-    record_many(c, [one], [])
+    known = _standing(c, [one]).get(one[0])
+    if known is None:
+        record_many(c, [one], [])
+    elif known[0] == "reserved":  # it took a while until it was known where it goes
+        _, at, reserved, *_ = known
+        where = one[_SHARE], one[_KEY], one[_LANE]
+        c.execute(
+            "UPDATE call SET reserved_micro = ?, share = ?, key_id = ?, lane = ? WHERE id = ?",
+            (one[_RESERVED], *where, one[0]),
+        )
+        moves: Counter[tuple[str, str]] = Counter()
+        _count(moves, -reserved, at, *known[3:])
+        _count(moves, one[_RESERVED], at, *where)
+        _add(c, moves)
     return None
 
 
