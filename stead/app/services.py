@@ -8,7 +8,7 @@ from pathlib import Path
 from stead.config import Settings, path_at
 from stead.inference.backends import Backend, BackendModel
 from stead.inference.plane.light import SERVICE
-from stead.services.kinds import KINDS, Options
+from stead.services.kinds import BASE, KINDS, Options
 from stead.services.supervisor import Services
 
 
@@ -42,9 +42,13 @@ def options(home: Path, settings: Settings) -> Options:
         # What the gateway let in is let in here too.
         max_body=int(settings.gateway.max_body_mb * 1_000_000),
         ocr=given.ocr,
-        whisper=str(path_at(home, given.whisper)) if given.whisper else "",
+        whisper=_whisper(home, given.whisper),
         voice=given.voice,
     )
+
+
+def _whisper(home: Path, given: str) -> str:
+    return given if given in ("", BASE) else str(path_at(home, given))
 
 
 def backends(settings: Settings) -> dict[str, Backend]:

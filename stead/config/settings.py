@@ -393,7 +393,7 @@ class ServicesSection(Section, frozen=True):
         _help("What reads pictures; auto: tesseract where it is installed"),
     ] = "auto"
     whisper: Annotated[
-        str, _help("Folder of a faster-whisper model; empty: Moonshine, which hears English only")
+        str, _help("base, or the folder of a faster-whisper model; empty: Moonshine, English only")
     ] = ""
     voice: Annotated[
         str, _help("Voice of speech: heart, or a language such as de (espeak-ng); empty: heart")

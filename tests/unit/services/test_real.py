@@ -31,13 +31,17 @@ from tests.unit.services.test_supervisor import until
 SAID = "Please remember the milk. The train leaves at nine."
 
 
+#: What CI does not install: some 300 MB each.
+LARGE = ("rapidocr", "whisper-base")
+
+
 def need(*kinds: Kind, means: str = "") -> None:
     """Skip where one of them is not installed; in CI fail, since CI installs them."""
     for kind in kinds:
         wanted = [one for one in kind.means if not means or one.name == means]
         if all(one.missing() for one in wanted):
             words = f"{kind.name} needs {wanted[0].missing()}: {wanted[0].install}"
-            if os.environ.get("CI") == "true" and means != "rapidocr":
+            if os.environ.get("CI") == "true" and means not in LARGE:
                 pytest.fail(words)
             pytest.skip(words)
 
@@ -250,6 +254,23 @@ async def test_what_is_said_is_heard(tmp_path: Path) -> None:
         assert found["segments"][-1]["end"] == pytest.approx(2 + seconds, abs=0.7)
         assert read(await vad.form("/audio/activity", silence))["segments"] == []
         assert fault(await vad.form("/audio/activity", wav, threshold="2"))[1] == "threshold"
+
+
+async def test_whisper(tmp_path: Path) -> None:
+    """Whisper base, put together from its packages, hears with the time of each word; a language
+    that it does not know is named."""
+    need(SPEECH)
+    need(TRANSCRIPTION, means="whisper-base")
+    async with service(tmp_path, SPEECH) as speech:
+        wav = (await speech.json("/audio/speech", input=SAID, response_format="wav")).body
+    async with service(tmp_path, TRANSCRIPTION, whisper="base") as ear:
+        wish = {"response_format": "verbose_json", "timestamp_granularities[]": "word"}
+        found = read(await ear.form("/audio/transcriptions", wav, **wish))
+        assert _words(found["text"]) == _words(SAID)
+        assert [_words(one["word"])[0] for one in found["words"]] == _words(SAID)
+        assert found["language"] == "en"
+        answer = await ear.form("/audio/transcriptions", wav, language="tlh")
+        assert fault(answer)[:2] == (400, "language")
 
 
 async def test_other_kinds_of_sound(tmp_path: Path) -> None:
