@@ -23,9 +23,10 @@ import uvloop
 from stead import __version__
 from stead.agent.loop import toolbox
 from stead.app import channels, routing, services, terms
+from stead.app.hup import terminal
 from stead.app.node import local_url
 from stead.app.policy import LivePolicy
-from stead.app.reload import Reload, terminal
+from stead.app.reload import Reload
 from stead.app.server import Server
 from stead.app.warm import keep_warm
 from stead.config import Loaded, Settings, parse_listen, path_at

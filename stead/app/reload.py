@@ -138,19 +138,6 @@ class Reload:
         return found.st_ino, found.st_mtime_ns, found.st_size
 
 
-def terminal() -> Callable[[], bool]:
-    """What tells whether the terminal that this process was started in is gone by now."""
-    had = [number for number in (0, 1, 2) if _is_terminal(number)]
-    return lambda: bool(had) and not any(_is_terminal(number) for number in had)
-
-
-def _is_terminal(number: int) -> bool:
-    try:
-        return os.isatty(number)
-    except OSError:
-        return False
-
-
 def _list(paths: Sequence[str]) -> str:
     most = 6
     more = f" and {len(paths) - most} more" if len(paths) > most else ""

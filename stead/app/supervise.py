@@ -25,6 +25,7 @@ from typing import Any
 
 import stead
 from stead import __version__
+from stead.app.hup import terminal
 from stead.app.node import local_url
 from stead.config import Loaded
 from stead.core import logs
@@ -105,9 +106,20 @@ def supervise(home: Path, loaded: Loaded) -> int:
             stopped = True
             raise _Stop
 
+    hung_up = terminal()
+
+    def hup(signum: int, frame: FrameType | None) -> None:
+        """Our terminal is gone, or somebody wants stead.toml to be read: the gateway does that."""
+        gateway = parts[0].process
+        if hung_up():
+            stop(signum, frame)
+        elif gateway is not None:
+            with contextlib.suppress(ProcessLookupError):
+                gateway.send_signal(signal.SIGHUP)
+
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGHUP, stop)
+    signal.signal(signal.SIGHUP, hup)
     code = 0
     try:
         code = _run(home, loaded, parts)

@@ -14,7 +14,7 @@ import click
 import msgspec
 
 from stead.cli.api import Api
-from stead.config import Loaded, load, no_color
+from stead.config import Loaded, load, load_loosely, no_color
 from stead.core.errors import GatewayAway
 
 FAILED = 1
@@ -38,9 +38,12 @@ class Cli:
             self._loaded = load(self.home)
         return self._loaded
 
-    def api(self) -> Api:
-        """The gateway, with the owner's key."""
-        return Api(self.loaded)
+    def api(self, *, loosely: bool = False) -> Api:
+        """The gateway, with the owner's key.
+
+        ``loosely``: also where stead.toml has a fault, which the gateway will tell of itself.
+        """
+        return Api(load_loosely(self.home) if loosely else self.loaded)
 
 
 def look(

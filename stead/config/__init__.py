@@ -14,6 +14,7 @@ from stead.config.loading import (
     child_environment,
     home_dir,
     load,
+    load_loosely,
     no_color,
     path_at,
 )
@@ -68,6 +69,7 @@ __all__ = [
     "is_live",
     "leaves",
     "load",
+    "load_loosely",
     "merged",
     "no_color",
     "parse_listen",

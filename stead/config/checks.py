@@ -53,7 +53,8 @@ def checked(raw: dict[str, Any], lines: Mapping[str, int]) -> Settings:
 
 
 def _placed(path: str, text: str, lines: Mapping[str, int]) -> str:
-    return f"{path} (line {lines[path]}): {text}" if path in lines else f"{path}: {text}"
+    line = lines.get(path) or lines.get(re.sub(r"\[\d+\]$", "", path))
+    return f"{path} (line {line}): {text}" if line else f"{path}: {text}"
 
 
 def _fault(error: msgspec.ValidationError) -> tuple[str, str]:

@@ -5,6 +5,7 @@ The only reader of the environment. After loading, the configuration is frozen.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import tomllib
@@ -116,6 +117,34 @@ def load(home: Path, *, options: Mapping[str, object] | None = None) -> Loaded:
         settings = msgspec.structs.replace(settings, **over)
         check_listen(settings.listen, origins.get("listen", "listen"))
     return Loaded(home, settings, origins, options or {})
+
+
+def load_loosely(home: Path) -> Loaded:
+    """As :func:`load`, of a file with faults: what finds the gateway as far as it can be read, and
+    the defaults for all else. A gateway that runs goes on with what was sound before."""
+    try:
+        return load(home)
+    except ConfigError:
+        pass
+    try:
+        text = (home / "stead.toml").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        text = ""
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        found = re.search(r'^\s*listen\s*=\s*"([^"]*)"', text.partition("\n[")[0], re.MULTILINE)
+        raw = {"listen": found[1]} if found else {}
+    kept: dict[str, Any] = {}
+    settings = Settings()
+    for table, key in (("", "listen"), ("gateway", "key_file"), ("node", "gateway")):
+        place = raw.get(table) if table else raw
+        if isinstance(place, dict) and key in place:
+            tried = {**kept, table: {key: place[key]}} if table else {key: place[key]}
+            with contextlib.suppress(ConfigError):
+                settings, kept = checked(tried, {}), tried
+    listen = os.environ.get(_ENVIRONMENT["listen"]) or settings.listen
+    return Loaded(home, msgspec.structs.replace(settings, listen=listen))
 
 
 def _given(raw: object, at: str = "") -> Iterator[str]:

@@ -22,6 +22,7 @@ from stead.config import (
     edit,
     home_dir,
     load,
+    load_loosely,
     parse_listen,
     path_at,
     prepare_home,
@@ -433,3 +434,28 @@ def test_paths_of_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/somewhere")
     assert str(path_at(tmp_path, "~/k")) == "/somewhere/k"
     assert path_at(tmp_path, "secrets/k") == tmp_path / "secrets" / "k"
+
+
+@pytest.mark.parametrize(
+    ("text", "listen"),
+    [
+        ('listen = "127.0.0.1:9"\nnonsense = 1', "127.0.0.1:9"),
+        ('listen = "127.0.0.1:9"\n[[lane]]\nname = "x"\nmodels = []', "127.0.0.1:9"),
+        ('listen = "127.0.0.1:9"\n[[lane]\nlisten = "x"', "127.0.0.1:9"),
+        ('listen = "nowhere"', "127.0.0.1:7832"),
+        ("listen = 7", "127.0.0.1:7832"),
+        ("[gateway]\nlisten = 7", "127.0.0.1:7832"),
+        ("node = 3", "127.0.0.1:7832"),
+        ("\x00", "127.0.0.1:7832"),
+    ],
+)
+def test_a_faulty_file_still_tells_where_the_gateway_is(
+    tmp_path: Path, text: str, listen: str
+) -> None:
+    """`stead status` can be asked what is wrong with stead.toml while something is."""
+    write(tmp_path, text)
+    assert load_loosely(tmp_path).settings.listen == listen
+    sound = '[gateway]\nkey_file = "my.key"\n[node]\ngateway = "http://gw:1"\n'
+    write(tmp_path, sound + "[node.x]\ny = 1")
+    found = load_loosely(tmp_path)
+    assert found.owner_key_file == tmp_path / "my.key" and found.gateway_url == "http://gw:1"
