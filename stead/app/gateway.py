@@ -23,9 +23,12 @@ import uvloop
 from stead import __version__
 from stead.agent.loop import toolbox
 from stead.app import channels, routing, services, terms
+from stead.app.audit import Audit, Standing, audit_of
+from stead.app.audit import routes as audit_routes
+from stead.app.audit import taker as audit_taker
 from stead.app.hup import terminal
 from stead.app.node import local_url
-from stead.app.policy import LivePolicy
+from stead.app.policy import LivePolicy, budgets_of
 from stead.app.reload import Reload
 from stead.app.server import Server
 from stead.app.warm import keep_warm
@@ -37,7 +40,6 @@ from stead.core.ports import Caller
 from stead.flow.away import Away
 from stead.flow.flow import Flow, Tries
 from stead.flow.live import Live
-from stead.flow.router import Router
 from stead.flow.sender import Sender
 from stead.gateway import channel_routes, node_routes
 from stead.gateway.app import build
@@ -62,13 +64,11 @@ from stead.gateway.talk import Talk
 from stead.inference import modelstate
 from stead.inference.client import DoorModelClient
 from stead.inference.door import Door
-from stead.inference.plane.book import PurseBook
 from stead.inference.plane.plane import Plane
 from stead.inference.routing import view
 from stead.inference.routing.probe import Prober
 from stead.inference.routing.routes import Routes
 from stead.keep.retention import Retention
-from stead.ledger.purse import StorePurse
 from stead.memory.daily import DailyLog
 from stead.node.runner import Runner
 from stead.queue.queue import Queue
@@ -170,7 +170,6 @@ class _Parts:
     flow: Flow
     keys: Keys
     policy: LivePolicy
-    purse: StorePurse
     routes: Routes
     reload: Reload
     door: Door
@@ -185,7 +184,7 @@ class _Parts:
     openai: OpenAI
     doors: ModelDoors
     node_doors: NodeDoors
-    book: PurseBook
+    audit: Audit
     app: Any
 
 
@@ -247,8 +246,7 @@ class Gateway:
             await parts.door.aclose()
             await parts.services.aclose()
             await parts.policy.aclose()
-            await parts.book.aclose()
-            await parts.purse.aclose()
+            await parts.audit.aclose()
             with contextlib.suppress(SteadError, OSError):  # the lines wait in the database
                 await parts.daily.write_pending()
 
@@ -295,16 +293,14 @@ class Gateway:
         queue = Queue(store, terms.policy(settings), placement.there)
         daily = DailyLog(self._home / "memory", store)
         tries = Tries(settings.queue.max_tries, settings.queue.max_crashes)
-        router = Router(terms.rules(settings))
-        flow = Flow(store, queue, router, live, daily, tries, placement.preferred)
-        purse = StorePurse(store, terms.budget(settings))
+        flow = Flow(store, queue, terms.router(settings), live, daily, tries, placement.preferred)
         routes = routing.routes(self._home, settings)
-        book = PurseBook(purse)
         light = services.make(self._home, settings)
         keys = Keys(owner_key, secret, store, queue.holds)
         policy = LivePolicy(self._home, settings, keys.scope)
+        audit = audit_of(self._home, settings, store, budgets_of(settings.budget, keys.scope))
         plane = Plane(
-            policy=policy, routing=routes, book=book, local=routes.local,
+            policy=policy, routing=routes, book=audit.book, local=routes.local,
             wait_s=settings.model.wait_s, services=light,
         )  # fmt: skip
         door = Door(routes, plane)
@@ -312,12 +308,14 @@ class Gateway:
             store, queue, flow, presence, live, job_key=keys.job_key, profile=door.profile,
             limits=terms.limits(settings), version=__version__, placement=placement,
         )  # fmt: skip
-        reload = self._reload(policy, routes, light, flow, service, purse, plane)
-        retention = Retention(store, terms.terms(settings), self._home / "memory")
+        reload = self._reload(policy, routes, light, flow, service, plane, audit, keys)
+        retention = Retention(
+            store, terms.terms(settings), self._home / "memory", audit.bodies.prune
+        )
         # Terminal and API are read by their clients; the sender is for channels pushed to.
         sender = Sender(store, self._channels.pushed, self._channels.manners)
         status = self._status(
-            queue, presence, placement, daily, routes, reload, light, sender, retention
+            queue, presence, placement, daily, routes, reload, light, sender, retention, audit
         )
         talk = Talk(store, live)
         away = Away(
@@ -329,7 +327,8 @@ class Gateway:
         most = int(settings.gateway.max_body_mb * 1_000_000)
         wait_s = settings.gateway.answer_wait_s
         openai = OpenAI(flow, talk, door, keys, policy, max_body=most, wait_s=wait_s)
-        doors = ModelDoors(plane, keys, openai, max_body=most)
+        doors = ModelDoors(plane, keys, openai, audit.meter, max_body=most)
+        standing = Standing(store, status, audit.book, routes, keys)
         node_doors = NodeDoors(service, keys, max_body=most)
         app = build(
             [
@@ -343,38 +342,42 @@ class Gateway:
                 *Config(keys, lambda: reload.apply().live, reload.view).routes(),
                 *ServiceRoutes(light, keys).routes(),
                 *KeyRoutes(store, keys, max_body=most).routes(),
+                *audit_routes(self._home, reload, audit, standing, keys),
                 *channel_routes.routes(self._channels.ways_in, flow, most),
             ],
             lambda: self._why_not_ready or store.trouble,
         )
         return _Parts(
-            queue, live, daily, flow, keys, policy, purse, routes, reload, door, service,
+            queue, live, daily, flow, keys, policy, routes, reload, door, service,
             presence, placement, status, away, sender, retention, light, openai, doors,
-            node_doors, book, app,
+            node_doors, audit, app,
         )  # fmt: skip
 
     def _reload(
         self, policy: LivePolicy, routes: Routes, light: Services, flow: Flow,
-        service: NodeService, purse: StorePurse, plane: Plane,
+        service: NodeService, plane: Plane, audit: Audit, keys: Keys,
     ) -> Reload:  # fmt: skip
         """Who takes over what of a changed stead.toml."""
         takers = [
             ("rules of the house", policy.prepare),
             ("models", routing.taker(self._home, routes)),
             ("light services", services.taker(self._home, light)),
-            ("the rest", terms.taker(flow, service, purse, plane)),
+            ("budgets and audit", audit_taker(self._home, audit, keys)),
+            ("the rest", terms.taker(flow, service, plane)),
         ]
         return Reload(self._loaded, takers)
 
     def _status(
         self, queue: Queue, presence: Presence, placement: Placement, daily: DailyLog,
         routes: Routes, reload: Reload, light: Services, sender: Sender, retention: Retention,
+        audit: Audit,
     ) -> Status:  # fmt: skip
         """What is told of every part."""
         store = self._store
 
         def troubles() -> list[str]:
-            return [*filter(None, (store.trouble, daily.trouble)), *reload.troubles()]
+            said = filter(None, (store.trouble, daily.trouble))
+            return [*said, *audit.troubles(), *reload.troubles()]
 
         return Status(
             store, queue, presence, model=lambda: self._model_words(routes),

@@ -57,7 +57,7 @@ def status(home: Path) -> View:
         },
         "nodes": [],
         "queue": counts["queue"],
-        "today": counts["today"],
+        "today": {**counts["today"], "backends": counts.get("backends", [])},
         "outbox": counts["outbox"],
         "channels": [],
     }

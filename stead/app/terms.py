@@ -13,31 +13,33 @@ from stead.flow.router import Router, Rule
 from stead.gateway.node_service import NodeService
 from stead.inference.plane.plane import Plane
 from stead.keep.retention import Terms
-from stead.ledger.purse import Budget, StorePurse
 from stead.queue.policy import Policy
 
 _MICRO = 1_000_000
 
 
 def taker(
-    flow: Flow, service: NodeService, purse: StorePurse, plane: Plane
+    flow: Flow, service: NodeService, plane: Plane
 ) -> Callable[[Settings], Callable[[], None]]:
-    """How a running gateway takes over what holds for messages, jobs, money and its log."""
+    """How a running gateway takes over what holds for messages, jobs and its log."""
 
     def prepare(settings: Settings) -> Callable[[], None]:
         router = Router(rules(settings))
-        bounds, money = limits(settings), budget(settings)
+        bounds = limits(settings)
 
         def take() -> None:
             flow.router = router
             service.limits = bounds
-            purse.budget = money
             plane.parts.local.wait_s = settings.model.wait_s
             logging.getLogger().setLevel(settings.log.level.upper())
 
         return take
 
     return prepare
+
+
+def router(settings: Settings) -> Router:
+    return Router(rules(settings))
 
 
 def policy(settings: Settings) -> Policy:
@@ -87,8 +89,3 @@ def rules(settings: Settings) -> list[Rule]:
         )
         for rule in settings.route
     ]  # fmt: skip
-
-
-def budget(settings: Settings) -> Budget:
-    given = settings.budget
-    return Budget(int(given.daily_usd * _MICRO), int(given.chat_reserve_usd * _MICRO))

@@ -91,7 +91,16 @@ def _today(today: dict[str, Any]) -> list[str]:
         return []
     calls, tokens = today.get("calls") or 0, today.get("tokens") or 0
     cost = usd(today.get("cost_micro") or 0)
-    return [f"  today    {calls} model calls, {tokens} tokens, {cost}"]
+    lines = [f"  today    {calls} model calls, {tokens} tokens, {cost}"]
+    wrong = [
+        f"{one['errors']} of {one['calls']} at {one['backend'] or 'the door'}"
+        for one in today.get("backends") or []
+        if one["errors"]
+    ]
+    if wrong:
+        text = f"           calls that failed: {', '.join(wrong)}; see "
+        lines.append(style(text, fg="yellow") + "`stead calls --outcome error`")
+    return lines
 
 
 def _outbox(outbox: dict[str, Any]) -> list[str]:

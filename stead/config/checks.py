@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from stead.config.describe import describe, section_in
-from stead.config.house import check_budget, check_rules
+from stead.config.house import check_audit, check_budget, check_rules
 from stead.config.lanes import check_models
 from stead.config.settings import (
     ChannelSection,
@@ -143,6 +143,7 @@ def _crosschecks(settings: Settings) -> Iterator[tuple[str, str]]:
     yield from _check_limits(queue.limit)
     yield from check_budget(settings.budget)
     yield from check_rules(settings.rule)
+    yield from check_audit(settings.audit)
     yield from check_models(settings)
     yield from _check_routes(settings.route)
     yield from _check_channels(settings.channel)

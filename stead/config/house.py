@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from stead.config.settings import BudgetSection, RuleSection
+from stead.config.settings import AuditSection, BudgetSection, RuleSection
 from stead.core.hours import Hours
 
 #: What detectors can look for (``stead.inference.policy.detect`` knows how).
@@ -37,6 +37,16 @@ def check_budget(budget: BudgetSection) -> Iterator[tuple[str, str]]:
         yield from _half(f"{at}.monthly_usd", limit.monthly_usd)
         if limit.daily_usd < 0 and limit.monthly_usd < 0:
             yield f"{at}.daily_usd", "says nothing; give daily_usd or monthly_usd, or both"
+
+
+def check_audit(audit: AuditSection) -> Iterator[tuple[str, str]]:
+    """Kinds that nobody looks for, and rules about nobody."""
+    for kind in audit.finds:
+        if kind not in KINDS:
+            yield "audit.finds", f"{kind!r} is not one of {', '.join(KINDS)}"
+    for index, rule in enumerate(audit.rule):
+        if not rule.key and not rule.lane:
+            yield f"audit.rule[{index}].key", "say whose: key, lane or both (for all: audit.keep)"
 
 
 def _half(path: str, value: float) -> Iterator[tuple[str, str]]:

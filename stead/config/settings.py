@@ -338,8 +338,12 @@ class AuditSection(Section, frozen=True):
     max_mb: Annotated[float, _help("All together; beyond it the oldest go", gt=0)] = 500.0
     max_kb: Annotated[float, _help("Of one body so much is kept", gt=0)] = 1000.0
     redact: Annotated[
-        bool, _help("Black out secrets and personal data before anything is written")
+        bool,
+        _help("Black out secrets, and the words and patterns of all rules, before they are kept"),
     ] = True
+    finds: Annotated[
+        list[str], _help("Further kinds that are blacked out, as finds of a rule has them")
+    ] = []
     rule: Annotated[list[AuditRule], _help("Own rules by key and lane")] = []
 
 

@@ -28,7 +28,7 @@ class KeyScope:
     """With lanes: what it may name or be routed to; both empty: whatever there is, but the agent
     (``stead``), which has to be named."""
     endpoints: tuple[str, ...] = ()
-    """Paths below ``/v1/``, such as ``chat/completions``."""
+    """Paths below ``/v1/``, such as ``chat/completions``; ``metrics``: it may read ``/metrics``."""
     requests_per_min: int = 0
     tokens_per_min: int = 0
     at_once: int = 0

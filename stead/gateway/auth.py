@@ -135,6 +135,10 @@ class Keys:
             self._programs = {row.key_hash: (row, _who(row)) for row in held}
             self._scopes = {row.id: row.scope for row in held}
 
+    def names(self) -> dict[str, str]:
+        """The names of the keys of programs that hold, by id."""
+        return {row.id: row.name for row, _ in self._programs.values()}
+
     def scope(self, key_id: str) -> KeyScope | None:
         """What a program's key is for; None: it does not hold (any more)."""
         return self._scopes.get(key_id)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from starlette.types import Scope
 
-from stead.core.errors import SteadError, UnknownModel
+from stead.core.errors import SteadError, UnknownModel, WrongKey
 from stead.gateway.auth import Keys, bearer
 from stead.gateway.exchange import Exchange, Pairs, Place
+from stead.gateway.meter import Meter
 from stead.gateway.openai_routes import AGENT, STOPPING, OpenAI
 from stead.gateway.talk import Stopping
 from stead.inference.plane.plane import Plane
@@ -19,11 +20,14 @@ _JSON, _PLAIN = "application/json", b"application/json"
 class ModelDoors:
     """The :class:`~stead.gateway.exchange.Door` to the models. ``max_body`` in bytes."""
 
-    def __init__(self, plane: Plane, keys: Keys, openai: OpenAI, *, max_body: int) -> None:
+    def __init__(
+        self, plane: Plane, keys: Keys, openai: OpenAI, meter: Meter, *, max_body: int
+    ) -> None:
         self.max_body = max_body
         self._plane = plane
         self._keys = keys
         self._openai = openai
+        self._meter = meter
         self.plain = 0
         """Calls of programs, straight to a model, that are not answered to their end yet."""
 
@@ -34,7 +38,11 @@ class ModelDoors:
     def who(self, headers: Pairs) -> Who:
         """Whose request that is. Raises ``WrongKey``; ``Forbidden`` for a job that is over."""
         scope: Scope = {"headers": headers}
-        return self._keys.who(bearer(scope))
+        try:
+            return self._keys.who(bearer(scope))
+        except WrongKey:
+            self._meter.wrong_key()
+            raise
 
     async def serve(self, exchange: Exchange) -> None:
         """Answer one request."""
@@ -43,6 +51,7 @@ class ModelDoors:
         if program and self._openai.stopping:
             raise Stopping(STOPPING)
         record = self._read(exchange, who)
+        exchange.call_id = record.id.encode()
         asked = record.asked
         assert asked is not None
         if program:

@@ -70,7 +70,8 @@ class Exchange:
     """
 
     __slots__ = (
-        "_front", "_length", "_size", "begun", "bound", "disconnected", "headers", "http10",
+        "_front", "_length", "_size", "begun", "bound", "call_id", "disconnected", "headers",
+        "http10",
         "keep_alive", "message_event", "more_body", "pieces", "place", "query", "refusal",
         "response_complete", "task", "valve", "waits", "who",
     )  # fmt: skip
@@ -88,6 +89,8 @@ class Exchange:
         self.more_body = True
         self.waits = False
         """Whether the client waits for our word before it sends the body."""
+        self.call_id = b""
+        """What the row of this request is known by; told with the answer."""
         self.http10 = False
         self.keep_alive = True
         self.begun = False
@@ -119,7 +122,7 @@ class Exchange:
 
     def whole(self, status: int, headers: Pairs, body: bytes) -> None:
         self.begun = True
-        lines = headers.lines if isinstance(headers, Kept) else header_lines(headers)
+        lines = self._lines(headers)
         close = b"" if self.keep_alive else b"connection: close\r\n"
         self._front.transport.write(
             b"%b%b%bcontent-length: %d\r\n\r\n%b"
@@ -134,8 +137,12 @@ class Exchange:
         kind = b"" if self.http10 else b"transfer-encoding: chunked\r\n"
         close = b"" if self.keep_alive else b"connection: close\r\n"
         self._front.transport.write(
-            b"%b%b%b%b\r\n" % (status_line(status), header_lines(headers), close, kind)
+            b"%b%b%b%b\r\n" % (status_line(status), self._lines(headers), close, kind)
         )
+
+    def _lines(self, headers: Pairs) -> bytes:
+        lines = header_lines(headers)
+        return b"%bx-stead-call: %b\r\n" % (lines, self.call_id) if self.call_id else lines
 
     def write(self, piece: bytes) -> None:
         if piece:

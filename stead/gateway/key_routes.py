@@ -22,7 +22,7 @@ from stead.inference.seam import Api
 
 _MOST = 1_000_000_000_000
 _LISTS = ("lanes", "models", "endpoints")
-_ENDPOINTS = frozenset(api.value for api in Api)
+_ENDPOINTS = frozenset(api.value for api in Api) | {"metrics"}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 

@@ -66,7 +66,8 @@ class Budget:
 class Sources(Protocol):
     """What is looked at when the page is read."""
 
-    store: Store
+    @property
+    def store(self) -> Store: ...
 
     async def nodes(self) -> list[View]: ...
 
@@ -91,7 +92,7 @@ class Metrics:
         sources: Sources,
         allowed: Callable[[Scope], object],
         *,
-        open_here: bool,
+        open_here: Callable[[], bool],
         version: str,
         provider: Callable[[str], str] = str,
     ) -> None:
@@ -107,7 +108,7 @@ class Metrics:
         return [Route("/metrics", Endpoint(self._answer), methods=["GET"])]
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if not (self._open_here and not bearer(scope) and is_here(scope)):
+        if not (self._open_here() and not bearer(scope) and is_here(scope)):
             self._allowed(scope)
         body = await self.page()
         answer = Response(body, media_type=None, headers={"content-type": CONTENT_TYPE})

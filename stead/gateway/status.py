@@ -102,7 +102,7 @@ class Status:
             "model": model,
             "nodes": nodes,
             "queue": counts["queue"],
-            "today": counts["today"],
+            "today": {**counts["today"], "backends": counts["backends"]},
             "retention": retention,
             "outbox": counts["outbox"],
             "services": services,

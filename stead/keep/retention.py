@@ -40,6 +40,11 @@ _ROOM = 0.9
 _OVER = (JobState.DONE, JobState.CANCELLED)
 
 
+#: Prunes what is kept of what was said in model calls: what its own terms say, or all from before
+#: a time (ms). Returns how many.
+PruneBodies = Callable[[int | None], Awaitable[int]]
+
+
 class Keeps(PruneStore, FactStore, Protocol):
     """What retention asks of a storage."""
 
@@ -77,8 +82,11 @@ class Terms:
 class Retention:
     """Applies the terms, and tells what it did."""
 
-    def __init__(self, store: Keeps, terms: Terms, memory: Path) -> None:
+    def __init__(
+        self, store: Keeps, terms: Terms, memory: Path, bodies: PruneBodies | None = None
+    ) -> None:
         self._store = store
+        self._bodies = bodies
         self._terms = terms
         self._memory = memory
         self._working = asyncio.Lock()
@@ -133,7 +141,9 @@ class Retention:
         async with self._working:
             begun = time.time()
             size = await self._store.size()
-            self._now = {"jobs": 0, "calls": 0, "notices": 0, "messages": 0, "days": 0}
+            self._now = {
+                "jobs": 0, "calls": 0, "notices": 0, "messages": 0, "days": 0, "bodies": 0,
+            }  # fmt: skip
             try:
                 await self._rules()
                 if before is not None:
@@ -163,6 +173,8 @@ class Retention:
             )
         if terms.calls_ms:
             await self._all("calls", lambda _, most: store.prune_calls(terms.calls_ms, most))
+        if self._bodies is not None:
+            self._now["bodies"] += await self._bodies(None)
         if terms.max_bytes and (await store.size())["used"] > terms.max_bytes:
             await self._jobs(terms.by_size(), down_to=int(terms.max_bytes * _ROOM))
 
@@ -181,7 +193,8 @@ class Retention:
         )
 
     async def _words(self, before: int) -> None:
-        """As the owner asked: the words of messages, the jobs made of them, the days' logs."""
+        """As the owner asked: the words of messages, the jobs made of them, what was said in model
+        calls, the days' logs."""
         store = self._store
         day = datetime.fromtimestamp(before / 1000).strftime("%Y-%m-%d")
         older = max(0, int(time.time() * 1000) - before)
@@ -191,6 +204,8 @@ class Retention:
             )
         )
         await self._all("messages", lambda after, most: store.prune_messages(before, after, most))
+        if self._bodies is not None:
+            self._now["bodies"] += await self._bodies(before)
         for path in self._days(before):
             with contextlib.suppress(FileNotFoundError):
                 path.unlink()

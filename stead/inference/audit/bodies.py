@@ -18,7 +18,7 @@ import re
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
@@ -34,21 +34,15 @@ log = logging.getLogger(__name__)
 _MOST_WAITING = 32 * 1024 * 1024
 #: A folder that has grown too large is brought down to this part of what it may be.
 _ROOM = 0.9
-_BORDER = 4096
+#: A body that is longer than this is not looked through, and so not kept where that is wanted.
+_MOST_LOOKED_AT = 8_000_000
 _DAY_MS = 86_400_000
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 
-Redact = Callable[[str], str]
-"""Gives a text back with secrets and personal data blacked out. Called in a thread."""
-
-
-def _is_text(body: bytes) -> bool:
-    try:
-        body.decode()
-    except UnicodeDecodeError as error:
-        return error.start >= len(body) - 3 and error.reason == "unexpected end of data"
-    return True
+Redact = Callable[[bytes, str], Awaitable[tuple[bytes, str] | None]]
+"""Gives a body and its content type back with what is secret blacked out, perhaps in another type;
+None: it cannot be looked at, so it may not be kept."""
 
 
 class Keep(StrEnum):
@@ -92,6 +86,7 @@ class Part(msgspec.Struct, frozen=True):
     kept: int
     """Bytes of it in the file."""
     redacted: bool = False
+    """Something in it (or in the other one) was blacked out."""
     cut: bool = False
     """Not all of it was kept."""
 
@@ -114,6 +109,9 @@ class Kept:
     answer_bytes: bytes
 
 
+_Clean = tuple[tuple[bytes, bytes], tuple[str, str], bool]
+
+
 class Bodies:
     """``keep`` never waits and never fails; a thread writes."""
 
@@ -123,6 +121,7 @@ class Bodies:
         self._redact = redact
         self._ruled: dict[tuple[str, str], Keep] = {}
         self._thread: ThreadPoolExecutor | None = None
+        self._tasks: set[asyncio.Future[_Clean | None]] = set()
         self._lock = threading.Lock()
         self._waiting = 0
         self._size = -1
@@ -180,21 +179,54 @@ class Bodies:
                 self.left_out += 1
                 return
             self._waiting += cost
-        pieces = tuple(answer)
+        bodies = (request, b"".join(answer))
 
-        def work() -> None:
+        def write(bodies: tuple[bytes, bytes], types: tuple[str, str], clean: bool) -> None:
             try:
-                self._write(ident, api, (request, b"".join(pieces)), size, types)
+                self._write(ident, api, bodies, size, types, redacted=clean)
             except OSError as error:
                 self.left_out += 1
-                log.warning(
-                    "a body could not be kept: %s", error, extra={"fields": {"call": ident}}
-                )
+                told = {"fields": {"call": ident}}
+                log.warning("a body could not be kept: %s", error, extra=told)
             finally:
-                with self._lock:
-                    self._waiting -= cost
+                self._done(cost)
 
-        self._pool().submit(work)
+        if self._redact is None:
+            self._pool().submit(write, bodies, types, False)
+            return
+        task = asyncio.ensure_future(self._clean(self._redact, bodies, types))
+        self._tasks.add(task)
+
+        def cleaned(task: asyncio.Future[_Clean | None]) -> None:
+            self._tasks.discard(task)
+            found = None if task.cancelled() or task.exception() else task.result()
+            if found is None:
+                self.left_out += 1
+                self._done(cost)
+            else:
+                self._pool().submit(write, *found)
+
+        task.add_done_callback(cleaned)
+
+    def _done(self, cost: int) -> None:
+        with self._lock:
+            self._waiting -= cost
+
+    async def _clean(
+        self, redact: Redact, bodies: tuple[bytes, bytes], types: tuple[str, str]
+    ) -> _Clean | None:
+        """Both without what is to be blacked out; None: they may not be kept. All of them is
+        looked at before anything is cut off, so that no half of a secret stays."""
+        found = []
+        for body, type_ in zip(bodies, types, strict=True):
+            if len(body) > _MOST_LOOKED_AT:
+                return None
+            clean = await redact(body, type_) if body else (body, type_)
+            if clean is None:
+                return None
+            found.append(clean)
+        (request, first), (answer, second) = found
+        return (request, answer), (first, second), (request, answer) != bodies
 
     def _pool(self) -> ThreadPoolExecutor:
         if self._thread is None:
@@ -203,16 +235,17 @@ class Bodies:
 
     def _write(
         self, ident: str, api: str, bodies: tuple[bytes, bytes], size: tuple[int, int],
-        types: tuple[str, str],
+        types: tuple[str, str], *, redacted: bool,
     ) -> None:  # fmt: skip
         path = place(self.folder, ident)
         if path is None:
             return
-        parts, data = [], []
-        for body, whole, type_ in zip(bodies, size, types, strict=True):
-            body, redacted = self._redacted(body)
-            data.append(body)
-            parts.append(Part(type_, whole, len(body), redacted, whole > self._terms.most_bytes))
+        most = self._terms.most_bytes
+        data = [body[:most] for body in bodies]
+        parts = [
+            Part(type_, whole, len(kept), redacted, max(whole, len(body)) > most)
+            for body, kept, whole, type_ in zip(bodies, data, size, types, strict=True)
+        ]
         head = msgspec.json.encode(_Head(ident, api, *parts))
         packed = zlib.compress(b"\n".join((head, b"".join(data))), 6)
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -227,18 +260,6 @@ class Bodies:
             self._size += len(packed)
         if self._size > self._terms.total_bytes:
             self._make_room()
-
-    def _redacted(self, body: bytes) -> tuple[bytes, bool]:
-        """As much as is to be kept, blacked out. A little more is looked at than is kept, so that
-        nothing stays of what the cut goes through."""
-        most = self._terms.most_bytes
-        if self._redact is None or not body:
-            return body[:most], False
-        body = body[: most + _BORDER]
-        coding = "utf-8" if _is_text(body) else "latin-1"  # of a form with sound: byte by byte
-        text = body.decode(coding, "ignore")  # a character that was cut through is left out
-        clean = self._redact(text)
-        return clean.encode(coding, "replace")[:most], clean != text
 
     # --- the end of what is kept -------------------------------------------------------------
 
@@ -283,6 +304,9 @@ class Bodies:
 
     async def aclose(self) -> None:
         """Write what waits to be written."""
+        while self._tasks:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await asyncio.sleep(0)
         if self._thread is not None:
             await asyncio.to_thread(self._thread.shutdown)
             self._thread = None

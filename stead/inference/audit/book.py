@@ -7,18 +7,20 @@ has its row. While the store cannot write (its disk is full, say) rows wait in m
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Coroutine
 from typing import Protocol
 from urllib.parse import urlsplit
 
 from stead.core.audit import LedgerStore
-from stead.core.errors import OverBudget, StoreUnusable
-from stead.core.nouns import Call, Cap, Usage
+from stead.core.errors import StoreUnusable
+from stead.core.nouns import Call, Usage
 from stead.inference.audit.bodies import Bodies
 from stead.inference.backends import LOCAL, Backend
 from stead.inference.seam import Record
+from stead.ledger.budgets import Budgets
 
 log = logging.getLogger(__name__)
 
@@ -35,27 +37,6 @@ class Meter(Protocol):
     """Counts what is over (for ``/metrics``)."""
 
     def ended(self, call: Call) -> None: ...
-
-
-class Budgets(Protocol):
-    """Which limits on money hold for whom."""
-
-    def caps(self, share: str, *, key: str = "", key_id: str = "", lane: str = "") -> list[Cap]:
-        """What holds for a paid call."""
-        ...
-
-    def refusal(
-        self,
-        cap: Cap,
-        spent: Mapping[str, tuple[int, int]],
-        *,
-        model: str,
-        wanted_micro: int,
-        share: str,
-        key: str = "",
-    ) -> OverBudget:
-        """The error for a call that a cap does not let through."""
-        ...
 
 
 class StoreBook:
@@ -79,7 +60,9 @@ class StoreBook:
         """Those of the open ones that have a row."""
         self._timer: asyncio.TimerHandle | None = None
         self._look: asyncio.TimerHandle | None = None
-        self._flushing: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._stuck: asyncio.Task[None] | None = None
+        """Tries again while the store cannot write."""
         self._closing = asyncio.Event()
         self.lost = 0
         """Rows that could not be kept until the store was well again."""
@@ -133,7 +116,9 @@ class StoreBook:
         ):
             self._keep(call, record)
         self._ended.append(call)
-        if self._timer is None:
+        if call.job_id is not None:  # its end is told from its rows, and may come at once
+            self._flush()
+        elif self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_FLUSH_S, self._flush)
 
     def _keep(self, call: Call, record: Record) -> None:
@@ -141,102 +126,99 @@ class StoreBook:
         if self._bodies is None or asked is None or record.answer is None:
             return
         body = asked.body if verdict is None or verdict.body is None else verdict.body
+        if not record.answer and call.error:
+            record.answer, record.answer_type = [call.error.encode()], "text/plain; charset=utf-8"
         self._bodies.keep(
             call, body, record.answer, types=(asked.content_type, record.answer_type),
-            answer_size=call.bytes_out,
+            answer_size=max(call.bytes_out, sum(map(len, record.answer))),
         )  # fmt: skip
 
     # --- on its way to the store -------------------------------------------------------------
 
     def _look_at_open(self) -> None:
         self._look = None
-        if not self._open:
-            return
-        self._look = asyncio.get_running_loop().call_later(_OPEN_S, self._look_at_open)
+        if self._open:
+            self._look = asyncio.get_running_loop().call_later(_OPEN_S, self._look_at_open)
+            if self._unwritten():
+                self._flush()
+
+    def _unwritten(self) -> list[Record]:
+        """What has been under way for a while and has no row."""
         old = time.time() * 1000 - _OPEN_S * 1000
-        if any(
-            record.at_ms <= old and record.id not in self._written for record in self._open.values()
-        ):
-            self._flush()
-
-    def _flush(self) -> None:
-        """Have what waits written, unless that is being done."""
-        self._timer = None
-        if self._flushing is None:
-            self._flushing = asyncio.create_task(self._write())
-
-    async def _write(self) -> None:
-        try:
-            while await self._some():
-                pass
-        finally:
-            self._flushing = None
-            if self._ended and self._timer is None:
-                loop = asyncio.get_running_loop()
-                self._timer = loop.call_later(_FLUSH_S, self._flush)
-
-    async def _some(self) -> bool:
-        """Write all that waits now; whether more has come meanwhile."""
-        ended, self._ended = self._ended, []
-        old = time.time() * 1000 - _OPEN_S * 1000
-        opened = [
+        return [
             record
             for record in self._open.values()
             if record.at_ms <= old and record.id not in self._written
         ]
-        self._written.update(record.id for record in opened)
-        rows = [row_of(record) for record in opened]
-        wait_s = _AGAIN_S
-        while ended or rows:
-            try:
-                await self._store.record_calls(rows, ended)
-                break
-            except StoreUnusable as error:
-                if self._closing.is_set():
-                    self.lost += len(ended)
-                    log.error("%d calls could not be written: %s", len(ended), error)
-                    break
-                ended = self._fewer(ended)
-                await self._pause(wait_s)
-                wait_s = min(2 * wait_s, _AGAIN_MOST_S)
-            except Exception:  # the edge of a request: its answer stands, whatever is here
-                self.lost += len(ended)
-                log.exception("%d calls could not be written", len(ended))
-                break
-        self._written.intersection_update(self._open)
-        return False
 
-    def _fewer(self, ended: list[Call]) -> list[Call]:
-        """Not more than may wait, those first that cost money."""
-        ended, self._ended = ended + self._ended, []
-        if len(ended) > _MOST_WAITING:
-            kept = [one for one in ended if one.reserved_micro or one.usage.cost_micro]
-            free = [one for one in ended if not (one.reserved_micro or one.usage.cost_micro)]
-            room = max(0, _MOST_WAITING - len(kept))
-            self.lost += len(free) - room
-            log.error("%d rows of calls that cost nothing were given up", len(free) - room)
-            ended = kept + free[len(free) - room :]
-        return ended
+    def _flush(self) -> None:
+        """Have what waits written, unless the store is known to be in trouble."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._stuck is None:
+            self._do(self._write())
 
-    async def _pause(self, wait_s: float) -> None:
+    def _do(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _write(self) -> None:
+        ended, self._ended = self._ended, []
+        opened = self._unwritten()
+        ids = {record.id for record in opened}
+        self._written |= ids
         try:
-            async with asyncio.timeout(wait_s):
-                await self._closing.wait()
-        except TimeoutError:
-            pass
+            await self._store.record_calls([row_of(record) for record in opened], ended)
+        except StoreUnusable as error:
+            self._written -= ids
+            self._ended[:0] = ended
+            self._give_up_some()
+            if self._closing.is_set():
+                self.lost += len(self._ended)
+                log.error("%d calls could not be written: %s", len(self._ended), error)
+                self._ended = []
+            elif self._stuck is None:
+                self._stuck = self._do(self._try_again())
+        except Exception:  # the edge of a request: its answer stands, whatever is here
+            self.lost += len(ended)
+            log.exception("%d calls could not be written", len(ended))
+
+    async def _try_again(self) -> None:
+        """Until the store can write, or all is to end."""
+        wait_s = _AGAIN_S
+        while not self._closing.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await self._closing.wait()
+            await self._write()
+            if not self._ended:
+                break
+            wait_s = min(2 * wait_s, _AGAIN_MOST_S)
+        self._stuck = None
+
+    def _give_up_some(self) -> None:
+        """No more may wait than there is room for; what cost money stays longest."""
+        waiting = self._ended
+        if len(waiting) > _MOST_WAITING:
+            kept = [one for one in waiting if one.reserved_micro or one.usage.cost_micro]
+            free = [one for one in waiting if not (one.reserved_micro or one.usage.cost_micro)]
+            gone = min(len(free), len(waiting) - _MOST_WAITING)
+            self.lost += gone
+            log.error("%d rows of calls that cost nothing were given up", gone)
+            self._ended = kept + free[gone:]
 
     async def aclose(self) -> None:
         """Write what waits; what cannot be written now is tried once more."""
         self._closing.set()
-        for handle in (self._timer, self._look):
-            if handle is not None:
-                handle.cancel()
-        self._timer = self._look = None
-        while self._flushing is not None or self._ended:
-            if self._flushing is None:
+        if self._look is not None:
+            self._look.cancel()
+        while self._tasks or self._ended:
+            if not self._tasks:
                 self._flush()
-            if self._flushing is not None:
-                await self._flushing
+            await asyncio.gather(*self._tasks)
 
 
 def row_of(record: Record) -> Call:
@@ -252,6 +234,7 @@ def row_of(record: Record) -> Call:
         "reserved", 0, 0.0, 0.0, "; ".join(reasons), who.key_id, record.api.value,
     )  # fmt: skip
     call.began = time.monotonic() - (time.time() - record.at_ms / 1000)
+    call.shadow_of = record.shadow_of
     if asked is not None:
         call.asked, call.stream, call.bytes_in = asked.model, asked.stream, len(asked.body)
     if plan is not None:
@@ -273,13 +256,15 @@ _places: dict[str, tuple[str, str]] = {}
 
 
 def _place(backend: Backend) -> tuple[str, str]:
-    """Backend and instance; of a URL only host and port, since it may hold a password."""
+    """Backend and instance."""
     found = _places.get(backend.place)
     if found is None:
         if len(_places) > 1000:
             _places.clear()
-        found = _places[backend.place] = (
-            backend.name,
-            urlsplit(backend.url).netloc.rpartition("@")[2],
-        )
+        found = _places[backend.place] = backend.name, instance_of(backend)
     return found
+
+
+def instance_of(backend: Backend) -> str:
+    """Which of several instances: of its URL only host and port, since it may hold a password."""
+    return urlsplit(backend.url).netloc.rpartition("@")[2]

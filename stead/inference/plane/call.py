@@ -53,7 +53,7 @@ class Call:
 
     __slots__ = (
         "asked", "began", "body", "extra_micro", "first", "flow", "local_turn", "out", "plane",
-        "record", "sent", "settled", "signs", "told_of", "tried", "way",
+        "record", "sent", "sent_at", "settled", "signs", "size", "told_of", "tried", "way",
     )  # fmt: skip
 
     def __init__(self, plane: Parts, record: Record, asked: Asked, out: Outlet) -> None:
@@ -63,9 +63,10 @@ class Call:
         self.body = asked.body
         self.out = out
         self.began = time.perf_counter()
-        self.first = 0.0
+        self.first = self.sent_at = 0.0
         self.sent = False
         """Whether the backend of this way may have begun with it."""
+        self.size = 0
         self.way: Way | None = None
         self.flow: Flow | None = None
         self.tried: list[str] = []
@@ -81,6 +82,7 @@ class Call:
 
         ``plan``: in place of the one that routing would make.
         """
+        self.plane.book.begin(self.record)
         try:
             await self._through(plan)
         except SteadError as error:
@@ -184,8 +186,9 @@ class Call:
         return Usage(self._most(self.way.model).prompt_tokens, 0, events)
 
     def settle(
-        self, usage: Usage | None, *, status: int, outcome: str = "ok", events: int = 0
-    ) -> int:
+        self, usage: Usage | None, *, status: int, outcome: str = "ok", events: int = 0,
+        error: SteadError | None = None,
+    ) -> int:  # fmt: skip
         """Book it; only the first time counts. Returns the cost in micro-dollars.
 
         ``usage`` None: it is not known, and is guessed from what passed by.
@@ -202,11 +205,13 @@ class Call:
             cost += way.model.cost_micro(usage, **self._units())
         if cost:
             usage = replace(usage, cost_micro=cost)
-        now = time.perf_counter()
-        first = self.flow.first if self.flow is not None else self.first
+        now, flow = time.perf_counter(), self.flow
+        first = flow.first if flow is not None else self.first
         self.record.ended = Ended(
             usage, status, estimated, ((first or now) - self.began) * 1000,
-            (now - self.began) * 1000, outcome, way, self.tried,
+            (now - self.began) * 1000, error.code if error else outcome, way, self.tried,
+            error.message if error else "", (self.sent_at - self.began) * 1000 * bool(self.sent_at),
+            flow.size if flow is not None else self.size,
         )  # fmt: skip
         verdict = self.record.verdict
         if verdict is not None and verdict.held is not None:
@@ -221,7 +226,7 @@ class Call:
             self.sent and way is not None and way.model.paid and error.failure is not Failure.AUTH
         )
         usage = self._most(way.model) if unknown and way is not None else Usage()
-        self.settle(usage, status=error.status, outcome=error.code)
+        self.settle(usage, status=error.status, error=error)
 
     def _left(self) -> None:
         flow = self.flow
@@ -259,7 +264,7 @@ class Call:
             self._count(way)
             return
         translator, body = self._request(way, model.name or asked.model)
-        at = time.perf_counter()
+        at = self.sent_at = time.perf_counter()
         self.sent = True
         try:
             answer = await line.client.post(line.head, body, backend.timeout_s)
@@ -331,9 +336,9 @@ class Call:
                 raise error_within(self.asked.api, way.api, body, backend.name) from None
             except (tails.NoAnswer, ValueError) as error:
                 raise WayFailed(BackendFailed(backend=backend.name, why=str(error))) from None
+        self._keep(body, kind or "application/json")
         cost = self.settle(usage, status=200, events=len(body) // 4)
         self._way_over(200)
-        self._keep(body)
         if self.out.begun:  # comments are out: what is no stream becomes an event
             lines = b"".join(b"data: %b\n" % line for line in body.splitlines())
             self.out.write(lines + b"\ndata: [DONE]\n\n")
@@ -372,7 +377,7 @@ class Call:
         if not flow.told:
             raise WayFailed(cut, elsewhere=True)
         self._way_over(0)
-        self.settle(tail.usage, status=cut.status, outcome=cut.code, events=tail.events)
+        self.settle(tail.usage, status=cut.status, error=cut, events=tail.events)
         self._tell(cut)
 
     async def _bytes(self, way: Way, backend: Backend, answer: Answer) -> None:
@@ -384,7 +389,7 @@ class Call:
             if not flow.told:
                 raise WayFailed(error, elsewhere=True)
             self._way_over(0)
-            self.settle(None, status=error.status, outcome=error.code)
+            self.settle(None, status=error.status, error=error)
             self.out.abort()
             return
         flow.begin()
@@ -396,6 +401,7 @@ class Call:
         self, way: Way, backend: Backend, answer: Answer, tail: tails.Tail,
         translator: Translator | None,
     ) -> Flow:  # fmt: skip
+        self.record.answer_type = answer.headers.get("content-type", "")
         self.flow = Flow(
             self.asked, self.out, answer, tail, translator, spoken=way.api,
             backend=backend.name, keep=self.record.answer,
@@ -427,7 +433,8 @@ class Call:
         """No way is left: an error of the backend's own is passed on, others are told."""
         if failed.body is None:
             raise failed.error
-        self.settle(Usage(), status=failed.status, outcome=failed.error.code)
+        self._keep(failed.body, "application/json")
+        self.settle(Usage(), status=failed.status, error=failed.error)
         if self.out.begun:
             raise failed.error
         self.out.whole(failed.status, failed.headers, failed.body)
@@ -441,9 +448,11 @@ class Call:
         else:
             self.out.abort()
 
-    def _keep(self, piece: bytes) -> None:
+    def _keep(self, body: bytes, kind: str) -> None:
+        self.size = len(body)
         if self.record.answer is not None:
-            self.record.answer.append(piece)
+            self.record.answer.append(body)
+            self.record.answer_type = kind
 
     # --- signs of life, for who takes silence for a dead connection ---
 

@@ -48,6 +48,7 @@ class Flow:
         "_until",
         "first",
         "pieces",
+        "size",
         "tail",
         "told",
     )  # fmt: skip
@@ -77,6 +78,8 @@ class Flow:
         """Whether a piece of the answer is out."""
         self.pieces = 0
         """How many were handed on."""
+        self.size = 0
+        """Bytes that were handed on."""
 
     async def through(self) -> str:
         """Until the backend has no more; in words why, if that was not in good order."""
@@ -114,6 +117,7 @@ class Flow:
             if not out:
                 return
         self.pieces += 1
+        self.size += len(out)
         if self._keep is not None:
             self._keep.append(out)
         self._out.write(out)
@@ -130,6 +134,7 @@ class Flow:
             last = self._translator.feed(last) + self._translator.end()
         if not self._out.begun:
             self.begin()
+        self.size += len(last)
         if self._keep is not None and last:
             self._keep.append(last)
         return last

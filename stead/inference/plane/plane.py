@@ -81,7 +81,9 @@ class Plane:
     def refuse(self, record: Record, error: SteadError) -> None:
         """Write down a request that came to nothing before it was asked of anybody."""
         if record.ended is None:
-            record.ended = Ended(Usage(), error.status, False, 0.0, 0.0, error.code, None)
+            record.ended = Ended(
+                Usage(), error.status, False, 0.0, 0.0, error.code, None, error=error.message
+            )
             self.parts.book.end(record)
 
     async def answer(self, record: Record, out: Outlet) -> None:
@@ -107,6 +109,7 @@ class Plane:
     def _ask_beside(self, record: Record, asked: Asked, plan: Plan) -> None:
         assert plan.shadow is not None
         shadow = Record(uuid7(), time.time_ns() // 1_000_000, record.who, asked.api, asked)
+        shadow.shadow_of = record.id
         only = Plan((plan.shadow,), plan.lane, f"shadow of {record.id}")
         task = asyncio.create_task(self._beside_it(shadow, asked, only))
         self._beside.add(task)

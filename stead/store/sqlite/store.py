@@ -98,6 +98,11 @@ class SqliteStore:
         """Why nothing can be written now, in words; empty when all is well."""
         return self._writer.trouble
 
+    @property
+    def writes(self) -> tuple[int, int]:
+        """Commits so far, and operations in them."""
+        return self._writer.commits, self._writer.operations
+
     # --- the two crossings -------------------------------------------------------
 
     async def write(self, op: Op[T]) -> T:

@@ -126,6 +126,9 @@ class Writer:
         # Nothing may come into the queue behind the word to end: nobody would answer it.
         self._gate = threading.Lock()
         self._closed = False
+        self.commits = 0
+        self.operations = 0
+        """In these commits."""
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
 
@@ -215,6 +218,8 @@ class Writer:
                 return
             self._fail(batch, self._words(error))
         else:
+            self.commits += 1
+            self.operations += len(batch)
             if self._trouble[0]:
                 self._trouble = ("", 0.0)
 

@@ -286,8 +286,7 @@ async def gate_at(
         await server.shutdown(sockets=[sock])
         await parts.door.aclose()
         await parts.policy.aclose()
-        await parts.book.aclose()
-        await parts.purse.aclose()
+        await parts.audit.aclose()
         store.close()
 
 

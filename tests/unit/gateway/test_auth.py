@@ -114,9 +114,10 @@ async def test_a_jobs_key_opens_the_model_door_while_its_epoch_lives(gate: Gate)
     agent = await gate.ask("POST", "/v1/chat/completions", {**ask, "model": "stead"}, key=job.key)
     assert (agent.status, agent.error["code"]) == (404, "model_not_found")
     calls: list[Any] = []
-    while not calls:  # what cost nothing is booked a moment later
+    while len(calls) < 2:  # they are written a moment later
         calls = (await gate.why(job.id))["calls"]
-    assert [call["caller"] for call in calls] == ["job"]
+    assert [call["caller"] for call in calls] == ["job", "job"]
+    assert [call["outcome"] for call in calls] == ["ok", "model_not_found"]
 
     forged = job.key.replace(f"_{job.epoch}_", f"_{job.epoch + 1}_")
     assert (await gate.ask("POST", "/v1/chat/completions", ask, key=forged)).status == 401

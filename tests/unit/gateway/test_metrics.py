@@ -72,7 +72,7 @@ def refuse(scope: Any) -> object:
 
 
 def metrics(store: Store, meter: Meter, **more: Any) -> Metrics:
-    known: dict[str, Any] = {"open_here": False, "version": "1.2"}
+    known: dict[str, Any] = {"open_here": lambda: False, "version": "1.2"}
     return Metrics(meter, Sources(store), refuse, **{**known, **more})
 
 

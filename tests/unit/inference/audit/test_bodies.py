@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 import zlib
@@ -15,6 +16,7 @@ from stead.core.ids import uuid7
 from stead.core.nouns import Call, Usage
 from stead.inference.audit import shown
 from stead.inference.audit.bodies import Bodies, Keep, KeepRule, Terms, place, read
+from stead.inference.audit.redact import Redactor
 from stead.inference.audit.words import words
 
 JSON = ("application/json", "application/json")
@@ -51,7 +53,8 @@ async def make(tmp_path: Path) -> AsyncIterator[Maker]:
 
 
 async def kept(bodies: Bodies, one: Call, request: bytes, *answer: bytes, **more: Any) -> Any:
-    bodies.keep(one, request, answer, types=JSON, **more)
+    types = (JSON[0], more.pop("type_", JSON[1]))
+    bodies.keep(one, request, answer, types=types, **more)
     await bodies.aclose()
     return read(bodies.folder, one.id)
 
@@ -112,21 +115,67 @@ async def test_long_bodies_are_cut(make: Maker) -> None:
 
 async def test_secrets_are_blacked_out_before_they_are_written(make: Maker) -> None:
     """Nothing of a secret reaches the disk: not in the request, nor in the answer, nor the part of
-    one that the cut goes through, nor in a form whose other parts are no text."""
+    one that the cut goes through."""
 
-    def redact(text: str) -> str:
-        return text.replace("hunter2", "[gone]")
+    async def redact(body: bytes, type_: str) -> tuple[bytes, str]:
+        await asyncio.sleep(0)
+        return body.replace(b"hunter2", b"[gone]"), "text/plain" if body == b"stream" else type_
 
     bodies = make(redact=redact, most_bytes=50)
-    found = await kept(bodies, call(), "päss hunter2".encode(), b"it is hunter2")
+    found = await kept(bodies, call(), "päss hunter2".encode(), b"it is hun", b"ter2")
     assert found.request_bytes.decode() == "päss [gone]" and found.request.redacted
-    assert found.answer_bytes == b"it is [gone]" and found.answer.redacted
-    found = await kept(bodies, call(), b"x" * 46 + b"hunter2", "é".encode() * 40)
-    assert b"hunt" not in found.request_bytes
-    assert found.answer_bytes.decode() == "é" * 25
-    found = await kept(bodies, call(), b"\xff\xfe hunter2 \xff", b"ok")
-    assert b"hunter2" not in found.request_bytes and found.request_bytes[:2] == b"\xff\xfe"
-    assert not found.answer.redacted
+    assert found.answer_bytes == b"it is [gone]"
+    found = await kept(bodies, call(), b"x" * 46 + b"hunter2", b"stream")
+    assert found.request_bytes == b"x" * 46 + b"[gon" and found.request.cut
+    assert (found.answer.type, found.answer.cut) == ("text/plain", False)
+    assert not (await kept(bodies, call(), b"all is well", b"")).request.redacted
+
+
+async def test_what_cannot_be_looked_at_is_not_kept(
+    make: Maker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the detector is missing or fails, or a body is too long for it, nothing is kept, and
+    that is counted."""
+
+    async def cannot(body: bytes, type_: str) -> tuple[bytes, str] | None:
+        if body == b"odd":
+            raise OSError("the detector fell")
+        return None
+
+    async def fine(body: bytes, type_: str) -> tuple[bytes, str]:
+        return body, type_
+
+    bodies = make(redact=cannot)
+    assert await kept(bodies, call(), b"{}", b"{}") is None
+    assert await kept(bodies, call(), b"odd", b"{}") is None
+    assert bodies.left_out == 2
+    monkeypatch.setattr("stead.inference.audit.bodies._MOST_LOOKED_AT", 10)
+    bodies = make(redact=fine)
+    assert await kept(bodies, call(), b"x" * 10, b"") is not None
+    assert await kept(bodies, call(), b"x" * 11, b"") is None
+
+
+async def test_the_detector_of_the_house(make: Maker) -> None:
+    """The owner's words are blacked out by the same process that looks for them in requests: in
+    JSON, in text, and in the words of a stream, wherever its events cut them."""
+    redactor = Redactor((), ("Anna Blume",), (r"\bK-\d{4}\b",))
+    try:
+        found = await kept(
+            make(redact=redactor), call(), b'{"a": "ask anna blume", "n": 1.50}',
+            b'data: {"choices":[{"delta":{"content":"it is K-1"}}]}\n\n'
+            b'data: {"choices":[{"delta":{"content":"234."}}]}\n\n',
+            type_="text/event-stream",
+        )  # fmt: skip
+        assert b"anna" not in found.request_bytes and b'"n": 1.50' in found.request_bytes
+        assert b"1234" not in found.answer_bytes and found.answer_bytes.startswith(b"it is [")
+        assert found.answer.type.startswith("text/plain") and redactor.trouble == ""
+        assert await redactor(b"\xff K-1234", "multipart/form-data; boundary=x") is None
+        assert "cannot" in redactor.trouble or "no JSON" in redactor.trouble
+        assert await redactor(b"nothing here", "multipart/form-data; boundary=x") is not None
+        found = await redactor(b"about Anna Blume", "text/plain")
+        assert found is not None and b"Anna" not in found[0] and found[0].startswith(b"about [")
+    finally:
+        await redactor.aclose()
 
 
 async def test_age(make: Maker) -> None:

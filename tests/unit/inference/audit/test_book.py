@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,33 +12,23 @@ import pytest
 
 from stead.core.errors import OverBudget, StoreUnusable
 from stead.core.ids import uuid7
-from stead.core.nouns import Call, Cap, Usage
+from stead.core.nouns import Call, Usage
 from stead.gateway.meter import Meter
 from stead.inference.audit import book as module
 from stead.inference.audit.bodies import Bodies, Keep, Terms, read
 from stead.inference.audit.book import StoreBook
 from stead.inference.backends import Backend, BackendModel
 from stead.inference.seam import Api, Asked, Ended, Plan, Record, Verdict, Way, Who
+from stead.ledger.budgets import Budgets
 from stead.store.sqlite import SqliteStore
 
 CLOUD = Backend("cloud", "https://me:secret@models.example:8443/v1")
 WAY = Way(BackendModel("big-1", alias="big"), CLOUD, Api.CHAT)
 
 
-class Limits:
-    """All paid calls together may cost so much."""
-
-    def __init__(self, micro: int) -> None:
-        self._micro = micro
-
-    def caps(self, share: str, *, key: str = "", key_id: str = "", lane: str = "") -> list[Cap]:
-        return [Cap("", self._micro)]
-
-    def refusal(
-        self, cap: Cap, spent: Mapping[str, tuple[int, int]], *, model: str, wanted_micro: int,
-        share: str, key: str = "",
-    ) -> OverBudget:  # fmt: skip
-        return OverBudget(f"{model} for {key}: {wanted_micro} of {cap.micro}, {spent}")
+def limits(micro: int) -> Budgets:
+    """All paid calls together may cost so much a day."""
+    return Budgets(daily_micro=micro, chat_reserve_micro=0)
 
 
 @pytest.fixture
@@ -50,7 +40,7 @@ async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
 
 @pytest.fixture
 async def book(store: SqliteStore) -> AsyncIterator[StoreBook]:
-    book = StoreBook(store, Limits(1000))
+    book = StoreBook(store, limits(1000))
     yield book
     await book.aclose()
 
@@ -158,7 +148,7 @@ async def test_money_is_set_aside_and_settled(store: SqliteStore, book: StoreBoo
     book.begin(one)
     await book.reserve(one, 700)
     assert (await store.view_spent())["key:k1"] == (700, 700)
-    with pytest.raises(OverBudget, match=r"big for notes: 301 of 1000.*700"):
+    with pytest.raises(OverBudget, match=r"has \$0\.0003 of \$0\.0010 left, and this call of big"):
         await book.reserve(other, 301)
     book.end(end(other, status=429, outcome="over_budget", usage=Usage(), way=None))
     book.end(end(one, 120))
@@ -241,7 +231,7 @@ async def test_free_rows_go_first_when_too_many_wait(
 async def test_all_is_counted(store: SqliteStore) -> None:
     """What is written is counted for the metrics too."""
     meter = Meter()
-    book = StoreBook(store, Limits(0), meter)
+    book = StoreBook(store, limits(0), meter)
     for _ in range(3):
         book.end(end(record()))
     await book.aclose()
@@ -252,7 +242,7 @@ async def test_bodies_are_kept_by_the_rule(store: SqliteStore, tmp_path: Path) -
     """Where bodies are kept, so is what went to the client and what was asked; never when policy
     says no, and what policy blacked out stays so."""
     bodies = Bodies(tmp_path / "audit", Terms(keep=Keep.ALL))
-    book = StoreBook(store, Limits(0), None, bodies)
+    book = StoreBook(store, limits(0), None, bodies)
     assert book.keeps
     kept, not_kept = record(answer=[b"he", b"llo"]), record(answer=[b"secret"])
     not_kept.verdict = Verdict(keep_body=False)
