@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stead.config import BackendModel, BackendSection, BudgetSection, path_at
@@ -36,20 +36,15 @@ class Pricer:
 
     def of(self, backend: BackendSection, model: BackendModel) -> Priced:
         """Raises ``ConfigError`` for a list of prices that cannot be read."""
-        own = (
-            model.usd_per_mtok_in, model.usd_per_mtok_cached, model.usd_per_mtok_cache_write,
-            model.usd_per_mtok_out,
-        )  # fmt: skip
-        if any(usd >= 0 for usd in own):
-            price = Price.of_tokens(max(0.0, own[0]), max(0.0, own[3]), own[1], own[2])
-            return Priced(price if price.paid else None)
+        asked = (model.usd_per_mtok_in, model.usd_per_mtok_out)
+        caches = (model.usd_per_mtok_cached, model.usd_per_mtok_cache_write)
+        if any(usd >= 0 for usd in (*asked, *caches)):
+            return self._stated(backend, model)
         if model.free or _in_house(backend, model):
             return Priced(None)
-        if self._list is None:
-            self._list = PriceList.load(self._file)
-        found = self._list.find(model.name, url=backend.url, provider=backend.prices)
+        found = self._listed(backend, model)
         if found is not None:
-            return Priced(found.price if found.price.paid else None)
+            return Priced(found if found.paid else None)
         if self._budget.unpriced == "count":
             usd = self._budget.unpriced_usd
             log.warning(
@@ -62,6 +57,29 @@ class Pricer:
             model.name, backend.name,
         )  # fmt: skip
         return Priced(None, unpriced=True)
+
+    def _stated(self, backend: BackendSection, model: BackendModel) -> Priced:
+        """What stead.toml says; what it leaves out is as listed, and else costs as the rest."""
+        into, out = model.usd_per_mtok_in, model.usd_per_mtok_out
+        price = Price.of_tokens(
+            into if into >= 0 else max(0.0, out), out if out >= 0 else max(0.0, into),
+            model.usd_per_mtok_cached, model.usd_per_mtok_cache_write,
+        )  # fmt: skip
+        if into < 0 or out < 0:
+            known = None if _in_house(backend, model) else self._listed(backend, model)
+            if known is not None:
+                price = replace(
+                    price,
+                    prompt=price.prompt if into >= 0 else known.prompt,
+                    completion=price.completion if out >= 0 else known.completion,
+                )
+        return Priced(price if price.paid else None)
+
+    def _listed(self, backend: BackendSection, model: BackendModel) -> Price | None:
+        if self._list is None:
+            self._list = PriceList.load(self._file)
+        found = self._list.find(model.name, url=backend.url, provider=backend.prices)
+        return found.price if found is not None else None
 
 
 def _in_house(backend: BackendSection, model: BackendModel) -> bool:

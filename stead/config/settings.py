@@ -115,7 +115,7 @@ class BackendModel(Section, frozen=True):
         float, _help("Price of a million prompt tokens written to cache; -1: as prompt", ge=-1)
     ] = -1.0
     usd_per_mtok_out: Annotated[
-        float, _help("Price of a million answer tokens; -1: as for usd_per_mtok_in", ge=-1)
+        float, _help("Price of a million answer tokens; -1: as listed, else as prompt", ge=-1)
     ] = -1.0
     free: Annotated[bool, _help("It costs nothing, though it is in the cloud")] = False
     vision: Annotated[

@@ -37,7 +37,11 @@ def test_the_list_knows_the_price(tmp_path: Path) -> None:
 def test_the_owner_knows_better(tmp_path: Path) -> None:
     """What stands in stead.toml goes before the list, also that it costs nothing."""
     assert cost(priced(tmp_path, usd_per_mtok_in=1.0, usd_per_mtok_out=2.0)) == 3.0
-    assert priced(tmp_path, usd_per_mtok_in=0.0) == Priced(None)
+    assert cost(priced(tmp_path, usd_per_mtok_in=1.0)) == 1.6  # the rest is as listed
+    assert cost(priced(tmp_path, usd_per_mtok_out=1.0)) == 1.15
+    assert cost(priced(tmp_path, name="mystery", usd_per_mtok_in=1.0)) == 2.0
+    assert priced(tmp_path, usd_per_mtok_in=0.0, usd_per_mtok_out=0.0) == Priced(None)
+    assert priced(tmp_path, name="mystery", usd_per_mtok_in=0.0) == Priced(None)
     assert priced(tmp_path, free=True) == Priced(None)
     written = priced(tmp_path, usd_per_mtok_in=1.0, usd_per_mtok_cache_write=1.25)
     assert written.price is not None
