@@ -11,8 +11,12 @@ _last = 0
 
 _SUB_BITS = 12
 _POOL = 4096
-_pool = b""
+_pool = ""
+"""Random digits, of which some are used."""
 _used = 0
+_millis = -1
+_stamp = ""
+"""What ids of that millisecond begin with."""
 #: The variant's two bits in front of the first two random ones.
 _VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 
@@ -24,20 +28,22 @@ def uuid7() -> str:
     of RFC 9562 section 6.2 allows. A clock that stands still or steps back does
     not break the order: the last value plus one is taken instead.
     """
-    global _last, _pool, _used
+    global _last, _pool, _used, _millis, _stamp
     fine = time.time_ns() * (1 << _SUB_BITS) // 1_000_000
     with _lock:
         if fine <= _last:
             fine = _last + 1
         _last = fine
-        at = _used
+        if fine >> _SUB_BITS != _millis:
+            _millis = fine >> _SUB_BITS
+            text = f"{_millis & 0xFFFFFFFFFFFF:012x}"
+            _stamp = f"{text[:8]}-{text[8:]}-7"
+        at, stamp = _used, _stamp
         if at == len(_pool):
-            _pool, at = os.urandom(_POOL), 0  # one call of the system for many ids
-        _used = at + 8
-        tail = _pool[at : at + 8].hex()
-    stamp = f"{(fine >> _SUB_BITS) & 0xFFFFFFFFFFFF:012x}"
-    variant = _VARIANT[tail[0]]
-    return f"{stamp[:8]}-{stamp[8:]}-7{fine & 0xFFF:03x}-{variant}{tail[1:4]}-{tail[4:]}"
+            _pool, at = os.urandom(_POOL).hex(), 0  # one call of the system for many ids
+        _used = at + 16
+        tail = _pool[at : at + 16]
+    return f"{stamp}{fine & 0xFFF:03x}-{_VARIANT[tail[0]]}{tail[1:4]}-{tail[4:]}"
 
 
 def _forget_pool() -> None:
