@@ -75,8 +75,11 @@ def to_messages(request: Json, model: str) -> tuple[Json, bool]:
             _tool(tool, f"tools[{n}]") for n, tool in enumerate(as_list(tools, "tools"))
         ]
     _choose(request, made)
-    _think(request, model, made)
+    for name in ("thinking", "output_config"):  # Anthropic's own fields, where they are sent
+        if request.get(name) is not None:
+            made[name] = dict(as_object(request[name], name))
     by_tool = _shape(request, made)
+    _think(request, model, made)
     user = request.get("safety_identifier") or request.get("user")
     if user:
         made["metadata"] = {"user_id": as_text(user, "user")}
@@ -176,27 +179,23 @@ def _allow(choice: Json, made: Json) -> str:
 
 
 def _think(request: Json, model: str, made: Json) -> None:
-    """Anthropic's own fields stand where a client sends them; else effort is translated."""
-    for name in ("thinking", "output_config"):
-        if request.get(name) is not None:
-            made[name] = as_object(request[name], name)
+    """Translate the effort, where Anthropic's own `thinking` does not say it."""
     effort = request.get("reasoning_effort")
-    if effort is None or made.get("thinking") is not None:
-        return
-    if effort == "none":
+    if effort in (None, "none") or made.get("thinking") is not None:
         return
     if effort not in (*_BUDGETS, "max"):
         raise refuse("reasoning_effort", f"none, {', '.join(_BUDGETS)} or max is wanted")
+    # Claude refuses to think where it is made to call a tool.
+    forced = made.get("tool_choice", {}).get("type") in ("any", "tool")
     if not _BUDGETED.search(model):
-        made["thinking"] = {"type": "adaptive"}
+        if not forced:
+            made["thinking"] = {"type": "adaptive"}
         config = made.setdefault("output_config", {})
         config.setdefault("effort", "low" if effort == "minimal" else effort)
         return
     budget = min(_BUDGETS.get(effort, _BUDGETS["xhigh"]), made["max_tokens"] - 1)
-    chosen = made.get("tool_choice", {}).get("type")
-    # Claude refuses to think where a tool is forced, or where its thinking before a tool's
-    # result is missing from the conversation.
-    if budget < _LEAST_BUDGET or chosen in ("any", "tool") or _thoughtless(made["messages"]):
+    # Nor does it think where its thinking before a tool's result is missing.
+    if budget < _LEAST_BUDGET or forced or _thoughtless(made["messages"]):
         return
     made["thinking"] = {"type": "enabled", "budget_tokens": budget}
 
@@ -226,7 +225,7 @@ def _shape(request: Json, made: Json) -> bool:
         return False
     if kind != "json_object":
         raise refuse("response_format.type", "text, json_schema or json_object is wanted")
-    if made.get("tools") or made.get("thinking"):
+    if made.get("tools") or made.get("thinking", {}).get("type", "disabled") != "disabled":
         raise refuse(
             "response_format.type",
             "json_object cannot be had from Claude together with tools or thinking; "

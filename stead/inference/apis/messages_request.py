@@ -257,6 +257,8 @@ def _choose(request: Json, made: Json) -> None:
     choice = as_object(request["tool_choice"], "tool_choice")
     kind = choice.get("type")
     words = {"auto": "auto", "any": "required", "none": "none"}
+    if kind in ("auto", "none") and not made.get("tools"):
+        return  # there is nothing to choose, and some servers refuse to be told so
     if kind == "tool":
         name = as_text(choice.get("name"), "tool_choice.name")
         made["tool_choice"] = {"type": "function", "function": {"name": name}}

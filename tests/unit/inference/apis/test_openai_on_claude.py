@@ -123,6 +123,12 @@ def test_effort(ours: openai.OpenAI, foreign: Foreign) -> None:
         assert foreign.upstream["thinking"] == {"type": "enabled", "budget_tokens": 8192}
     ask(ours, "hi", reasoning_effort="high", max_tokens=500)
     assert "thinking" not in foreign.upstream, "there is no room to think"
+    ask(ours, "hi", tools=TOOLS, tool_choice="required", reasoning_effort="high")
+    assert "thinking" not in foreign.upstream, "a tool that must be called leaves no room either"
+    shape: Any = {"type": "json_object"}
+    ask(ours, "hi", model="claude-opus-5", response_format=shape, reasoning_effort="low")
+    assert "thinking" not in foreign.upstream
+    assert foreign.upstream["output_config"] == {"effort": "low"}
     ask(ours, "hi", extra_body={"thinking": {"type": "disabled"}}, reasoning_effort="high")
     assert foreign.upstream["thinking"] == {"type": "disabled"}
 

@@ -210,6 +210,14 @@ def test_what_changes_nothing_is_left_out(more: Json) -> None:
     assert sent(Api.CHAT, Api.MESSAGES, **more) == sent(Api.CHAT, Api.MESSAGES)
 
 
+@pytest.mark.parametrize("kind", ["auto", "none"])
+def test_a_choice_among_no_tools(kind: str) -> None:
+    """Promise: where there are no tools, nothing is said of choosing one."""
+    choice = {"type": kind, "disable_parallel_tool_use": kind == "auto"}
+    made = sent(Api.MESSAGES, Api.CHAT, tool_choice=choice)
+    assert made == sent(Api.MESSAGES, Api.CHAT)
+
+
 def test_system_prompts_come_first() -> None:
     """Promise: system and developer messages go first, with their marks for the cache."""
     mark = {"type": "ephemeral"}
