@@ -13,7 +13,7 @@ from stead.core.errors import BadRequest, SteadError
 from stead.core.nouns import Usage
 from stead.inference.apis import errors
 from stead.inference.seam import Api
-from stead.net.sse import Parser
+from stead.net.sse import Comment, Event, EventTooLarge, Parser
 
 Json = dict[str, Any]
 
@@ -210,6 +210,14 @@ def chunk(data: Mapping[str, Any]) -> bytes:
 
 def comment(text: str) -> bytes:
     return b":%b\n\n" % (f" {text}" if text else "").encode()
+
+
+def events(parser: Parser, piece: bytes) -> list[Event | Comment]:
+    """What a piece of a stream completes. Raises ``ValueError`` for an event without end."""
+    try:
+        return parser.feed(piece)
+    except EventTooLarge as error:
+        raise ValueError(str(error)) from None
 
 
 def last_event(parser: Parser, feed: Callable[[bytes], object]) -> None:

@@ -12,9 +12,10 @@ from typing import Any, Protocol
 
 import msgspec
 
+from stead.core.nouns import Usage
 from stead.inference.apis import base, usage
 from stead.inference.apis.base import Json
-from stead.net.sse import Comment, EventTooLarge, Parser
+from stead.net.sse import Comment, Parser
 
 
 class _Function(msgspec.Struct):
@@ -102,7 +103,7 @@ class Finish:
 
     reason: str
     stop_sequence: str | None
-    tokens: usage.Tokens | None
+    tokens: Usage | None
 
 
 @dataclass(slots=True)
@@ -199,11 +200,7 @@ class Reader:
 
     def feed(self, piece: bytes) -> None:
         """Raises ``ValueError`` where it makes no sense."""
-        try:
-            events = self._parser.feed(piece)
-        except EventTooLarge as error:
-            raise ValueError(str(error)) from None
-        for event in events:
+        for event in base.events(self._parser, piece):
             if self.ended:
                 return
             if isinstance(event, Comment):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from stead.core.nouns import Usage
 from stead.inference.apis import base, claude_request, usage
 from stead.inference.apis.base import Json, chunk, other_id
 from stead.inference.apis.errors import translated
 from stead.inference.seam import Api
-from stead.net.sse import Comment, EventTooLarge, Parser
+from stead.net.sse import Comment, Parser
 
 ANTHROPIC_VERSION = "2023-06-01"
 
@@ -51,7 +52,7 @@ class ChatOnMessages(base.Translation):
             raise ValueError("that is no Anthropic message")
         message, json_text = _said(content, self._by_tool)
         tokens = usage.of_messages(answer.get("usage"))
-        self.usage = tokens.usage() if tokens else None
+        self.usage = tokens
         reason = _reason(answer.get("stop_reason"), by_tool=self._by_tool)
         if self._by_tool:
             message["content"] = json_text if json_text is not None else message["content"]
@@ -67,7 +68,7 @@ class ChatOnMessages(base.Translation):
             ],
         }
         if tokens is not None:
-            made["usage"] = tokens.chat()
+            made["usage"] = usage.as_chat(tokens)
         return base.encode(made)
 
     def feed(self, piece: bytes) -> bytes:
@@ -90,7 +91,7 @@ class ChatOnMessages(base.Translation):
         assert self._stream is not None
         self.failed = self._stream.failed
         if self._stream.tokens is not None:
-            self.usage = self._stream.tokens.usage()
+            self.usage = self._stream.tokens
 
 
 def _said(content: list[Any], by_tool: bool) -> tuple[Json, str | None]:
@@ -132,7 +133,7 @@ class _Stream:
 
     def __init__(self, model: str, by_tool: bool, *, tells_usage: bool, now: int) -> None:
         self.failed = ""
-        self.tokens: usage.Tokens | None = None
+        self.tokens: Usage | None = None
         self._parser = Parser()
         self._out: list[bytes] = []
         self._base: Json = {"id": "", "object": "chat.completion.chunk", "created": now}
@@ -149,11 +150,7 @@ class _Stream:
         self._details: Any = None
 
     def feed(self, piece: bytes) -> bytes:
-        try:
-            events = self._parser.feed(piece)
-        except EventTooLarge as error:
-            raise ValueError(str(error)) from None
-        for event in events:
+        for event in base.events(self._parser, piece):
             if self._ended:
                 break
             if isinstance(event, Comment):
@@ -283,7 +280,9 @@ class _Stream:
         last = {"refusal": _refusal(self._details)} if reason == "content_filter" else {}
         self._say(last, reason)
         if self._tells_usage and self.tokens is not None:
-            self._out.append(chunk({**self._base, "choices": [], "usage": self.tokens.chat()}))
+            self._out.append(
+                chunk({**self._base, "choices": [], "usage": usage.as_chat(self.tokens)})
+            )
         self._out.append(b"data: [DONE]\n\n")
 
     def _say(self, delta: Json, finish: str | None = None) -> None:

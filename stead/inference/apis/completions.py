@@ -12,7 +12,7 @@ from stead.inference.apis import base, messages_request, usage
 from stead.inference.apis.base import Json, as_flag, as_text, chunk, other_id, refuse
 from stead.inference.apis.errors import translated
 from stead.inference.seam import Api
-from stead.net.sse import Comment, EventTooLarge, Parser
+from stead.net.sse import Comment, Parser
 
 _KNOWN = base.names(
     "model prompt max_tokens echo best_of logprobs suffix stream_options"
@@ -80,16 +80,12 @@ class CompletionsOnChat(base.Translation):
             made["choices"].append(_choice(n, text, choice.get("finish_reason") or "stop"))
         tokens = usage.of_chat(answer.get("usage"))
         if tokens is not None:
-            self.usage = tokens.usage()
-            made["usage"] = tokens.chat()
+            self.usage = tokens
+            made["usage"] = usage.as_chat(tokens)
         return base.encode(made)
 
     def feed(self, piece: bytes) -> bytes:
-        try:
-            events = self._parser.feed(piece)
-        except EventTooLarge as error:
-            raise ValueError(str(error)) from None
-        for event in events:
+        for event in base.events(self._parser, piece):
             if self._ended:
                 break
             if isinstance(event, Comment):
@@ -129,12 +125,12 @@ class CompletionsOnChat(base.Translation):
         made = self._base(answer, data.encode())
         told = usage.of_chat(answer.get("usage"))
         if told is not None:
-            self.usage = told.usage()
+            self.usage = told
         choices = answer.get("choices") or []
         for choice in choices if isinstance(choices, list) else []:
             self._piece(choice, made)
         if told is not None and self._tells_usage:
-            self._out.append(chunk({**made, "choices": [], "usage": told.chat()}))
+            self._out.append(chunk({**made, "choices": [], "usage": usage.as_chat(told)}))
 
     def _piece(self, choice: Any, made: Json) -> None:
         if not isinstance(choice, dict):

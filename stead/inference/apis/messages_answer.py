@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from stead.core.nouns import Usage
 from stead.inference.apis import base, messages_request
 from stead.inference.apis.base import Json, other_id, sse
 from stead.inference.apis.chatreader import Finish, Head, Reader, whole
 from stead.inference.apis.errors import translated
-from stead.inference.apis.usage import Tokens
+from stead.inference.apis.usage import as_messages
 from stead.inference.seam import Api
 
 _REASONS = {
@@ -54,8 +55,8 @@ class MessagesOnChat(base.Translation):
             block: Json = {"type": "tool_use", "id": call.id, "name": call.name, "input": given}
             content.append(block)
         tokens = answer.finish.tokens
-        self.usage = tokens.usage() if tokens else None
-        made = _message(answer.head, (tokens or Tokens()).messages())
+        self.usage = tokens
+        made = _message(answer.head, as_messages(tokens or Usage()))
         made["content"] = content
         made |= _stop(answer.finish, bool(answer.refusal))
         return base.encode(made)
@@ -72,7 +73,7 @@ class MessagesOnChat(base.Translation):
         writer = self._writer
         self.failed = writer.failed
         if writer.tokens is not None:
-            self.usage = writer.tokens.usage()
+            self.usage = writer.tokens
         return writer.take()
 
 
@@ -101,7 +102,7 @@ class _Writer:
 
     def __init__(self) -> None:
         self.failed = ""
-        self.tokens: Tokens | None = None
+        self.tokens: Usage | None = None
         self._out: list[bytes] = []
         self._open = ""
         """The type of the block that is open; empty: none."""
@@ -114,7 +115,7 @@ class _Writer:
         return out
 
     def begin(self, head: Head) -> None:
-        self._say("message_start", {"message": _message(head, Tokens().messages())})
+        self._say("message_start", {"message": _message(head, as_messages(Usage()))})
 
     def text(self, piece: str) -> None:
         self._block("text", {"text": ""})
@@ -144,7 +145,7 @@ class _Writer:
     def finish(self, finish: Finish) -> None:
         self._close()
         self.tokens = finish.tokens
-        told = (finish.tokens or Tokens()).messages()
+        told = as_messages(finish.tokens or Usage())
         self._say("message_delta", {"delta": _stop(finish, self._refused), "usage": told})
         self._say("message_stop", {})
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 from stead.core.errors import SteadError
+from stead.core.nouns import Usage
 from stead.inference.apis import base, responses_request
 from stead.inference.apis.base import Json, other_id, sse
 from stead.inference.apis.chatreader import Answer, Finish, Head, Reader, whole
-from stead.inference.apis.usage import Tokens
+from stead.inference.apis.usage import as_responses
 from stead.inference.seam import Api
 
 _INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
@@ -85,7 +86,7 @@ class ResponsesOnChat(base.Translation):
     def _told(self) -> bytes:
         self.failed = self._writer.failed
         if self._writer.tokens is not None:
-            self.usage = self._writer.tokens.usage()
+            self.usage = self._writer.tokens
         return self._writer.take()
 
 
@@ -128,7 +129,7 @@ class _Writer:
 
     def __init__(self, echo: Json, *, seals: bool) -> None:
         self.failed = ""
-        self.tokens: Tokens | None = None
+        self.tokens: Usage | None = None
         self.response: Json | None = None
         """As far as it has come; None: it has not begun."""
         self._echo = echo
@@ -202,7 +203,7 @@ class _Writer:
         self.tokens = finish.tokens
         status = "incomplete" if why else "completed"
         details = {"reason": why} if why else None
-        told = finish.tokens.responses() if finish.tokens else None
+        told = as_responses(finish.tokens) if finish.tokens else None
         self._end(status, {"incomplete_details": details, "usage": told})
 
     def error(self, message: str, code: str) -> None:

@@ -31,7 +31,13 @@ _NEAR = 4096
 
 class _Details(msgspec.Struct):
     cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
     reasoning_tokens: int | None = None
+    thinking_tokens: int | None = None
+    """Anthropic's word for it."""
+
+
+_NONE = _Details()
 
 
 class UsageJson(msgspec.Struct):
@@ -50,16 +56,20 @@ class UsageJson(msgspec.Struct):
 
     def usage(self) -> Usage:
         """Prompt tokens count the cached ones in, whoever told them."""
-        details = self.prompt_tokens_details or self.input_tokens_details
-        cached = (details.cached_tokens if details else None) or 0
+        details = self.prompt_tokens_details or self.input_tokens_details or _NONE
+        out = self.completion_tokens_details or self.output_tokens_details or _NONE
+        cached, written = details.cached_tokens or 0, details.cache_write_tokens or 0
         prompt = self.prompt_tokens or self.input_tokens or 0
         if self.cache_read_input_tokens is not None or self.cache_creation_input_tokens is not None:
             cached = self.cache_read_input_tokens or 0
-            prompt += cached + (self.cache_creation_input_tokens or 0)
+            written = self.cache_creation_input_tokens or 0
+            prompt += cached + written
         return Usage(
             prompt_tokens=prompt,
             cached_tokens=cached,
             completion_tokens=self.completion_tokens or self.output_tokens or 0,
+            cache_write_tokens=written,
+            reasoning_tokens=out.reasoning_tokens or out.thinking_tokens or 0,
         )
 
 
@@ -312,6 +322,7 @@ class TranscriptTail(EventTail):
 
 _ANTHROPIC = (
     "input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens",
+    "output_tokens_details",
 )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from stead.core.errors import BadRequest
 from stead.core.nouns import Usage
 from stead.inference.backends import BackendModel
 from stead.inference.plane.reading import body_for, read
-from stead.inference.plane.tails import EventTail, NoAnswer, whole
+from stead.inference.plane.tails import EventTail, NoAnswer, tail_of, whole
 from stead.inference.seam import Api
 
 CHUNK = b'data: {"choices":[{"delta":{"content":"%s"},"finish_reason":null}],"usage":null}\n\n'
@@ -86,6 +86,44 @@ def test_an_endless_event_is_not_held() -> None:
 def test_usage_of_an_unstreamed_answer(body: bytes, usage: Usage | None) -> None:
     """Promise: the usage is read from an answer if it is there, and nothing breaks if not."""
     assert whole(body) == usage
+
+
+ALL_OF_IT = Usage(20, 8, 9, cache_write_tokens=5, reasoning_tokens=4)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"prompt_tokens": 20, "completion_tokens": 9,
+         "prompt_tokens_details": {"cached_tokens": 8, "cache_write_tokens": 5},
+         "completion_tokens_details": {"reasoning_tokens": 4}},
+        {"input_tokens": 20, "output_tokens": 9,
+         "input_tokens_details": {"cached_tokens": 8, "cache_write_tokens": 5},
+         "output_tokens_details": {"reasoning_tokens": 4}},
+        {"input_tokens": 7, "output_tokens": 9, "cache_read_input_tokens": 8,
+         "cache_creation_input_tokens": 5, "output_tokens_details": {"thinking_tokens": 4}},
+    ],
+)  # fmt: skip
+def test_cached_and_reasoning_tokens(told: object) -> None:
+    """Promise: what was read from a cache, written to it, and thought, is known in each API."""
+    assert whole(json.dumps({"usage": told}).encode()) == ALL_OF_IT
+
+
+def test_usage_of_a_stream_of_anthropics() -> None:
+    """Promise: what is told at its start and at its end is put together."""
+    begun = {"input_tokens": 7, "cache_read_input_tokens": 8, "cache_creation_input_tokens": 5,
+             "output_tokens": 1}  # fmt: skip
+    over = {"output_tokens": 9, "output_tokens_details": {"thinking_tokens": 4}}
+    events: list[dict[str, object]] = [
+        {"type": "message_start", "message": {"usage": begun}},
+        {"type": "message_delta", "delta": {}, "usage": over},
+        {"type": "message_stop"},
+    ]
+    tail = tail_of(Api.MESSAGES, strip=False)
+    for event in events:
+        name = str(event["type"]).encode()
+        tail.feed(b"event: %b\ndata: %b\n\n" % (name, json.dumps(event).encode()))
+    assert tail.usage == ALL_OF_IT and tail.done
 
 
 @pytest.mark.parametrize(
