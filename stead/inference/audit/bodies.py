@@ -3,7 +3,7 @@
 ``audit/2026-11-21/ID.z`` holds one call: a line of JSON, then the request's bytes, then the
 answer's, all deflated (RFC 1950). Files, because a body may be large and is worth less than a
 row: the writer of the database never waits for one, a folder of a day is gone with one look, and
-what was deleted is not in the database's free pages (docs/decisions/0015).
+what was deleted is not in the database's free pages (docs/decisions/0021).
 
 Nothing is kept unless the owner says so, and never what policy says is not to be.
 """
