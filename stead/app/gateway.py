@@ -22,7 +22,7 @@ import uvloop
 
 from stead import __version__
 from stead.agent.loop import toolbox
-from stead.app import channels, routing, services, terms
+from stead.app import channels, prices, routing, services, terms
 from stead.app.audit import Audit, Standing, audit_of
 from stead.app.audit import routes as audit_routes
 from stead.app.audit import taker as audit_taker
@@ -41,6 +41,7 @@ from stead.flow.away import Away
 from stead.flow.flow import Flow, Tries
 from stead.flow.live import Live
 from stead.flow.sender import Sender
+from stead.flow.spending import Spending
 from stead.gateway import channel_routes, node_routes
 from stead.gateway.app import build
 from stead.gateway.auth import Keys, hash_key
@@ -185,6 +186,7 @@ class _Parts:
     doors: ModelDoors
     node_doors: NodeDoors
     audit: Audit
+    spending: Spending
     app: Any
 
 
@@ -222,6 +224,7 @@ class Gateway:
             asyncio.create_task(parts.placement.run(), name="look at the nodes"),
             sending,
             asyncio.create_task(parts.retention.run(), name="retention"),
+            asyncio.create_task(parts.spending.run(), name="budgets"),
             asyncio.create_task(parts.reload.run(), name="look at stead.toml"),
             asyncio.create_task(Prober(parts.routes).run(), name="look at the backends"),
             asyncio.create_task(
@@ -309,14 +312,15 @@ class Gateway:
             limits=terms.limits(settings), version=__version__, placement=placement,
         )  # fmt: skip
         reload = self._reload(policy, routes, light, flow, service, plane, audit, keys)
-        retention = Retention(
-            store, terms.terms(settings), self._home / "memory", audit.bodies.prune
-        )
+        memory = self._home / "memory"
+        retention = Retention(store, terms.terms(settings), memory, audit.bodies.prune)
         # Terminal and API are read by their clients; the sender is for channels pushed to.
         sender = Sender(store, self._channels.pushed, self._channels.manners)
+        spending = self._spending(audit, keys, reload, daily)
         status = self._status(
-            queue, presence, placement, daily, routes, reload, light, sender, retention, audit
-        )
+            queue, presence, placement, daily, routes, reload, light, sender, retention, audit,
+            spending,
+        )  # fmt: skip
         talk = Talk(store, live)
         away = Away(
             store, live, stuck=placement.stuck, any_alive=presence.any_alive,
@@ -324,8 +328,7 @@ class Gateway:
         )  # fmt: skip
         flow.on_accept(away.nudge)
         flow.on_reply(sender.nudge)
-        most = int(settings.gateway.max_body_mb * 1_000_000)
-        wait_s = settings.gateway.answer_wait_s
+        most, wait_s = int(settings.gateway.max_body_mb * 1e6), settings.gateway.answer_wait_s
         openai = OpenAI(flow, talk, door, keys, policy, max_body=most, wait_s=wait_s)
         doors = ModelDoors(plane, keys, openai, audit.meter, max_body=most)
         standing = Standing(store, status, audit.book, routes, keys)
@@ -350,7 +353,7 @@ class Gateway:
         return _Parts(
             queue, live, daily, flow, keys, policy, routes, reload, door, service,
             presence, placement, status, away, sender, retention, light, openai, doors,
-            node_doors, audit, app,
+            node_doors, audit, spending, app,
         )  # fmt: skip
 
     def _reload(
@@ -367,17 +370,25 @@ class Gateway:
         ]
         return Reload(self._loaded, takers)
 
+    def _spending(self, audit: Audit, keys: Keys, reload: Reload, daily: DailyLog) -> Spending:
+        """Who tells the owner of budgets that run out."""
+        return Spending(
+            self._store, lambda spent: audit.book.budgets.standings(spent, keys.names()),
+            warn_at=lambda: reload.settings.budget.warn_at, told=daily.nudge,
+        )  # fmt: skip
+
     def _status(
         self, queue: Queue, presence: Presence, placement: Placement, daily: DailyLog,
         routes: Routes, reload: Reload, light: Services, sender: Sender, retention: Retention,
-        audit: Audit,
+        audit: Audit, spending: Spending,
     ) -> Status:  # fmt: skip
         """What is told of every part."""
         store = self._store
 
         def troubles() -> list[str]:
             said = filter(None, (store.trouble, daily.trouble))
-            return [*said, *audit.troubles(), *reload.troubles()]
+            money = [*spending.troubles, *prices.unknown(routes.setup.backends)]
+            return [*said, *audit.troubles(), *reload.troubles(), *money]
 
         return Status(
             store, queue, presence, model=lambda: self._model_words(routes),
@@ -385,6 +396,7 @@ class Gateway:
             home=str(self._home), url=local_url(self._settings.listen), version=__version__,
             troubles=troubles, services=light.states,
             backends=lambda: view.whole(routes), config=reload.view,
+            remarks=lambda: spending.remarks,
         )  # fmt: skip
 
     def _light_worker(self, parts: _Parts) -> Runner:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stead.config import BackendModel, BackendSection, BudgetSection, path_at
 from stead.core.files import write_atomic
 from stead.core.storage import View
+from stead.inference.backends import Backend
 from stead.inference.houses import in_house
 from stead.ledger.price import Price
 from stead.ledger.pricelist import PriceList
@@ -85,6 +87,18 @@ class Pricer:
 def _in_house(backend: BackendSection, model: BackendModel) -> bool:
     where = model.where if model.where != "auto" else backend.where
     return in_house(backend.url) if where == "auto" else where == "house"
+
+
+def unknown(backends: Iterable[Backend]) -> list[str]:
+    """Models that are not asked since nobody knows their price, for `status`."""
+    found = {
+        f"{model.called} at {backend.name} is not asked: what it costs is not known"
+        " (`stead prices`, docs/inference.md)"
+        for backend in backends
+        for model in backend.models
+        if model.unpriced
+    }
+    return sorted(found)
 
 
 def listed(home: Path, budget: BudgetSection, backends: list[BackendSection]) -> View:

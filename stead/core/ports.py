@@ -139,22 +139,6 @@ class Caller:
     lane: str = "chat"
 
 
-class Purse(Protocol):
-    """Money for model calls (invariant 7): reserved before, settled after."""
-
-    async def reserve(
-        self, caller: Caller, *, model: str, backend: str, most_micro: int, reason: str
-    ) -> str:
-        """Set aside ``most_micro`` and return the id of the call. Raises ``OverBudget``."""
-        ...
-
-    async def settle(
-        self, call_id: str, usage: Usage, *, status: int, first_ms: float, total_ms: float
-    ) -> None:
-        """Book what the call really used; a second settling changes nothing."""
-        ...
-
-
 class Channel(Protocol):
     """A way by which replies are pushed to the owner."""
 

@@ -35,6 +35,7 @@ class Status:
         services: Callable[[], list[ServiceState]] = list,
         backends: Callable[[], View] = dict,
         config: Callable[[], View] = dict,
+        remarks: Callable[[], list[str]] = list,
     ) -> None:
         self._placement = placement
         self._store = store
@@ -51,6 +52,7 @@ class Status:
         self._services = services
         self._backends = backends
         self._config = config
+        self._remarks = remarks
         self.complaints: dict[str, str] = {}
         """What a part has to say against itself, by part."""
 
@@ -84,6 +86,7 @@ class Status:
         retention = await self._retention()
         if retention["last"] is not None or retention["running"]:
             works.append(retention_words(retention, time.time() * 1000))
+        works += self._remarks()
         not_yet += await self._waiting()
         services = self._services()
         running, fallen = words_for_status(services)

@@ -80,9 +80,11 @@ class StoreBook:
     def begin(self, record: Record) -> None:
         """A request has come. If it takes a while, it is written that it is under way."""
         self._open[record.id] = record
+        loop = asyncio.get_running_loop()
         if self._look is None:
-            loop = asyncio.get_running_loop()
             self._look = loop.call_later(_OPEN_S, self._look_at_open)
+        if record.who.job_id is not None:  # a moment later it is known where it goes
+            loop.call_soon(self._job_began)
 
     async def reserve(self, record: Record, most_micro: int) -> None:
         """Set aside so much; durable when it returns. Raises ``OverBudget``."""
@@ -90,6 +92,8 @@ class StoreBook:
         call = row_of(record)
         caps = self.budgets.caps(call.share, key=call.caller, key_id=call.key_id, lane=call.lane)
         self._written.add(record.id)
+        if self._ended:
+            self._flush()  # what is over frees its money before more is set aside
         # A caller that leaves meanwhile has its row settled like any other, after this one.
         passed = await asyncio.shield(asyncio.ensure_future(self._store.reserve(call, caps)))
         if passed is None:
@@ -135,6 +139,11 @@ class StoreBook:
 
     # --- on its way to the store -------------------------------------------------------------
 
+    def _job_began(self) -> None:
+        """The story of a job has its calls, whatever cuts them off: they are written at once."""
+        if self._unwritten():
+            self._flush()
+
     def _look_at_open(self) -> None:
         self._look = None
         if self._open:
@@ -148,7 +157,8 @@ class StoreBook:
         return [
             record
             for record in self._open.values()
-            if record.at_ms <= old and record.id not in self._written
+            if (record.at_ms <= old or record.who.job_id is not None)
+            and record.id not in self._written
         ]
 
     def _flush(self) -> None:

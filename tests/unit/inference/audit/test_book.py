@@ -257,3 +257,29 @@ async def test_bodies_are_kept_by_the_rule(store: SqliteStore, tmp_path: Path) -
     assert read(bodies.folder, not_kept.id) is None
     found = read(bodies.folder, changed.id)
     assert found is not None and found.request_bytes == b'{"model":"[gone]"}'
+
+
+async def test_the_call_of_a_job_is_written_at_once(store: SqliteStore, book: StoreBook) -> None:
+    """The story of a job has each call that reached a model, also one that a crash cuts off a
+    moment later."""
+    one = record(who=Who("job", job_id="j1", lane="background"))
+    book.begin(one)
+    for _ in range(200):
+        calls = (await store.view_calls(limit=10))["calls"]
+        if calls:
+            break
+        await asyncio.sleep(0.005)
+    assert [(row["job_id"], row["state"], row["backend"]) for row in calls] == [
+        ("j1", "reserved", "cloud")
+    ]
+    book.end(end(one))
+    (row,) = await rows(store, book)
+    assert row["state"] == "settled"
+
+
+async def test_what_is_over_frees_its_money_first(store: SqliteStore, book: StoreBook) -> None:
+    """Money that a call did not use is there for the next one, without a moment between."""
+    for left in (1000, 999, 998):
+        one = record()
+        await book.reserve(one, left)
+        book.end(end(one, cost=1))
