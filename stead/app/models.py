@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stead.config import Loaded, Settings, path_at
+from stead.config.lanes import BUILT_IN
 from stead.core import logs
 from stead.core.errors import ModelBusy
 from stead.inference import catalogue, choice, machine, modelstate, pull, runtime, weights
@@ -134,7 +135,8 @@ def doubts(loaded: Loaded) -> Iterator[str]:
             yield f"model.local, {loaded.path(local)}, is not there."
     elif local not in ("auto", "off", "scripted", *known) and not local.startswith("ollama:"):
         yield f"model.local, {local!r}, is not known; there are: {', '.join(known)}."
-    here = {"auto", "local", local, Path(local).stem}
+    here = {"auto", "local", local, Path(local).stem, *BUILT_IN}
+    here |= {lane.name for lane in loaded.settings.lane}
     for backend in loaded.settings.backend:
         for entry in backend.models:
             here |= {entry.name, entry.alias or entry.name}
@@ -142,7 +144,7 @@ def doubts(loaded: Loaded) -> Iterator[str]:
     for role, wanted in (("main", model.main), ("light", model.light)):
         # A name of the catalogue is right where `auto` picks it.
         if wanted not in here and not (local == "auto" and wanted in known):
-            yield f"model.{role}, {wanted!r}, is neither the local model nor one of a backend."
+            yield f"model.{role}, {wanted!r}, is no lane and no model, local or of a backend."
 
 
 def serve_model(home: Path, settings: Settings, *, model: str = "", offline: bool = False) -> int:

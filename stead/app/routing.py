@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from stead.app import services
 from stead.app.prices import Pricer
@@ -11,6 +12,7 @@ from stead.config import BackendSection, Settings, path_at
 from stead.inference.backends import Backend, BackendModel, FileKey, LocalModel
 from stead.inference.routing.routes import Routes
 from stead.inference.routing.rules import Judge, Lane, Setup
+from stead.inference.routing.table import left_out
 
 
 def routes(home: Path, settings: Settings) -> Routes:
@@ -27,6 +29,20 @@ def taker(home: Path, routes: Routes) -> Callable[[Settings], Callable[[], None]
 def roles(settings: Settings) -> dict[str, str]:
     """Which model or lane ``main`` and ``light`` are where no lane is called so."""
     return {"main": settings.model.main, "light": settings.model.light}
+
+
+def doubts(home: Path, settings: Settings) -> Iterator[str]:
+    """What is valid and will hardly be meant, in words."""
+    for lane, left in left_out(Routes(setup(home, settings)).table).items():
+        yield f"lane {lane} never reaches {'; '.join(left)}."
+    lanes = {lane.name for lane in settings.lane}
+    for role, given in roles(settings).items():
+        if role in lanes and given != "auto":
+            yield f"model.{role}, {given!r}, means nothing beside the lane {role}."
+    for backend in settings.backend:
+        for url in (backend.url, *backend.urls):
+            if backend.kind == "openai" and not urlsplit(url).path.strip("/"):
+                yield f"backend {backend.name}: {url} has no path; most servers want /v1 there."
 
 
 def setup(home: Path, settings: Settings) -> Setup:

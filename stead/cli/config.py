@@ -49,9 +49,10 @@ def _doubts(loaded: Loaded) -> Iterator[str]:
     key = loaded.settings.gateway.key_file
     if key and not loaded.owner_key_file.exists():
         yield f"gateway.key_file, {loaded.owner_key_file}, is not there."
-    from stead.app import models  # late: the other commands of this file need no models
+    from stead.app import models, routing  # late: the other commands of this file need no models
 
     yield from models.doubts(loaded)
+    yield from routing.doubts(loaded.home, loaded.settings)
 
 
 @config.command()

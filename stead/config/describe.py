@@ -66,7 +66,7 @@ def starter() -> str:
     lines = [
         "# Settings of stead. Each is optional and stands here with its default; to change one,",
         "# take away the # before it and before the [table] it stands in.",
-        "# After a change: `stead config check`, then start stead again.",
+        "# A change holds within seconds where it can; `stead config apply` says what did not.",
     ]
     table = ""
     for setting in describe():

@@ -129,8 +129,8 @@ class Health:
             self._wait(place, model, now, status, asked)
         elif status == 0 or status >= 500:
             self.failure(key, _FAILED.get(status, f"it answered {status}"), at_once=not status)
-        elif status in (401, 403):
-            self._rest(place, now, REFUSED_S, f"it refused stead's key ({status})")
+        elif status in _REFUSED:
+            self._rest(place, now, REFUSED_S, f"{_REFUSED[status]} ({status})")
         elif status == 404:
             place.waits[model] = (now + REFUSED_S, "it has no such model (404)", False)
             self._mark(place)
@@ -216,6 +216,11 @@ class Health:
         (self.troubled.discard if place.well else self.troubled.add)(place.key)
 
 
+_REFUSED = {
+    401: "it refused stead's key",
+    402: "its account has no money left",
+    403: "it refused stead's key",
+}
 _FAILED = {0: "it gave no answer", 504: "it was silent for too long"}
 
 
