@@ -15,7 +15,15 @@ import psutil
 import pytest
 
 from stead.core.errors import ServiceUnavailable
-from stead.services.kinds import EMBED, KINDS, Options, means_of
+from stead.services.kinds import (
+    EMBED,
+    KINDS,
+    SPEECH,
+    TRANSCRIPTION,
+    Kind,
+    Options,
+    means_of,
+)
 from tests.story.house import House
 
 
@@ -56,21 +64,45 @@ def test_services_are_listed_and_tried(lived_in: House) -> None:
     works = " ".join(lived_in.get("/api/v1/status")["works"])
     for name in here:
         assert f"service {name} is ready" in works
-        assert _stead(lived_in, "services", "stop", name)[1]["phase"] == "idle"
+
+
+def _need(house: House, *kinds: Kind) -> openai.OpenAI:
+    """The official client; skips (in CI: fails) where a service is not installed."""
+    for kind in kinds:
+        try:
+            means_of(kind, Options(house.home))
+        except ServiceUnavailable as missing:
+            if os.environ.get("CI") == "true":
+                raise
+            pytest.skip(missing.message)
+    return openai.OpenAI(
+        base_url=f"http://127.0.0.1:{house.port}/v1", api_key=house.key, max_retries=0
+    )
+
+
+def test_audio_by_the_openai_client(lived_in: House) -> None:
+    """The official client, unchanged, has a sentence said and hears it; what a service refuses
+    reaches it as the error that it is."""
+    client = _need(lived_in, SPEECH, TRANSCRIPTION)
+    with client.audio.speech.with_streaming_response.create(
+        model="speech", voice="alloy", input="Bring the blue folder.", response_format="wav"
+    ) as said:
+        assert said.headers["content-type"] == "audio/wav"
+        wav = said.read()
+    heard = client.audio.transcriptions.create(model="transcription", file=("it.wav", wav))
+    assert "blue folder" in heard.text.lower()
+    with pytest.raises(openai.BadRequestError, match="English only"):
+        client.audio.transcriptions.create(
+            model="transcription", file=("it.wav", wav), language="de"
+        )
+    with pytest.raises(openai.BadRequestError, match="no voice"):
+        client.audio.speech.create(model="speech", voice="nobody", input="x")
 
 
 def test_embeddings_by_the_openai_client(lived_in: House) -> None:
     """The official client, unchanged, embeds through the gateway; when the service is killed,
     the next request finds a new one."""
-    try:
-        means_of(EMBED, Options(lived_in.home))
-    except ServiceUnavailable as missing:
-        if os.environ.get("CI") == "true":
-            raise
-        pytest.skip(missing.message)
-    client = openai.OpenAI(
-        base_url=f"http://127.0.0.1:{lived_in.port}/v1", api_key=lived_in.key, max_retries=0
-    )
+    client = _need(lived_in, EMBED)
     for _ in range(2):
         answer = client.embeddings.create(model="embed", input=["a cat", "eine Katze"])
         assert [len(one.embedding) for one in answer.data] == [384, 384]
@@ -81,7 +113,8 @@ def test_embeddings_by_the_openai_client(lived_in: House) -> None:
         lived_in.until(partial(_gone, process), 10, "its end")
     with pytest.raises(openai.BadRequestError, match="token ids"):
         client.embeddings.create(model="embed", input=[1, 2, 3])
-    _stead(lived_in, "services", "stop", "embed")
+    code, state = _stead(lived_in, "services", "stop", "embed")
+    assert (code, state["phase"], state["pid"]) == (0, "idle", 0)
 
 
 def test_the_gateway_loads_none_of_it() -> None:

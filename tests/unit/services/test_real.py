@@ -283,7 +283,7 @@ async def test_other_kinds_of_sound(tmp_path: Path) -> None:
     async with service(tmp_path, SPEECH) as speech:
         raw = {"input": SAID, "response_format": "pcm"}
         seconds = len((await speech.json("/audio/speech", **raw)).body) / 48_000
-        for wanted in ("mp3", "opus", "aac", "flac"):
+        for wanted in ("opus", "flac"):
             answer = await speech.json("/audio/speech", input=SAID, response_format=wanted)
             assert answer.headers["content-type"] == audio.FORMATS[wanted][1]
             assert audio.kind_of(answer.body) == wanted
