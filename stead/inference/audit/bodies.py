@@ -150,11 +150,9 @@ class Bodies:
 
     @property
     def keeps(self) -> bool:
-        """Whether anything at all is kept."""
+        """Whether anything at all is kept. Asked for each request."""
         terms = self._terms
-        return terms.keep is not Keep.NONE or any(
-            rule.keep is not Keep.NONE for rule in terms.rules
-        )
+        return terms.keep is not Keep.NONE or (bool(terms.rules) and _some_kept(terms.rules))
 
     @property
     def most_bytes(self) -> int:
@@ -310,6 +308,10 @@ class Bodies:
         if self._thread is not None:
             await asyncio.to_thread(self._thread.shutdown)
             self._thread = None
+
+
+def _some_kept(rules: Sequence[KeepRule]) -> bool:
+    return any(rule.keep is not Keep.NONE for rule in rules)
 
 
 def made(ident: str) -> int:

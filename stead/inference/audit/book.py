@@ -19,7 +19,7 @@ from stead.core.errors import StoreUnusable
 from stead.core.nouns import Call, Usage
 from stead.inference.audit.bodies import Bodies
 from stead.inference.backends import LOCAL, Backend
-from stead.inference.seam import Record
+from stead.inference.seam import Ended, Record
 from stead.ledger.budgets import Budgets
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ _OPEN_S = 0.5
 _AGAIN_S, _AGAIN_MOST_S = 0.5, 30.0
 #: Rows that may wait for a store that cannot write. Then the oldest that cost nothing go.
 _MOST_WAITING = 100_000
-_NOTHING = Usage()
+_UNDER_WAY = Ended(Usage(), 0, False, 0.0, 0.0, "", None)
 
 
 class Meter(Protocol):
@@ -234,32 +234,28 @@ class StoreBook:
 def row_of(record: Record) -> Call:
     """The row of a request as it is now."""
     who, asked, plan, ended = record.who, record.asked, record.plan, record.ended
-    verdict = record.verdict
-    way = ended.way if ended is not None else (plan.ways[0] if plan and plan.ways else None)
-    reasons = [plan.reason] if plan is not None else []
-    if verdict is not None:
-        reasons += verdict.reasons
-    call = Call(
-        record.id, 0, "", "", who.name, who.job_id, who.lane, _NOTHING, record.reserved_micro,
-        "reserved", 0, 0.0, 0.0, "; ".join(reasons), who.key_id, record.api.value,
-    )  # fmt: skip
-    call.began = time.monotonic() - (time.time() - record.at_ms / 1000)
-    call.shadow_of = record.shadow_of
-    if asked is not None:
-        call.asked, call.stream, call.bytes_in = asked.model, asked.stream, len(asked.body)
-    if plan is not None:
-        call.lane = plan.lane
+    verdict, reason = record.verdict, "" if plan is None else plan.reason
+    if verdict is not None and verdict.reasons:
+        reason = "; ".join((reason, *verdict.reasons) if plan is not None else verdict.reasons)
+    if ended is None:
+        ended, state = _UNDER_WAY, "reserved"
+        way = plan.ways[0] if plan is not None and plan.ways else None
+    else:
+        way, state = ended.way, "settled"
+    model = backend = instance = ""
     if way is not None:
-        call.model = way.model.called
-        call.backend, call.instance = (LOCAL, "") if way.backend is None else _place(way.backend)
-    if ended is not None:
-        call.state, call.usage, call.status = "settled", ended.usage, ended.status
-        call.estimated, call.outcome = ended.estimated, ended.outcome
-        call.first_ms, call.total_ms, call.waited_ms = (
-            ended.first_ms, ended.total_ms, ended.waited_ms,
-        )  # fmt: skip
-        call.tried, call.error, call.bytes_out = ended.tried, ended.error, ended.bytes_out
-    return call
+        model = way.model.called
+        backend, instance = (LOCAL, "") if way.backend is None else _place(way.backend)
+    # All at once and by place: one is made for each request.
+    return Call(
+        record.id, 0, model, backend, who.name, who.job_id, who.lane, ended.usage,
+        record.reserved_micro, state, ended.status, ended.first_ms, ended.total_ms, reason,
+        who.key_id, record.api._value_, "" if asked is None else asked.model,
+        "" if plan is None else plan.lane, instance, asked is not None and asked.stream,
+        ended.estimated, ended.waited_ms, ended.outcome, ended.error, tuple(ended.tried),
+        0 if asked is None else len(asked.body), ended.bytes_out, record.shadow_of,
+        time.monotonic() - time.time() + record.at_ms * 0.001,
+    )  # fmt: skip
 
 
 _places: dict[str, tuple[str, str]] = {}

@@ -180,7 +180,7 @@ class Routes:
         if name in self._judged:
             name, why = self._judge(who, asked)
         key = (
-            name, why, asked.api.value, asked.tools, asked.images,
+            name, why, asked.api._value_, asked.tools, asked.images,
             verdict.local_only, verdict.local_lanes, verdict.models,
         )  # fmt: skip
         ready = self._ready.get(key)
