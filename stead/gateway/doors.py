@@ -49,7 +49,9 @@ class ModelDoors:
         who: Who = exchange.who
         program = who.job_id is None
         if program and self._openai.stopping:
-            raise Stopping(STOPPING)
+            stopping = Stopping(STOPPING)
+            self.refused(exchange, stopping)
+            raise stopping
         record = self._read(exchange, who)
         exchange.call_id = record.id.encode()
         asked = record.asked
@@ -67,6 +69,10 @@ class ModelDoors:
             raise self._openai.unknown(asked.model, who) from error
         finally:
             self.plain -= program
+
+    def refused(self, exchange: Exchange, error: SteadError) -> None:
+        """It has a row all the same."""
+        self._plane.refused(exchange.place.api, exchange.who, error)
 
     def _read(self, exchange: Exchange, who: Who) -> Record:
         api, query = exchange.place.api, exchange.query

@@ -51,6 +51,9 @@ class Door(Protocol):
         """Answer it. A ``SteadError`` is told by the caller, if nothing is out yet."""
         ...
 
+    def refused(self, exchange: Exchange, error: SteadError) -> None:
+        """A request of somebody known was refused before it was read to its end."""
+
 
 @dataclass(frozen=True, slots=True)
 class Place:

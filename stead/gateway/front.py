@@ -234,6 +234,7 @@ class Front(HttpToolsProtocol):
             return
         self._serving = exchange
         if exchange.refusal is not None:
+            self._note(exchange, exchange.refusal)
             exchange.fail(exchange.refusal)
             return
         exchange.task = self.loop.create_task(self._serve(exchange))
@@ -366,6 +367,10 @@ class Front(HttpToolsProtocol):
             return  # it is being answered
         self._arm(left)
 
+    def _note(self, exchange: Exchange, error: SteadError) -> None:
+        if exchange.who is not None:
+            exchange.place.door.refused(exchange, error)
+
     def _refuse(self, error: SteadError) -> None:
         """Answer what cannot be read on, and close; behind other answers nothing can be said."""
         cycle: Any = self.cycle
@@ -376,6 +381,8 @@ class Front(HttpToolsProtocol):
         if answering and not (not self._in_head and self._unanswered(cycle)):
             self.transport.close()
             return
+        if mine:
+            self._note(cycle, error)
         place = cycle.place if mine else self._places.get(self.url.partition(b"?")[0])
         body = shapes.body(place.api if place is not None else None, error)
         more = [(name.encode(), text.encode()) for name, text in error_headers(error)]

@@ -14,6 +14,7 @@ import msgspec
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from stead.core.errors import SteadError
 from stead.core.storage import NodeRow
 from stead.core.wire import Claim, ClaimReply, Events, Finish, Heartbeat, Hello
 from stead.gateway.auth import Keys
@@ -63,6 +64,9 @@ class NodeDoors:
     def who(self, headers: Pairs) -> NodeRow | None:
         """The node, if its key was seen before."""
         return self._keys.known_node({"headers": headers})
+
+    def refused(self, exchange: Exchange, error: SteadError) -> None:
+        """It sends it again."""
 
     async def serve(self, exchange: Exchange) -> None:
         """Answer one call. What is begun is ended also when the node has gone; only waiting for

@@ -78,6 +78,11 @@ class Plane:
             raise
         return record
 
+    def refused(self, api: Api | None, who: Who, error: SteadError) -> None:
+        """Write down a request that was refused before it was read."""
+        if api is not None:
+            self.refuse(Record(uuid7(), time.time_ns() // 1_000_000, who, api), error)
+
     def refuse(self, record: Record, error: SteadError) -> None:
         """Write down a request that came to nothing before it was asked of anybody."""
         if record.ended is None:

@@ -11,7 +11,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from stead.inference.scripted import Running
-from tests.unit.gateway.parts import Gate, gate_at
+from tests.unit.gateway.parts import MAX_BODY, Gate, gate_at
 
 _CHAT = "/v1/chat/completions"
 _KEEP = '[audit]\nkeep = "all"\nredact = false\n[[audit.rule]]\nkey = "diary"\nkeep = "none"\n'
@@ -91,6 +91,27 @@ async def test_what_was_refused_has_a_row(gate: Gate) -> None:
     assert gate.parts.audit.meter.wrong_keys == 3
     status = (await gate.ask("GET", "/api/v1/status")).data
     assert sum(one["errors"] for one in status["today"]["backends"]) == 4
+
+
+async def test_what_could_not_be_read_has_a_row(gate: Gate) -> None:
+    """A request that is too large, or whose client goes before it is whole, leaves a row with whose
+    it was; also where the length is not told before."""
+    head = f"POST {_CHAT} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {gate.key}\r\n"
+    large = b"x" * (MAX_BODY + 1)
+    assert (await gate.ask("POST", _CHAT, large)).status == 413
+    chunk = b"transfer-encoding: chunked\r\n\r\n%x\r\n%b\r\n" % (len(large), large)
+    assert b" 413 " in (await gate.raw(head.encode() + chunk))
+    reader, writer = await asyncio.open_connection("127.0.0.1", gate.port)
+    writer.write(head.encode() + b"content-length: 100\r\n\r\n{")
+    await writer.drain()
+    writer.write_eof()
+    assert b" 400 " in await reader.read()
+    writer.close()
+    found = await rows(gate, 3)
+    assert sorted(row["outcome"] for row in found) == [
+        "bad_request", "body_too_large", "body_too_large"
+    ]  # fmt: skip
+    assert all(row["caller"] == "owner" and row["error"] for row in found)
 
 
 async def test_what_is_kept(keeping: Gate) -> None:
