@@ -21,6 +21,9 @@ _OPAQUE = frozenset(
     }
 )  # fmt: skip
 _BASE64 = re.compile(r"(?:data:[\w.+-]+/[\w.+-]+(?:;[\w=.-]+)*,)?[A-Za-z0-9+/_=\r\n-]{200,}")
+#: Of these the API itself says what may stand there: changed, the request would be another.
+_WORDS = frozenset({b'"role"', b'"type"'})
+_LONGEST_WORD = 64
 #: Shorter than any secret or anything personal.
 _LEAST = 3
 
@@ -62,7 +65,7 @@ def texts_of(body: bytes) -> Iterator[Text]:
             expect_key = False
         elif expect_key:
             key = token
-        elif len(token) >= _LEAST + 2:
+        elif len(token) >= _LEAST + 2 and not _is_word(key, token, len(stack)):
             text = _decoded(token)
             if text and not (key in _OPAQUE and _BASE64.fullmatch(text)):
                 yield Text(match.start(), match.end(), text)
@@ -77,6 +80,13 @@ def with_texts(body: bytes, changed: list[tuple[Text, str]]) -> bytes:
         at = place.end
     pieces.append(body[at:])
     return b"".join(pieces)
+
+
+def _is_word(key: bytes, token: bytes, depth: int) -> bool:
+    """Whether it is the model's name, or one of the words of the API."""
+    if len(token) > _LONGEST_WORD:
+        return False
+    return key in _WORDS or (depth == 1 and key == b'"model"')
 
 
 def _decoded(token: bytes) -> str:

@@ -72,9 +72,22 @@ def test_pictures_and_signatures_are_no_texts() -> None:
     ).encode()
     texts = [one.text for one in texts_of(body)]
     assert texts == [
-        "image", "my own words", "a document in plain text. " * 30, "https://example.com/secret",
+        "my own words", "a document in plain text. " * 30, "https://example.com/secret",
         _PICTURE,
     ]  # fmt: skip
+
+
+def test_the_words_of_the_api_are_no_texts() -> None:
+    """Neither the model's name nor roles and types are looked at: changed, the request would be
+    another. Elsewhere, and as soon as they are long, they are texts like all others."""
+    long = "x" * 70
+    body = json.dumps(
+        {
+            "model": "walnut", "messages": [{"role": "user", "content": "walnut"}],
+            "metadata": {"model": "of a car"}, "type": long,
+        }
+    ).encode()  # fmt: skip
+    assert [one.text for one in texts_of(body)] == ["walnut", "of a car", long]
 
 
 def test_what_is_no_json_breaks_nothing() -> None:
