@@ -280,7 +280,7 @@ class Call:
             if answer.status != 200:
                 body = await self._all(answer, backend, _MAX_ERROR)
                 raise refused(asked.api, way.api, answer, body, backend.name, line.key)
-            kind, passed = headers_of(answer)
+            kind, passed = headers_of(answer, backend.name)
             if kind[:17] == "text/event-stream":
                 await self._stream(way, backend, answer, translator)
             elif asked.api is Api.SPEECH:

@@ -260,6 +260,17 @@ async def test_silence(begun: bytes, stream: bool) -> None:
         assert row(made)[0] in (502, 504)
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_answer_that_is_pressed(stream: bool) -> None:
+    """Promise: what nobody here can read is not passed on as if it could be."""
+    kind = "text/event-stream" if stream else "application/json"
+    headers = ("content-encoding: gzip", f"content-type: {kind}")
+    pressed = answering(200, b"\x1f\x8b\x08\x00", *headers)
+    async with raw_backend(pressed) as backend, door_to([backend]) as made:
+        status, got = await ask(made, Api.CHAT, stream=stream)
+        assert status == 502 and "gzip" in told(Api.CHAT, got)
+
+
 @pytest.mark.parametrize("api", TEXTS)
 async def test_a_name_that_does_not_resolve(api: Api) -> None:
     """Promise: DNS gone is told with the name, not the whole address."""
