@@ -103,7 +103,9 @@ class Call:
 
     async def _through(self, plan: Plan | None) -> None:
         plane, record, asked = self.plane, self.record, self.asked
-        verdict = record.verdict = plane.policy.check(record.who, asked)
+        verdict = record.verdict
+        if verdict is None:  # a shadow comes with that of its original
+            verdict = record.verdict = plane.policy.check(record.who, asked)
         if verdict.look:
             verdict = record.verdict = await plane.policy.look(record.who, asked, verdict)
         if verdict.body is not None:

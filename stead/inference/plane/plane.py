@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 
 from stead.core.errors import SteadError
 from stead.core.ids import uuid7
@@ -115,6 +116,8 @@ class Plane:
         assert plan.shadow is not None
         shadow = Record(uuid7(), time.time_ns() // 1_000_000, record.who, asked.api, asked)
         shadow.shadow_of = record.id
+        if record.verdict is not None:  # of the rates of its key it takes nothing
+            shadow.verdict = replace(record.verdict, held=None)
         only = Plan((plan.shadow,), plan.lane, f"shadow of {record.id}")
         task = asyncio.create_task(self._beside_it(shadow, asked, only))
         self._beside.add(task)

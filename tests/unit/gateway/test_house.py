@@ -118,3 +118,47 @@ async def test_rules_on_what_is_said(strict: Gate) -> None:
     assert (blocked.status, blocked.error["code"]) == (403, "blocked_by_rule")
     assert "Codes stay at home" in blocked.error["message"] and "1234" not in blocked.raw.decode()
     assert (await chat(strict)).status == 200
+
+
+_SHADOW = """
+[[lane]]
+name = "twice"
+models = ["scripted"]
+shadow = "script/other"
+[[rule]]
+name = "names"
+then = "redact"
+words = ["Walnut"]
+"""
+
+
+async def test_a_shadow_is_asked_no_more_than_the_original(
+    tmp_path: Path, scripted: Running
+) -> None:
+    """What was blacked out is so for the shadow; of the rates of a key it takes nothing."""
+    more = (
+        _SHADOW
+        + f"""
+[[backend]]
+name = "beside"
+url = "{scripted.url}"
+key_file = "secrets/script.key"
+models = [{{name = "other"}}]
+"""
+    )
+    more = more.replace("script/other", "beside/other")
+    async with gate_at(tmp_path / "twice", scripted, more=more) as gate:
+        key = await key_for(gate, requests_per_min=2)
+        for _ in range(2):
+            answer = await chat(gate, "[[say Walnut]]", key=key, model="twice")
+            assert answer.status == 200
+        calls: list[Any] = []
+        for _ in range(300):
+            found = (await gate.ask("GET", "/api/v1/calls?limit=50")).data["calls"]
+            calls = [one for one in found if one["shadow_of"] and one["state"] == "settled"]
+            if len(calls) == 2:
+                break
+            await asyncio.sleep(0.01)
+        assert [(one["model"], one["outcome"]) for one in calls] == [("other", "ok")] * 2
+        assert all("blacked out" in one["reason"] for one in calls)
+        assert (await chat(gate, key=key)).status == 429
