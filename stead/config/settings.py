@@ -391,7 +391,7 @@ class ServicesSection(Section, frozen=True):
     start_s: Annotated[float, _help("How long one may take to be ready", gt=0)] = 60.0
     request_s: Annotated[float, _help("How long one may work on a request", gt=0)] = 300.0
     memory_mb: Annotated[int, _help("Memory one may use; beyond it is ended", ge=100)] = 2000
-    threads: Annotated[int, _help("Threads one computes with; 0: all cores", ge=0)] = 0
+    threads: Annotated[int, _help("Threads one computes with; 0: all cores, up to 8", ge=0)] = 0
     ocr: Annotated[
         Literal["auto", "tesseract", "rapidocr"],
         _help("What reads pictures; auto: tesseract where it is installed"),

@@ -89,7 +89,10 @@ def pdf_pages(data: bytes, wanted: list[int] | None, most: int) -> Iterator[Page
                 param="pages",
             )
         for number in pages:
-            yield _rendered(document, number)
+            try:
+                yield _rendered(document, number)
+            except pypdfium2.PdfiumError as error:
+                raise BadRequest(why=f"page {number} cannot be read: {error}") from error
     finally:
         document.close()
 

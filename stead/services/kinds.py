@@ -82,7 +82,7 @@ class Options:
     memory_mb: int = 2000
     """What one may use; beyond that it is ended."""
     threads: int = 0
-    """Threads one computes with; 0: one for each core."""
+    """Threads one computes with; 0: one for each core, up to 8."""
     max_body: int = 64_000_000
     """The largest request, in bytes."""
     ocr: str = "auto"

@@ -36,6 +36,9 @@ address has used it by then."""
 _PATIENCE_S = 3.0
 """A caller waits so long for a service that may not be tried yet; else it is told when."""
 
+_MOST_THREADS = 8
+"""Models as small as these get no faster with more."""
+
 Tell = Callable[[str], None]
 
 
@@ -278,7 +281,7 @@ class _Service:
         return Orders(
             service=self.kind.name, means=means.name, engine=means.engine, model=means.model,
             key=new_key("runtime"), home=str(options.home),
-            threads=options.threads or _cores(), memory_mb=options.memory_mb,
+            threads=options.threads or min(_cores(), _MOST_THREADS), memory_mb=options.memory_mb,
             request_s=options.request_s, max_body=options.max_body, whisper=options.whisper,
             voice=options.voice,
         )  # fmt: skip

@@ -376,6 +376,8 @@ async def test_pages_of_a_pdf_file(tmp_path: Path) -> None:
         assert "Invoice 2026-0417" in found["text"]
         assert len(read(await ocr.json("/ocr", document=document))["pages"]) == 2
         assert fault(await ocr.json("/ocr", document=document, pages=[2]))[:2] == (400, "pages")
+        damaged = file.getvalue().replace(b"/Kids", b"/Kine")
+        assert fault(await ocr.form("/ocr", damaged))[0] == 400
 
 
 async def test_what_is_no_picture_is_told(tmp_path: Path) -> None:
