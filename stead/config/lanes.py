@@ -28,6 +28,7 @@ _LOCAL = frozenset({"auto", "local"})
 _RESERVED = frozenset({"main", "light", "auto", "stead", "local"})
 _LANE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,99}")
 _HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\x20-\x7e]*)")
+_MOST_LANES = 200
 _NOT_OURS = frozenset({"host", "content-length", "transfer-encoding", "connection", "content-type"})
 
 Fault = tuple[str, str]
@@ -39,6 +40,9 @@ def check_models(settings: Settings) -> Iterator[Fault]:
     models = model_names(settings)
     lanes = {lane.name for lane in settings.lane} | BUILT_IN
     yield from _lanes(settings.lane, models, lanes)
+    if len(settings.lane) > _MOST_LANES:
+        yield "lane", f"there are {len(settings.lane)}; at most {_MOST_LANES} can be"
+        return
     yield from _loops(settings)
     yield from _judges(settings.judge, models | lanes)
 

@@ -132,7 +132,7 @@ def load_loosely(home: Path) -> Loaded:
         text = ""
     try:
         raw = tomllib.loads(text)
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         found = re.search(r'^\s*listen\s*=\s*"([^"]*)"', text.partition("\n[")[0], re.MULTILINE)
         raw = {"listen": found[1]} if found else {}
     kept: dict[str, Any] = {}
@@ -180,5 +180,8 @@ def parse(text: str) -> tuple[dict[str, Any], dict[str, int]]:
     """A TOML text as a dict, and the line of each key. Raises ``ConfigError``."""
     try:
         return tomllib.loads(text), lines_of(text)
-    except tomllib.TOMLDecodeError as error:
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # a number of 5,000 digits, a table in tables in...
         raise ConfigError(why=f"it is not TOML. {error}") from error

@@ -57,6 +57,8 @@ class _Line:
     """Whether the local model is among them."""
     plan: Plan | None
     """What it comes to when all is well; None where that depends on the load of instances."""
+    places: frozenset[str]
+    """Of all instances that may be asked."""
     many: tuple[Choice, ...] = ()
     """Those that have several instances."""
     plans: dict[tuple[int, ...], Plan] = field(default_factory=dict)
@@ -193,8 +195,9 @@ class Routes:
         if line is None:
             share = self._share(asked.session)
             line = ready.line(share)
+        troubled = self.health.troubled
         if (
-            not self.health.troubled
+            (not troubled or troubled.isdisjoint(line.places))
             and asked.chars <= line.room
             and (ready.shadow is None or not ready.shadowed(share))
             and (not line.local or self._local_words() == "")
@@ -217,7 +220,7 @@ class Routes:
         wanted = asked.model or "auto"
         for rule in table.setup.judges:
             if wanted in rule.models and rule.holds(who, asked):
-                return rule.lane, f"judged by the rule {rule.name} ({rule.words()})"
+                return rule.lane, table.judged[rule.name]
         if asked.model not in _ANY:
             return asked.model, ""
         lane = BY_API.get(asked.api)
@@ -237,7 +240,10 @@ class Routes:
         if name == "auto" or (self.local is not None and self.local.has(name)):
             choice = self.table.instead() if name == "auto" else self.table.local
             chains = (Chain((choice,) if choice is not None else ()),)
-            return Group(name, "", f"{name} was asked for", chains)
+            why = f"{name} was asked for"
+            if choice is not None and choice.instances:
+                why += ", and there is no local model, so the first backend's"
+            return Group(name, "", why, chains)
         if name == LOCAL:
             return Group(name, "", f"{name} was asked for", (Chain(()),))
         known = ", ".join(self.known())
@@ -272,7 +278,8 @@ class Routes:
             plan = Plan(tuple(one[0] for one in ways), group.lane, reason)
         local = any(not choice.instances for choice in choices)
         many = tuple(choice for choice in choices if len(choice.places) > 1)
-        return _Line(choices, reason, room, local, plan, many)
+        places = frozenset(place.key for choice in choices for place in choice.places)
+        return _Line(choices, reason, room, local, plan, places, many)
 
     # --- how things are just now ---
 

@@ -98,6 +98,10 @@ class Table:
         self.setup = setup
         self.local = local
         self.choices: list[Choice] = _choices(setup.backends, health)
+        self.judged = {
+            rule.name: f"judged by the rule {rule.name} ({rule.words()})" for rule in setup.judges
+        }
+        """Why a rule's lane was taken, in words."""
         self.lanes: dict[str, Lane] = {lane.name: lane for lane in setup.lanes}
         self.services = {
             lane: _service(lane, backend, health) for lane, backend in setup.services.items()
@@ -216,7 +220,10 @@ class Table:
         else:
             choice = self.instead() if target == "auto" else self._model(target)
             choices = (choice,) if choice is not None else ()
-        return Group(name, name, f"role {name} is {target}", (Chain(choices),))
+        why = f"role {name} is {target}"
+        if target == "auto" and self.local is None:
+            why += ", and there is no local model, so the first backend's"
+        return Group(name, name, why, (Chain(choices),))
 
 
 def local_choice(model: BackendModel, names: frozenset[str], health: Health) -> Choice:

@@ -166,3 +166,18 @@ def test_set_weights(tmp_path: Path) -> None:
     assert load(tmp_path).settings.lane[0].weights == [9.0, 1.0]
     with pytest.raises(ConfigError):
         edit(tmp_path, "lane[0].weights", value_of("lane[0].weights", "nine"))
+
+
+def test_what_is_too_deep_or_too_long(tmp_path: Path) -> None:
+    """A file that no reader can read is refused like any other with a fault."""
+    for text in ("x = " + "[" * 5000, "x = " + "9" * 5000):
+        (tmp_path / "stead.toml").write_text(text)
+        with pytest.raises(ConfigError, match="not TOML"):
+            load(tmp_path)
+    chain = (
+        "".join(f'[[lane]]\nname = "l{n}"\nmodels = ["l{n + 1}"]\n' for n in range(1, 2000))
+        + '[[lane]]\nname = "l2000"\nmodels = ["auto"]\n'
+    )
+    with pytest.raises(ConfigError) as caught:
+        check(tmp_path, chain)
+    assert caught.value.param == "lane"

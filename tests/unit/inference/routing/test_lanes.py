@@ -187,7 +187,10 @@ def test_a_role_that_is_a_lane_has_all_of_it() -> None:
 
 def test_no_local_model() -> None:
     """Without a local model `auto` is the first backend's, and `local` is told to be off."""
-    assert names(plan(routes(), "auto"))[0] in ("box1/qwen", "box2/qwen")
+    for wanted in ("auto", "main"):
+        told = plan(routes(), wanted)
+        assert names(told)[0] in ("box1/qwen", "box2/qwen")
+        assert "there is no local model, so the first backend's: box/qwen" in told.reason
     for wanted in ("local", "main"):
         with pytest.raises(ModelNotReady, match="local model is off"):
             plan(routes(backends=()), wanted)
