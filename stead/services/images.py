@@ -69,7 +69,7 @@ def pdf_pages(data: bytes, wanted: list[int] | None, most: int) -> Iterator[Page
         import pypdfium2  # late: an extra, and only this service needs it
     except ImportError as error:
         raise ProgramMissing(
-            what="Reading PDF files", program="pypdfium2", command="pip install 'stead[ocr]'"
+            what="Reading PDF files", program="pypdfium2", command="pip install pypdfium2"
         ) from error
     try:
         document = pypdfium2.PdfDocument(data)
