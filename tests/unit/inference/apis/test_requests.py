@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stead.core.errors import BadRequest
-from stead.inference.apis import count, errors, table
+from stead.inference.apis import count, errors, responses_request, table
 from stead.inference.apis.base import Json
 from stead.inference.seam import Api, Asked
 from tests.unit.inference.apis.test_streams import ASKED
@@ -230,6 +230,29 @@ def test_system_prompts_come_first() -> None:
     made = sent(Api.CHAT, Api.MESSAGES, messages=messages)
     assert made["system"] == [{"type": "text", "text": "a"}, part]
     assert made["messages"] == [HI]
+
+
+def test_sealed_thinking_goes_to_its_own_kind_only() -> None:
+    """Promise: what Claude signed goes to Claude, what another thought to others, noise nowhere."""
+    block = {"type": "thinking", "thinking": "t", "signature": "sig"}
+    for sealed, on_chat, on_claude in (
+        (responses_request.seal("t", [block]), None, [block]),
+        (responses_request.seal("t", []), "t", None),
+        ("gAAAA-of-openai", None, None),
+        ("stead1.!!!", None, None),
+    ):
+        item = {"type": "reasoning", "id": "r", "summary": [], "encrypted_content": sealed}
+        own = {"role": "assistant", "content": [{"type": "output_text", "text": "a"}]}
+        items = [HI, item, own, HI]
+        (said,) = (m for m in chat_messages(items, claude=False) if m["role"] == "assistant")
+        assert said.get("reasoning_content") == on_chat and "thinking_blocks" not in said
+        (said,) = (m for m in chat_messages(items, claude=True) if m["role"] == "assistant")
+        assert said.get("thinking_blocks") == on_claude and "reasoning_content" not in said
+
+
+def chat_messages(items: list[Json], *, claude: bool) -> list[Json]:
+    made = responses_request.to_chat({"model": "m", "input": items}, "m", claude=claude)
+    return list(made["messages"])
 
 
 def test_documents_reach_chat_servers() -> None:
