@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from stead.core.nouns import Call, Cap, Usage
+from stead.core.nouns import Call, Cap
 
 
 class LedgerStore(Protocol):
@@ -13,16 +13,6 @@ class LedgerStore(Protocol):
 
     async def reserve(self, call: Call, caps: Sequence[Cap]) -> Cap | None:
         """Write a reserved call; where that would pass a cap, write nothing and return the cap."""
-        ...
-
-    async def book(
-        self, call_id: str, usage: Usage, *, status: int, first_ms: float, total_ms: float
-    ) -> None:
-        """Settle a call by what it used. Of one that is over nothing is changed."""
-        ...
-
-    async def record_call(self, call: Call) -> None:
-        """Write one call: see ``record_calls``."""
         ...
 
     async def record_calls(self, opened: Sequence[Call], ended: Sequence[Call]) -> None:

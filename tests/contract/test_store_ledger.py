@@ -33,7 +33,9 @@ async def spent(store: Store) -> dict[str, int]:
 
 
 async def book(store: Store, one: Call, cost: int) -> None:
-    await store.book(one.id, Usage(10, 4, 5, cost), status=200, first_ms=1.5, total_ms=20.0)
+    usage = Usage(10, 4, 5, cost)
+    over = replace(one, usage=usage, state="settled", status=200, first_ms=1.5, total_ms=20.0)
+    await store.record_calls([], [over])
 
 
 async def test_money_is_set_aside_within_the_day(store: Store) -> None:
@@ -96,8 +98,8 @@ async def test_a_call_cut_off_counts_at_what_was_set_aside(house: House) -> None
 async def test_a_call_without_reservation(store: Store) -> None:
     """A call written at once counts at what it cost, and a free one at nothing."""
     paid = call(state="settled", usage=Usage(1, 0, 2, 30))
-    await store.record_call(paid)
-    await store.record_call(replace(paid, id=uuid7(), usage=Usage(5, 0, 5, 0)))
+    free = replace(paid, id=uuid7(), usage=Usage(5, 0, 5, 0))
+    await store.record_calls([], [paid, free])
     assert await spent(store) == {"chat": 30}
     assert (await store.view_counts())["today"] == {"calls": 2, "tokens": 13, "cost_micro": 30}
 

@@ -155,7 +155,7 @@ def call(job: Job | None, micro: int, model: str = "m") -> Call:
 async def test_sums_of_calls_stay(store: Store) -> None:
     """Pruned calls are counted in the sums of their day, once, and what was spent is unchanged."""
     for n in range(7):
-        await store.record_call(call(None, 100, f"m{n % 2}"))
+        await store.record_calls([], [call(None, 100, f"m{n % 2}")])
     open_call = call(None, 0)
     await store.reserve(
         Call(

@@ -16,9 +16,9 @@ from typing import Any
 
 import apsw
 
-from stead.core.nouns import Call, Cap, Usage
+from stead.core.nouns import Call, Cap
 from stead.store.sqlite.sql import NOW as _NOW
-from stead.store.sqlite.sql import Row, maybe, row, rows
+from stead.store.sqlite.sql import Row, row, rows
 
 log = logging.getLogger(__name__)
 
@@ -244,34 +244,6 @@ def reserve(c: apsw.Connection, one: Row, caps: Sequence[Cap]) -> Cap | None:
         _count(moves, one[_RESERVED], at, *where)
         _add(c, moves)
     return None
-
-
-def book(
-    c: apsw.Connection, call_id: str, usage: Usage, status: int, first_ms: float, total_ms: float
-) -> None:
-    """Replace the reservation by what was used; only the first booking counts."""
-    found = maybe(
-        c,
-        "SELECT at, reserved_micro, share, key_id, lane FROM call"
-        " WHERE id = ? AND state = 'reserved'",
-        (call_id,),
-    )
-    if found is None:
-        return
-    at, reserved, *scopes = found
-    c.execute(
-        "UPDATE call SET state = 'settled', prompt_tokens = ?, cached_tokens = ?,"
-        " cache_write_tokens = ?, completion_tokens = ?, reasoning_tokens = ?, cost_micro = ?,"
-        " first_ms = ?, total_ms = ?, status = ?, outcome = ? WHERE id = ?",
-        (
-            usage.prompt_tokens, usage.cached_tokens, usage.cache_write_tokens,
-            usage.completion_tokens, usage.reasoning_tokens, usage.cost_micro, first_ms, total_ms,
-            status, {200: "ok", 499: "left"}.get(status, "failed"), call_id,
-        ),
-    )  # fmt: skip
-    moves: Counter[tuple[str, str]] = Counter()
-    _count(moves, usage.cost_micro - reserved, at, *scopes)
-    _add(c, moves)
 
 
 def close_open(c: apsw.Connection) -> int:

@@ -16,7 +16,7 @@ import apsw
 from stead.core.errors import StoreUnusable
 from stead.core.ids import go_on_after, uuid7
 from stead.core.limits import Limit
-from stead.core.nouns import Call, Cap, Inbound, Job, NewJob, Step, Turn, Usage
+from stead.core.nouns import Call, Cap, Inbound, Job, NewJob, Step, Turn
 from stead.core.scope import KeyRow, KeyScope
 from stead.core.storage import (
     Accepted,
@@ -318,14 +318,6 @@ class SqliteStore:
     async def reserve(self, call: Call, caps: Sequence[Cap]) -> Cap | None:
         row, caps = ledger.written(call, time.monotonic()), tuple(caps)
         return await self.write(lambda c: ledger.reserve(c, row, caps))
-
-    async def book(
-        self, call_id: str, usage: Usage, *, status: int, first_ms: float, total_ms: float
-    ) -> None:
-        await self.write(lambda c: ledger.book(c, call_id, usage, status, first_ms, total_ms))
-
-    async def record_call(self, call: Call) -> None:
-        await self.record_calls((), (call,))
 
     async def record_calls(self, opened: Sequence[Call], ended: Sequence[Call]) -> None:
         now = time.monotonic()

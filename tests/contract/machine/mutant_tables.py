@@ -315,8 +315,8 @@ FLOW = [
     ),
     Mutant(
         "a call is booked twice", ledger,
-        'WHERE id = ? AND state = \'reserved\'",',
-        'WHERE id = ? AND state <> \'\'",',
+        'elif known[0] == "reserved":\n            _, at, reserved, *scopes = known',
+        'elif known[0]:\n            _, at, reserved, *scopes = known',
     ),
     Mutant(
         "money is spent that was set aside", ledger,

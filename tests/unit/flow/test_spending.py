@@ -44,7 +44,7 @@ class Watched:
             share="chat", usage=Usage(1, 0, 1, micro), reserved_micro=0, state="settled",
             status=200, first_ms=0.0, total_ms=0.0, reason="", lane=lane,
         )  # fmt: skip
-        await self.store.record_call(call)
+        await self.store.record_calls([], [call])
         await self.spending.look()
 
     async def said(self) -> list[str]:

@@ -140,10 +140,23 @@ async def test_messages_only_when_asked(store: SqliteStore, tmp_path: Path) -> N
 async def test_calls_become_sums(store: SqliteStore, tmp_path: Path) -> None:
     """Old calls go, their sums by day stay."""
     for n in range(30):
-        await store.record_call(
-            Call(f"{n:03d}", 0, "m", "b", "o", None, "chat", Usage(1, 0, 1, 5), 0, "settled", 200,
-                 0, 0, "")
-        )  # fmt: skip
+        one = Call(
+            f"{n:03d}",
+            0,
+            "m",
+            "b",
+            "o",
+            None,
+            "chat",
+            Usage(1, 0, 1, 5),
+            0,
+            "settled",
+            200,
+            0,
+            0,
+            "",
+        )
+        await store.record_calls([], [one])
     await age(store, 500)
     assert (await Retention(store, TERMS, tmp_path).prune())["calls"] == 30
     (day,) = await store.view_call_days()

@@ -123,7 +123,6 @@ async def the_rest(store: SqliteStore) -> None:
         uuid7(), 0, "m", "b", "owner", "j", "chat", Usage(), 10, "reserved", 0, 0.0, 0.0, ""
     )
     await store.reserve(call, [Cap("", 100), Cap("chat", 100), Cap("key:k", 100, month=True)])
-    await store.book(call.id, Usage(), status=200, first_ms=0, total_ms=0)
     await store.record_calls([replace(call, id=uuid7())], [replace(call, id=uuid7())])
     await store.close_open_calls()
     await store.view_spent()
