@@ -200,7 +200,7 @@ class JudgeSection(Section, frozen=True):
     min_chars: Annotated[int, _help("At least this long", ge=0)] = 0
     max_chars: Annotated[int, _help("At most this long; 0: any", ge=0)] = 0
     language: Annotated[list[str], _help("Language of its last words, such as de; empty: any")] = []
-    keys: Annotated[list[str], _help("Only from these: names of keys, owner, job")] = []
+    keys: Annotated[list[str], _help("Only from these: names of keys, owner, jobs")] = []
     share: Annotated[
         Literal["any", "chat", "background"], _help("Whose share of the money it is")
     ] = "any"

@@ -12,6 +12,14 @@ from typing import Any
 
 from tests.story.house import House
 
+#: The gateway itself is a model server like any other.
+BACKEND = """
+[[backend]]
+name = "self"
+url = "http://127.0.0.1:{}/v1"
+key_file = "secrets/owner.key"
+models = [{{ name = "stead", alias = "agent" }}]
+"""
 LANE = '\n[[lane]]\nname = "{}"\nmodels = ["{}"]\n'
 
 
@@ -40,7 +48,8 @@ def test_changed_while_it_runs(house: House) -> None:
     told = house.cli("status")
     assert "The settings from before hold" in told.stdout, told
 
-    file.write_text(sound + LANE.format("other", "auto") + '[nodes]\nmain = "elsewhere"\n')
+    more = BACKEND.format(house.port) + '[nodes]\nmain = "elsewhere"\n'
+    file.write_text(sound + LANE.format("other", "auto") + more)
     os.kill(house.parts["up"].pid, signal.SIGHUP)
     house.until(lambda: _ask(house, "other")[0] == 200, 20, "the lane after SIGHUP")
     assert _ask(house, "quick")[0] == 404
@@ -49,6 +58,8 @@ def test_changed_while_it_runs(house: House) -> None:
     assert "nodes.main" in " ".join(house.get("/api/v1/status")["not_yet"])
     listed = house.cli("backends")
     assert listed.returncode == 0 and "other" in listed.stdout, listed
+    tested = house.cli("backends", "test", "self")
+    assert tested.returncode == 0 and "has stead" in tested.stdout, tested
     assert {name: child.pid for name, child in house.children().items()} == before
     assert house.stop("up", 15) == 0
 

@@ -51,9 +51,13 @@ class Judge:
             and asked.chars >= self.min_chars
             and (not self.max_chars or asked.chars <= self.max_chars)
             and (self.share == "any" or who.lane == self.share)
-            and (not self.keys or who.name in self.keys)
+            and (not self.keys or who.name in self.keys or self._jobs(who))
             and (not self.language or language_of(last_words(asked)) in self.language)
         )
+
+    def _jobs(self, who: Who) -> bool:
+        """``jobs``, as in the rules of the house: the agent's own calls."""
+        return who.job_id is not None and "jobs" in self.keys
 
     def words(self) -> str:
         """What it asks for: ``images, tools, at least 20000 characters``."""

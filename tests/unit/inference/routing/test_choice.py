@@ -49,10 +49,14 @@ def test_judged_by_origin() -> None:
     """Who asks may decide: the name of a key, a job, background work; and how it is asked."""
     found = judged(
         Judge("reader", "eyes", keys=frozenset({"reader"})),
+        Judge("mine", "small", keys=frozenset({"jobs"}), min_chars=9),
         Judge("night", "small", share="background"),
         Judge("claude code", "big", apis=frozenset({"messages"})),
     )
     assert plan(found, "auto", who=Who("reader", "k1")).lane == "eyes"
+    assert plan(found, "auto", who=Who("job", job_id="j"), chars=9).lane == "small"
+    assert plan(found, "auto", who=Who("jobs", "k2"), chars=9).lane == "small"
+    assert plan(found, "auto", who=Who("owner"), chars=9).lane == ""
     assert plan(found, "auto", who=Who("job", job_id="j", lane="background")).lane == "small"
     assert plan(found, "auto", Api.MESSAGES).lane == "big"
     assert plan(found, "auto").lane == ""
