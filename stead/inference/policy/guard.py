@@ -118,7 +118,8 @@ class Guard:
 
     async def _started(self) -> asyncio.subprocess.Process:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "stead.inference.policy.scanner",
+            # -P: nothing is loaded from wherever the gateway was started.
+            sys.executable, "-P", "-m", "stead.inference.policy.scanner",
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
