@@ -7,6 +7,7 @@ model server share the other.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -18,6 +19,7 @@ from bench.door.load import Asking, Streaming
 from bench.door.peers import Peer
 from bench.figures import Figure, Place, Skipped, of_runs, quantile
 from bench.house import Measured
+from bench.wire import Wire
 
 RUNS = 5
 CALLERS, SECONDS = 16, 2.0
@@ -124,14 +126,17 @@ def _memory(stead: Peer) -> Figure:
 
 @contextmanager
 def _stead(place: Place, model: int) -> Iterator[Peer]:
-    """A gateway with its own defaults and one backend."""
+    """A gateway with its own defaults and one backend, asked with the key of a program."""
     house = Measured(place.scratch / "home")
     (house.home / "stead.toml").write_text(_SETTINGS.format(port=house.port, model=model))
     (house.home / "secrets" / "bench.key").write_text(peers.KEY)
     try:
         house.gateway_up()
         pid = peers.up(house.port, house.pid("gateway"))
-        yield Peer("stead", house.port, house.key, pid)
+        body = {"name": "bench", "day_micro": 1_000_000, "requests_per_min": 100_000_000}
+        with Wire(house.port) as wire:
+            made = json.loads(wire.good(house.as_owner("/api/v1/keys", body)))
+        yield Peer("stead", house.port, made["key"], pid)
     finally:
         house.close()
 

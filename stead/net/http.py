@@ -18,6 +18,7 @@ import re
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
+from time import monotonic
 from types import TracebackType
 from urllib.parse import unquote, urlsplit
 
@@ -38,6 +39,8 @@ __all__ = [
 #: An idle connection older than this is not used again for a request that must
 #: not be sent twice: servers (uvicorn: after 5 s) close idle connections just then.
 _FRESH_S = 2.0
+#: One that was in use a moment ago is not looked at: the event loop has just done so.
+_WARM_S = 0.005
 #: An idle connection older than this is closed instead of used.
 _OLD_S = 60.0
 
@@ -148,7 +151,7 @@ class _Pool:
         while self.idle:
             wire = self.idle.pop()
             age = now - wire.idle_since
-            if age > _OLD_S or wire.stale():
+            if age > _OLD_S or (age > _WARM_S and wire.stale()):
                 wire.cut()
             elif age <= not_older_s:
                 return wire
@@ -315,8 +318,7 @@ class Client:
         progress: _Progress | None,
     ) -> Answer:
         """Send, on a kept connection if one is good, and wait for the head."""
-        loop = asyncio.get_running_loop()
-        wire = self._pool.take(loop.time(), _OLD_S if retry else _FRESH_S)
+        wire = self._pool.take(monotonic(), _OLD_S if retry else _FRESH_S)
         if wire is not None:
             if progress is not None:
                 progress.sent = True

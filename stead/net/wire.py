@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import select
 import socket
+import time
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -388,7 +389,7 @@ class Wire(asyncio.Protocol):
             if transport.get_write_buffer_size():
                 self.cut()  # it answered before it had read the request: out of step
                 return
-            self.idle_since = self._loop.time()
+            self.idle_since = time.monotonic()
             self._idle(self)
         else:
             self.cut()
