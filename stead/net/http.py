@@ -39,8 +39,6 @@ __all__ = [
 #: An idle connection older than this is not used again for a request that must
 #: not be sent twice: servers (uvicorn: after 5 s) close idle connections just then.
 _FRESH_S = 2.0
-#: One that was in use a moment ago is not looked at: the event loop has just done so.
-_WARM_S = 0.005
 #: An idle connection older than this is closed instead of used.
 _OLD_S = 60.0
 
@@ -151,7 +149,7 @@ class _Pool:
         while self.idle:
             wire = self.idle.pop()
             age = now - wire.idle_since
-            if age > _OLD_S or (age > _WARM_S and wire.stale()):
+            if age > _OLD_S or wire.stale():
                 wire.cut()
             elif age <= not_older_s:
                 return wire
