@@ -4,6 +4,8 @@ VENV   := .venv
 PIP    := $(VENV)/bin/python -m pip --disable-pip-version-check --quiet install
 LOCKED := --require-hashes --no-deps
 UV     ?= uv
+# Most tests wait most of the time: two at a time also on two cores. 0: one after the other.
+WORKERS ?= 2
 SOURCES := stead tests scripts $(wildcard bench)
 
 .DEFAULT_GOAL := help
@@ -27,7 +29,7 @@ test: $(VENV)/.dev  ## Everything CI runs
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports --no-logo
 	$(VENV)/bin/python scripts/check_sizes.py
-	$(VENV)/bin/python -m pytest $(ARGS)
+	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 model: $(VENV)/.dev  ## The model check of the storages, at random and for a long time
 	$(VENV)/bin/python -m pytest --hypothesis-profile=deep -k "test_model" tests/contract $(ARGS)
