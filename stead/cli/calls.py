@@ -18,9 +18,9 @@ from stead.cli.common import (
     one_line,
     print_json,
     short,
-    span,
     style,
     table,
+    took,
     usd,
     when,
 )
@@ -116,7 +116,7 @@ def _row(call: dict[str, Any]) -> list[str]:
         one_line(str(call["backend"] or "-"), 20),
         tokens + ("~" if call["estimated"] else ""),
         usd(call["cost_micro"]),
-        span(call["total_ms"]),
+        took(call["total_ms"]),
         _end(call),
     ]
 
@@ -197,9 +197,9 @@ def _story(call: dict[str, Any], full: bool) -> Iterator[str]:
     for number, one in enumerate(call["tried"], 1):
         yield f"  {f'tried {number}':<10}{one_line(str(one), 300)}"
     for shadow in call.get("shadows") or []:
-        cost, took = usd(shadow["cost_micro"]), span(shadow["total_ms"])
+        cost, time_ = usd(shadow["cost_micro"]), took(shadow["total_ms"])
         name = f"{short(shadow['id'])} at {shadow['model']}"
-        yield f"  shadow    {name}: {_end(shadow)}, {cost}, {took}"
+        yield f"  shadow    {name}: {_end(shadow)}, {cost}, {time_}"
     bodies = call.get("bodies")
     if bodies is None:
         yield "  bodies    not kept ([audit] in stead.toml says which are)"
@@ -267,11 +267,11 @@ def _cost(call: dict[str, Any]) -> str:
 
 
 def _times(call: dict[str, Any]) -> str:
-    parts = [f"{span(call['total_ms'])} in all"]
+    parts = [f"{took(call['total_ms'])} in all"]
     if call["first_ms"]:
-        parts.append(f"{span(call['first_ms'])} to the first byte")
+        parts.append(f"{took(call['first_ms'])} to the first byte")
     if call["waited_ms"] >= 1:
-        parts.append(f"{span(call['waited_ms'])} of it before it was sent")
+        parts.append(f"{took(call['waited_ms'])} of it before it was sent")
     return ", ".join(parts)
 
 

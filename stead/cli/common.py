@@ -128,6 +128,11 @@ def span(ms: float | None) -> str:
     return f"{whole} s"
 
 
+def took(ms: float | None) -> str:
+    """As :func:`span`, of what may take but a moment: ``34 ms``."""
+    return f"{ms:.0f} ms" if ms is not None and 0 <= ms < 999.5 else span(ms)
+
+
 def usd(micro: int | float | None) -> str:
     """Micro-dollars as dollars."""
     return f"${(micro or 0) / 1_000_000:.4f}"

@@ -19,8 +19,8 @@ from stead.cli.common import (
     json_option,
     print_json,
     short,
-    span,
     style,
+    took,
     usd,
 )
 from stead.cli.http import quote
@@ -142,12 +142,12 @@ def _facts(call: dict[str, Any], asked: str) -> list[str]:
     if "prompt_tokens" in call:
         guess = " (estimated)" if call.get("estimated") else ""
         told.append(f"{call['prompt_tokens']} + {call['completion_tokens']} tokens{guess}")
-        first = f", {span(call['first_ms'])} to the first byte" if call.get("first_ms") else ""
-        told.append(f"{span(call['total_ms'])}{first}")
+        first = f", {took(call['first_ms'])} to the first byte" if call.get("first_ms") else ""
+        told.append(f"{took(call['total_ms'])}{first}")
         told.append(f"{usd(call['cost_micro'])}, {call.get('outcome') or call.get('status')}")
         told.append(f"call {short(str(call['id']))}")
     else:
-        told += [f"status {call.get('status')}", span(call.get("total_ms")), "", ""]
+        told += [f"status {call.get('status')}", took(call.get("total_ms")), "", ""]
     return told
 
 

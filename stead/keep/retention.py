@@ -177,6 +177,7 @@ class Retention:
             self._now["bodies"] += await self._bodies(None)
         if terms.max_bytes and (await store.size())["used"] > terms.max_bytes:
             await self._jobs(terms.by_size(), down_to=int(terms.max_bytes * _ROOM))
+            await self._calls_by_size(int(terms.max_bytes * _ROOM))
 
     async def _jobs(self, rule: PruneRule, down_to: int = 0) -> None:
         store = self._store
@@ -191,6 +192,16 @@ class Retention:
         await self._all(
             "jobs", lambda after, most: store.prune_jobs(rule, pruning, after, most), enough
         )
+
+    async def _calls_by_size(self, down_to: int) -> None:
+        """If the jobs were not all that there was too much of: the oldest calls, to their sums."""
+        store = self._store
+
+        async def enough() -> bool:
+            return bool((await store.size())["used"] <= down_to)
+
+        if not await enough():
+            await self._all("calls", lambda _, most: store.prune_calls(_YOUNG_MS, most), enough)
 
     async def _words(self, before: int) -> None:
         """As the owner asked: the words of messages, the jobs made of them, what was said in model

@@ -114,7 +114,7 @@ def test_one_call(run: Run, gateway: Gateway) -> None:
         "lane main: big at cloud (models.example:443)", "lane main: the first that is well",
         "tried 1   small at home: it answered 503",
         "1200 in (1000 from cache, 100 to cache), 80 out (30 reasoning), estimated",
-        "$0.0123 of $0.0500 that were set aside", "2.5 s in all, 0.4 s to the first byte",
+        "$0.0123 of $0.0500 that were set aside", "2.5 s in all, 400 ms to the first byte",
         "5000 in, 900 out", "shadow    000000d4 at small: ok", "Asked (44 bytes, application/json)",
         '"content":"hi"', "blacked out in places",
     ):  # fmt: skip

@@ -112,6 +112,42 @@ async def test_by_size(store: SqliteStore, tmp_path: Path) -> None:
     assert "larger than 2.5 MB" in story["pruned"]["rule"]
 
 
+async def test_calls_by_size(store: SqliteStore, tmp_path: Path) -> None:
+    """Where calls are what there is too much of, the oldest become part of the sums of their days,
+    as many as are needed, but none of the last day."""
+
+    def call(n: int) -> Call:
+        reason = "x" * 1500
+        return Call(f"{n:03d}", 0, "m", "b", "o", None, "chat", Usage(1, 0, 1, 5), 0, "settled",
+                    200, 0, 0, reason)  # fmt: skip
+
+    await store.record_calls([], [call(n) for n in range(600)])
+    await age(store, 3)
+    await store.record_calls([], [call(n) for n in range(600, 700)])
+    terms = Terms(30 * DAY, 90 * DAY, 0, max_bytes=2_500_000)
+    did = await Retention(store, terms, tmp_path).prune()
+    assert 0 < did["calls"] < 600
+    assert (await store.size())["used"] <= terms.max_bytes
+    left_over = (await store.view_calls(limit=1000))["calls"]
+    assert len(left_over) == 700 - did["calls"] and left_over[0]["id"] == "699"
+    assert sum(one["calls"] for one in (await store.view_call_sums())["sums"]) == 700
+
+
+async def test_bodies_go_with_the_rest(store: SqliteStore, tmp_path: Path) -> None:
+    """A run prunes bodies by their own terms; the owner's word takes those from before a time."""
+    asked: list[int | None] = []
+
+    async def bodies(before: int | None) -> int:
+        asked.append(before)
+        return 2
+
+    retention = Retention(store, TERMS, tmp_path, bodies)
+    assert (await retention.prune())["bodies"] == 2
+    before = int((datetime.now() - timedelta(days=9)).timestamp() * 1000)
+    assert (await retention.prune(before))["bodies"] == 4
+    assert asked == [None, None, before]
+
+
 async def test_messages_only_when_asked(store: SqliteStore, tmp_path: Path) -> None:
     """The record and the daily logs outlive every rule; asked to, it takes the words from before a
     day, the jobs made of them and the logs of the days before."""
