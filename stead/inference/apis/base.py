@@ -164,13 +164,15 @@ def text_of(part: Json, where: str) -> str:
     return as_text(part.get("text"), f"{where}.text")
 
 
-def arguments_of(text: str) -> Json:
-    """A tool call's arguments as an object, whatever the model wrote."""
+def arguments_of(text: str) -> Json | msgspec.Raw:
+    """A tool call's arguments as an object, whatever the model wrote; its own bytes if they are."""
+    if not text.strip():
+        return {}
     try:
-        value = parsed(text) if text.strip() else {}
+        value = parsed(text)
     except ValueError:
         value = None
-    return value if isinstance(value, dict) else {BAD_JSON: text}
+    return msgspec.Raw(text.encode()) if isinstance(value, dict) else {BAD_JSON: text}
 
 
 def arguments_text(value: Any) -> str:

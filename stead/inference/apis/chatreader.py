@@ -393,7 +393,8 @@ def _decoded(body: bytes) -> _Chunk:
 
 
 def _head(chunk: _Chunk, model: str, seed: bytes) -> Head:
-    return Head(chunk.id, chunk.model or model, int(chunk.created or 0), seed)
+    created = chunk.created or 0
+    return Head(chunk.id, chunk.model or model, int(created) if 0 < created < 1e15 else 0, seed)
 
 
 def _finish(reason: str, stopped_by: str | int | None, calls: bool, told: Any) -> Finish:

@@ -246,7 +246,7 @@ class _Stream:
             self._say({"reasoning_content": piece})
         elif kind == "signature_delta":
             block["signature"] = _text(delta.get("signature"))
-        elif kind == "input_json_delta":
+        elif kind == "input_json_delta" and block.get("type") == "tool_use":
             piece = _text(delta.get("partial_json"))
             if piece:
                 block["said"] = True

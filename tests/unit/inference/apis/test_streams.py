@@ -368,6 +368,20 @@ def test_an_error_in_the_stream(way: Way) -> None:
     assert b"out of memory" in out and b'"y"' not in out and b"[DONE]" not in out
 
 
+@pytest.mark.parametrize("way", ON_CLAUDE)
+def test_blocks_that_clients_have_no_words_for(way: Way) -> None:
+    """Promise: what Anthropic's servers do by themselves is passed over; what is said is not."""
+    searched: Json = {"type": "server_tool_use", "id": "s", "name": "web_search", "input": {}}
+    found: Json = {"type": "web_search_tool_result", "tool_use_id": "s", "content": []}
+    stream = claude(
+        (searched, [{"type": "input_json_delta", "partial_json": '{"query": "x"}'}]),
+        (found, []),
+        ({"type": "text", "text": ""}, [{"type": "text_delta", "text": "said"}]),
+    )
+    out = through(begun(way), stream)
+    assert b"said" in out and b"query" not in out
+
+
 def test_refusals() -> None:
     """Promise: a refusal stays one in each shape."""
     stream = chat({"refusal": "I will not."})
@@ -404,6 +418,12 @@ def _answers() -> Iterator[tuple[Json, Callable[[Any], object], object]]:
         message(content=[{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]),
         lambda answer: answer["content"][0]["text"],
         "ab",
+    )
+    function = {"name": "f", "arguments": '{"x": 1.0, "y": 12345678901234567890123}'}
+    yield (
+        {"created": 1e300, **message(content="", tool_calls=[{"id": "a", "function": function}])},
+        lambda answer: answer["content"][0]["input"],
+        {"x": 1.0, "y": 12345678901234567890123},
     )
     yield message(content="a", reasoning="b"), lambda a: a["content"][0]["thinking"], "b"
     yield message(content="a"), lambda answer: answer["usage"]["input_tokens"], 0
