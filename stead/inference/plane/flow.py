@@ -25,6 +25,8 @@ _MORE: Headers = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")
 _HEAD_S = 2.0
 #: An answer may be so long, in bytes and in seconds; more is no answer but a tap left open.
 _MOST_BYTES = 256 * 1024 * 1024
+#: So much of it is gathered for the audit.
+_MOST_KEPT = 8_000_000
 _MOST_S = 6 * 3600.0
 #: So many chunks for each token that was asked for, and so many more.
 _MOST_CHUNKS, _MORE_CHUNKS = 4, 4096
@@ -118,7 +120,7 @@ class Flow:
                 return
         self.pieces += 1
         self.size += len(out)
-        if self._keep is not None:
+        if self._keep is not None and self.size <= _MOST_KEPT:
             self._keep.append(out)
         self._out.write(out)
 
