@@ -41,15 +41,15 @@ def test_words_are_pruned_only_on_purpose(house: House) -> None:
     words are gone for good."""
     house.start("gateway", "model")
     house.until(house.ready, 20, "the gateway")
-    house.ended(house.say("[[say I will.]] remember 4711", mark="light"))
+    house.ended(house.say("[[say I will.]] remember Xanadu", mark="light"))
     tomorrow = f"{datetime.now() + timedelta(days=1):%Y-%m-%d}"
     assert house.cli("prune", "--messages").returncode == 2
     unasked = house.cli("prune", "--messages", "--before", tomorrow)
     assert unasked.returncode == 2 and "--yes" in unasked.stderr
-    assert "4711" in json.dumps(house.get("/api/v1/messages?session=main&after=0&read=1"))
+    assert "Xanadu" in json.dumps(house.get("/api/v1/messages?session=main&after=0&read=1"))
 
     gone = house.cli("prune", "--messages", "--before", tomorrow, "--yes", "--json")
     assert gone.returncode == 0, gone
     assert json.loads(gone.stdout)["messages"] == 2
-    assert "4711" not in json.dumps(house.get("/api/v1/messages?session=main&after=0"))
-    assert not house.rows("SELECT 1 FROM message WHERE text LIKE '%4711%'")
+    assert "Xanadu" not in json.dumps(house.get("/api/v1/messages?session=main&after=0"))
+    assert not house.rows("SELECT 1 FROM message WHERE text LIKE '%Xanadu%'")
