@@ -2,9 +2,10 @@
 
 To add one, add a line here; the starter file, the checks of names and types, the
 documentation and `stead config` follow from it.
-"""
 
-from __future__ import annotations
+Annotations are evaluated here, by Python itself: put off (``from __future__ import annotations``),
+msgspec would have to evaluate the text of each at every start, which costs a command 10 ms.
+"""
 
 from typing import Annotated, Literal
 
