@@ -97,6 +97,12 @@ KEPT = {"cut off": cut_off(), "receiver": receiver_trouble()}
 Runs = dict[str, Future[Outcome]]
 
 
+def _broken(promise: str) -> partial[Outcome]:
+    """Runs a stead that does not keep this promise. Another process can be told of it."""
+    broken = {"PYTHONPATH": f"{BROKEN}:{ROOT}", "CHAOS_BREAK": promise}
+    return partial(carry_out, CASES[promise][0], environment=broken, stuck_s=20.0)
+
+
 @pytest.fixture(scope="module")
 def runs(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
@@ -112,19 +118,24 @@ def runs(
             name = str(next(iter(params.params.values())))
             keep = where / name.replace(" ", "-")
             if name in CASES:
-                broken = {"PYTHONPATH": f"{BROKEN}:{ROOT}", "CHAOS_BREAK": name}
-                work = partial(carry_out, CASES[name][0], environment=broken, stuck_s=20.0)
+                asked[name] = pool.submit(_broken(name), keep=keep)
             else:
-                work = partial(carry_out, KEPT[name], stuck_s=40.0)
-            asked[name] = pool.submit(work, keep=keep)
+                asked[name] = pool.submit(carry_out, KEPT[name], keep=keep, stuck_s=40.0)
         yield asked
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("promise", CASES)
-def test_a_broken_promise_is_told(promise: str, runs: Runs) -> None:
-    """A stead that does not keep this promise does not pass; it is told which one it broke."""
+def test_a_broken_promise_is_told(promise: str, runs: Runs, tmp_path: Path) -> None:
+    """A stead that does not keep this promise does not pass; it is told which one it broke.
+
+    A short run may miss the moment in which the break does harm, so it has three.
+    """
     outcome = runs[promise].result()
+    for again in ("second", "third"):
+        if CASES[promise][1] & set(outcome.verdict.counts):
+            break
+        outcome = _broken(promise)(keep=tmp_path / again)
     assert CASES[promise][1] & set(outcome.verdict.counts), report.text(outcome)
 
 
