@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from stead.core.errors import BackendFailed, ModelNotReady, UnknownModel
-from stead.core.nouns import ModelProfile, Usage
+from stead.core.errors import BackendFailed
+from stead.core.nouns import Usage
 from stead.core.states import Failure
 from stead.inference import modelstate
 from stead.inference.houses import in_house
@@ -205,20 +205,6 @@ class FileKey:
         return self._key
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
-    """Where a request goes. ``backend`` is None for the local model."""
-
-    model: BackendModel
-    backend: Backend | None
-    reason: str
-    """Why there, in words."""
-
-    @property
-    def backend_name(self) -> str:
-        return self.backend.name if self.backend else LOCAL
-
-
 class LocalModel:
     """The model process of this home, as its state file tells of it."""
 
@@ -273,94 +259,3 @@ class LocalModel:
             made = Backend(LOCAL, state.url, key, timeout_s=600.0, where="house", probe=False)
             self._backend = (state, made)
         return self._backend[1]
-
-
-class Backends:
-    """All models that can be asked, and which of them plays which role.
-
-    ``roles``: role to model name; ``auto`` and ``local`` mean the local model.
-    ``home``: where the local model's state lies, None if there is to be none.
-    """
-
-    def __init__(
-        self,
-        table: Sequence[Backend] = (),
-        *,
-        roles: Mapping[str, str] | None = None,
-        home: Path | None = None,
-    ) -> None:
-        self.table = tuple(table)
-        self.roles = {"main": "auto", "light": "auto"} | dict(roles or {})
-        self.local = LocalModel(home) if home is not None else None
-        self._by_name: dict[str, tuple[Backend, BackendModel]] = {}
-        for backend in self.table:
-            for model in backend.models:
-                place = (backend, model)
-                self._by_name.setdefault(f"{backend.name}/{model.called}", place)
-                self._by_name.setdefault(model.called, place)
-                if model.alias:
-                    self._by_name.setdefault(f"{backend.name}/{model.name}", place)
-                    self._by_name.setdefault(model.name, place)
-
-    def find(self, wanted: str) -> Target:
-        """The target of a role or a model's name. Raises ``UnknownModel``, ``ModelNotReady``."""
-        name = self.roles.get(wanted, wanted)
-        reason = f"role {wanted} is {name}" if wanted in self.roles else f"{name} was asked for"
-        place = self._by_name.get(name)
-        if place is not None:
-            return Target(place[1], place[0], reason)
-        if self.local is not None and self.local.has(name):
-            return self._local(name, reason)
-        if name in _ANY_LOCAL:
-            return self._instead(name, reason)
-        known = [*self.names(), *sorted(self.roles)]
-        raise UnknownModel(model=name, known=", ".join(known) or "none", param="model")
-
-    def profile(self, role_or_name: str) -> ModelProfile:
-        """How to talk to the model that plays a role or has a name."""
-        target = self.find(role_or_name)
-        model = target.model
-        name = LOCAL if target.backend is None and not model.name else model.called
-        return ModelProfile(name, model.tools, model.prompt, model.context)
-
-    def names(self) -> list[str]:
-        """The names of all models, those of the table first."""
-        names = list(dict.fromkeys(m.called for backend in self.table for m in backend.models))
-        if self.local is not None:
-            state = self.local.state()
-            if state.phase != "off":
-                names.append(state.model or LOCAL)
-        return names
-
-    def entries(self) -> list[dict[str, object]]:
-        """The models as ``/v1/models`` lists them."""
-        owners = {
-            m.called: backend.name for backend in reversed(self.table) for m in backend.models
-        }
-        return [
-            {"id": name, "object": "model", "created": 0, "owned_by": owners.get(name, LOCAL)}
-            for name in self.names()
-        ]
-
-    def _local(self, name: str, reason: str) -> Target:
-        assert self.local is not None
-        state = self.local.state()
-        if state.phase == "off":
-            return self._instead(name, reason)
-        model = BackendModel(
-            state.model, tools=state.tools, prompt=state.prompt, context=state.context
-        )
-        return Target(model, None, f"{reason}: the local model")
-
-    def _instead(self, name: str, reason: str) -> Target:
-        """There is no local model; ``auto`` may mean another."""
-        first = next(((b, m) for b in self.table for m in b.models), None)
-        if name == LOCAL or first is None:
-            raise ModelNotReady(
-                "No model is set up: the local model is off"
-                + ("" if first else " and no backend is configured")
-                + '. Set local = "auto" under [model] in stead.toml'
-                + (", or name another model." if first else ", or add a [[backend]] there.")
-            )
-        backend, model = first
-        return Target(model, backend, f"{reason}: there is no local model, so the first backend's")

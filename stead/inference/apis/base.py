@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -29,7 +30,7 @@ BAD_JSON = "INVALID_JSON"
 _ID = re.compile(r"[^a-zA-Z0-9_-]")
 
 
-class Translation:
+class Translation(ABC):
     """One call between two shapes; see :class:`~stead.inference.seam.Translator`.
 
     ``request`` first, then either ``whole`` or ``feed`` and ``end``.
@@ -48,21 +49,21 @@ class Translation:
         self.failed = ""
         """What an error in the middle of its stream said."""
 
+    @abstractmethod
     def request(self, body: bytes, model: str) -> bytes:
         """The request for the backend. Raises ``BadRequest`` with the field in ``param``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def whole(self, body: bytes) -> bytes:
         """An unstreamed answer for the client. Raises ``ValueError`` if it is none."""
-        raise NotImplementedError
 
+    @abstractmethod
     def feed(self, piece: bytes) -> bytes:
         """What follows for the client. Raises ``ValueError`` where the stream makes no sense."""
-        raise NotImplementedError
 
+    @abstractmethod
     def end(self) -> bytes:
         """The rest. Raises ``ValueError`` if the stream ended before the answer did."""
-        raise NotImplementedError
 
     def broken(self, error: SteadError) -> bytes:
         """The end of a stream that broke off or made no sense, as the client's API tells it."""

@@ -382,7 +382,9 @@ class Routes:
 
     def entries(self) -> list[dict[str, object]]:
         """The models as ``/v1/models`` lists them: those of backends, the local one, lanes."""
-        owners = {choice.model.called: choice.backend for choice in reversed(self.table.choices)}
+        owners: dict[str, str] = {}
+        for choice in self.table.choices:  # in the order of stead.toml; of a name the first counts
+            owners.setdefault(choice.model.called, choice.backend)
         if self._state is not None and self._state.phase != "off":
             owners.setdefault(self._state.model or LOCAL, LOCAL)
         for lane in self.table.lanes:

@@ -13,12 +13,13 @@ from typing import Any
 from stead.core.errors import OverBudget
 from stead.core.nouns import Usage
 from stead.core.ports import Caller
-from stead.inference.backends import Backend, BackendModel, Backends
+from stead.inference.backends import Backend, BackendModel, LocalModel
 from stead.inference.door import Door, DoorAnswer
-from stead.inference.plane.defaults import AllowAll, Straight
 from stead.inference.plane.plane import ALIVE_S, Plane
+from stead.inference.routing.routes import Routes
+from stead.inference.routing.rules import Setup as Routing
 from stead.inference.scripted import Running
-from stead.inference.seam import Record
+from stead.inference.seam import Api, Asked, Record, Verdict, Who
 
 KEY = "sk-very-secret-key"
 CHAT = Caller("owner")
@@ -99,6 +100,22 @@ def table(model: Running) -> list[Backend]:
     return [Backend("cloud", model.url, model.key, (BackendModel("free"), paid), timeout_s=5.0)]
 
 
+class AllowAll:
+    """The policy of a house without rules."""
+
+    def check(self, who: Who, asked: Asked) -> Verdict:
+        return Verdict()
+
+    async def look(self, who: Who, asked: Asked, verdict: Verdict) -> Verdict:
+        return verdict
+
+    def ended(self, verdict: Verdict, tokens: int) -> None:
+        pass
+
+    def sees(self, who: Who, name: str) -> bool:
+        return True
+
+
 @asynccontextmanager
 async def door_to(
     backends: list[Backend],
@@ -110,11 +127,12 @@ async def door_to(
     alive_s: float = ALIVE_S,
 ) -> AsyncIterator[Setup]:
     purse = NotingPurse(money)
-    known = Backends(backends, roles=roles, home=home)
+    played = {"main": "auto", "light": "auto"} | (roles or {})
+    local = LocalModel(home) if home is not None else None
+    known = Routes(Routing(backends=tuple(backends), roles=played), local)
     plane = Plane(
-        policy=AllowAll(), routing=Straight(known), book=purse, local=known.local,
-        wait_s=wait_s, alive_s=alive_s,
-    )  # fmt: skip
+        policy=AllowAll(), routing=known, book=purse, local=local, wait_s=wait_s, alive_s=alive_s
+    )
     try:
         yield Setup(Door(known, plane), purse)
     finally:
@@ -139,7 +157,9 @@ async def raw_backend(
     url = f"http://user:hushhush@127.0.0.1:{port}/v1"
     model = BackendModel("m", usd_per_mtok_in=1.0, usd_per_mtok_out=1.0)
     try:
-        yield Backend("raw", url, key, (model,), timeout_s=timeout_s)
+        # Asked for in whatever shape: nothing is translated.
+        every = frozenset(api.value for api in Api)
+        yield Backend("raw", url, key, (model,), timeout_s=timeout_s, apis=every)
     finally:
         listener.close()
 

@@ -17,7 +17,6 @@ from stead.app import services as composed
 from stead.config import Settings
 from stead.core.errors import BackendFailed, ServiceMissing
 from stead.inference.backends import Backend, BackendModel
-from stead.inference.plane.defaults import AllowAll
 from stead.inference.plane.outlet import Pipe
 from stead.inference.plane.plane import Plane
 from stead.inference.routing.routes import Routes
@@ -25,7 +24,7 @@ from stead.inference.routing.rules import Setup
 from stead.inference.seam import Api, Asked, Who
 from stead.services.kinds import KINDS, Kind, Options
 from stead.services.supervisor import Services
-from tests.unit.inference.doors import NotingPurse
+from tests.unit.inference.doors import AllowAll, NotingPurse
 from tests.unit.services import toy
 from tests.unit.services.test_supervisor import until
 

@@ -15,12 +15,12 @@ import pytest
 from stead.core.errors import BackendFailed, ModelsResting, SteadError
 from stead.inference.backends import Backend, BackendModel
 from stead.inference.door import Door
-from stead.inference.plane.defaults import AllowAll
 from stead.inference.plane.plane import Plane
 from stead.inference.routing.routes import Routes
 from stead.inference.routing.rules import Lane, Setup
 from tests.unit.inference.doors import (
     CHAT,
+    AllowAll,
     NotingPurse,
     Raw,
     answering,
