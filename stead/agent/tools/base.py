@@ -16,6 +16,8 @@ from stead.agent.changes import GONE, input_hash
 from stead.agent.pool import Pool
 from stead.core.errors import SteadError
 from stead.core.states import Effects, OnUnknown
+from stead.permit.words import Touches, Word
+from stead.sandbox.box import Box, Walls
 
 
 class Args(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -56,6 +58,15 @@ class Context:
     """``time.monotonic()`` at which the call is given up; long loops look at it."""
     limit: int = 6000
     """Characters of output that will be handed on; the rest is cut."""
+    walls: Walls | None = None
+    """Where its processes run; None: nothing that has effects may run here."""
+    job: str = ""
+    """Id of the job it works for."""
+    step: int = 0
+    """The place of the call in its job: with ``job`` it names the call on every worker."""
+    keep: Path | None = None
+    """A folder of stead's own for what calls leave behind: long outputs (``spool/``), what was
+    there before a change (``undo/``). No sandbox sees it but that of a tool that mounts it."""
 
     @property
     def late(self) -> bool:
@@ -83,6 +94,17 @@ class Tool(Generic[A]):
     time_limit_s: float = 20.0
     output_limit: int = 6000
     """Characters."""
+    permission: Word = Word.ALLOW
+    """What holds where no rule of the owner's says anything."""
+    touches: Callable[[A, Context], Touches] | None = None
+    """What a call would touch; None: nothing. Raises :class:`ToolError`."""
+    preview: Callable[[A, Context], str] | None = None
+    """What a call will do, in plain words for the owner; None: its name and arguments."""
+    box: Callable[[A, Context], Box] | None = None
+    """The sandbox of a call whose ``run`` is :func:`blocking`. A tool with effects has one, or
+    puts its processes into one by itself (``context.walls``)."""
+    group: str = ""
+    """Empty: always shown to the model. Else shown once the model asked for this group."""
 
     def schema(self, *, described: bool = True) -> dict[str, Any]:
         """JSON Schema of the arguments, flat (no references)."""

@@ -1,0 +1,84 @@
+"""What rules say of, and what they say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+
+class Word(StrEnum):
+    """What a rule, or the owner, says of a call. The stricter one of two counts."""
+
+    ALLOW = "allow"
+    ASK = "ask"
+    DENY = "deny"
+
+
+@dataclass(frozen=True, slots=True)
+class Touches:
+    """What one call would touch, told by its tool from the parsed arguments, before it runs."""
+
+    reads: tuple[Path, ...] = ()
+    """Files and folders, absolute."""
+    writes: tuple[Path, ...] = ()
+    hosts: tuple[str, ...] = ()
+    """Names of hosts, in lower case; ``*``: any."""
+    credentials: tuple[str, ...] = ()
+    private: bool = False
+    """What it gives back may be private to the owner (his files, his databases, his machines)."""
+    foreign: bool = False
+    """What it gives back is, or may be, text that others wrote (pages, mail, downloads)."""
+    sends: bool = False
+    """It may carry something out of the house, or to a person other than the owner."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """All that rules may ask about one call."""
+
+    tool: str
+    args: dict[str, Any]
+    """Parsed and checked against the tool's schema, with its defaults."""
+    touches: Touches = Touches()
+    effects: str = "none"
+    default: Word = Word.ALLOW
+    """What holds where no rule says anything, by the tool's own declaration."""
+    session: str = ""
+    person: str = "owner"
+    channel: str = ""
+    lane: str = "chat"
+    has_private: bool = False
+    """This run has read something private before."""
+    has_foreign: bool = False
+    """This run has read foreign text before, or was asked for by a stranger."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """What holds for a call, and why."""
+
+    word: Word
+    why: str
+    """In words, with the name or place of the rule that decided."""
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """A question to the owner about one exact call."""
+
+    seq: int
+    """Of the step in its job."""
+    tool: str
+    preview: str
+    """In plain words, what exactly will happen."""
+    args: str
+    """JSON text of the parsed arguments, secrets masked."""
+    digest: str
+    """Of tool, version and arguments: an answer holds for this very call and no other."""
+    why: str
+    """Which rule asks."""
+    foreign: bool = False
+    """The run has read foreign text, which may be what asks for this."""
+    offers: tuple[str, ...] = field(default=("once", "job", "always", "no"))
