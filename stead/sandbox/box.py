@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -42,12 +43,15 @@ class Host:
     """A place in the network that may be reached through the egress proxy."""
 
     name: str
-    """A host name in lower case, ``*.example.com`` for those below it, or ``*`` for any that is
-    public. Addresses of this machine and of private networks only where they are named."""
+    """A host name in lower case, ``*.example.com`` for those below it, or ``*`` for any. Only
+    public addresses, but for what ``private`` and ``[egress] private`` in stead.toml say."""
     port: int = 0
     """0: 80 and 443."""
     credentials: tuple[str, ...] = ()
     """Names of credentials that the proxy may put into requests to it."""
+    private: bool = False
+    """It may be at an address of this machine or of a private network. Only for what the owner's
+    settings name, never for what a model or a page said: a name can be made to lead anywhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,8 @@ class Box:
     bounds: Bounds = Bounds()
     low: bool = False
     """Background work: the lowest priority there is."""
+    job: str = ""
+    """Id of the job it works for, for the log of connections."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +83,31 @@ class Ended:
     """Exit code, or minus the signal."""
     why: str = ""
     """In words, where a wall or a limit ended it: ``used more than 1024 MB of memory``..."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """What walls add to a box that has hosts, so that its processes get out, to these alone.
+
+    The box keeps a network of its own with nothing in it but loopback.
+    """
+
+    mounts: tuple[Mount, ...]
+    env: Mapping[str, str]
+    """The variables by which programs find their proxy."""
+    prefix: tuple[str, ...]
+    """Goes before the command, inside: it opens the way and then becomes the command (``exec``; all
+    descriptors stay as they were). When it cannot, it ends with code 126 and words on stderr, and
+    the command is not run."""
+
+
+class Egress(Protocol):
+    """The one way out of a sandbox: a proxy that knows whom it may reach."""
+
+    def open(self, box: Box) -> AbstractAsyncContextManager[Way]:
+        """A way out for one start of one box, shut when its context is left: connections that
+        are open then are cut. Raises ``SteadError`` where there can be none."""
+        ...
 
 
 class Boxed(Protocol):
