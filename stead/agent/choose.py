@@ -20,9 +20,12 @@ from typing import Any, Protocol
 from stead.agent import prompt
 from stead.agent.prompt import Message
 from stead.agent.reply import ReplyReader, sound
-from stead.agent.tools.base import Toolbox
+from stead.agent.tools.base import Tool, Toolbox
 from stead.core.nouns import ModelProfile, Turn
 from stead.core.ports import ToolCall
+
+Groups = tuple[str, ...]
+"""Groups of tools that the model has asked for, in that order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +73,12 @@ class Way(Protocol):
         """The messages at the start, for alternating turns that end with the owner's."""
         ...
 
-    def tools(self, *, final: bool) -> list[dict[str, Any]]: ...
+    def tools(self, *, final: bool, groups: Groups = ()) -> list[dict[str, Any]]:
+        """Definitions of the tools that are offered; ``final``: none, ``groups``: those that the
+        model has asked for, in that order."""
+        ...
 
-    def schema(self, *, final: bool) -> dict[str, Any] | None: ...
+    def schema(self, *, final: bool, groups: Groups = ()) -> dict[str, Any] | None: ...
 
     def reader(self) -> Reader: ...
 
@@ -115,10 +121,10 @@ class Plain:
         head = {"role": "system", "content": self._system}
         return [head, *({"role": turn.role, "content": turn.text} for turn in turns)]
 
-    def tools(self, *, final: bool) -> list[dict[str, Any]]:
+    def tools(self, *, final: bool, groups: Groups = ()) -> list[dict[str, Any]]:
         return []
 
-    def schema(self, *, final: bool) -> dict[str, Any] | None:
+    def schema(self, *, final: bool, groups: Groups = ()) -> dict[str, Any] | None:
         return None
 
     def reader(self) -> Reader:
@@ -134,22 +140,18 @@ class Plain:
 class Native(Plain):
     """The API's own tool calls."""
 
-    def __init__(self, system: str, tools: Toolbox) -> None:
+    def __init__(self, system: str, tools: Toolbox, *, small: bool = False) -> None:
         super().__init__(system)
-        self._tools = [
-            {
-                "type": "function",
-                "function": {
-                    "name": tool.name,
-                    "description": tool.about,
-                    "parameters": tool.schema(),
-                },
-            }
-            for tool in tools
-        ]
+        self._toolbox, self._small = tools, small
+        self._made: dict[Groups, list[dict[str, Any]]] = {}
 
-    def tools(self, *, final: bool) -> list[dict[str, Any]]:
-        return [] if final else self._tools
+    def tools(self, *, final: bool, groups: Groups = ()) -> list[dict[str, Any]]:
+        if final:
+            return []
+        if groups not in self._made:
+            shown = self._toolbox.shown(groups, small=self._small)
+            self._made[groups] = [_definition(tool) for tool in shown]
+        return self._made[groups]
 
     def said(self, answer: Answer) -> Message:
         calls = [
@@ -171,19 +173,12 @@ class Schema(Plain):
 
     temperature: float | None = 0.0
 
-    def __init__(self, system: str, tools: Toolbox) -> None:
+    def __init__(self, system: str, tools: Toolbox, *, small: bool = False) -> None:
         super().__init__(system)
+        self._toolbox, self._small = tools, small
         self._examples = prompt.examples(tools)
         self._reply = _object({"reply": {"type": "string"}})
-        self._either = {
-            "oneOf": [
-                self._reply,
-                *(
-                    _object({"tool": {"const": tool.name}, "args": tool.schema(described=False)})
-                    for tool in tools
-                ),
-            ]
-        }
+        self._either: dict[Groups, dict[str, Any]] = {}
 
     def opening(self, turns: Sequence[Turn]) -> list[Message]:
         shown = [
@@ -194,8 +189,18 @@ class Schema(Plain):
         ]
         return [{"role": "system", "content": self._system}, *self._examples, *shown]
 
-    def schema(self, *, final: bool) -> dict[str, Any] | None:
-        return self._reply if final else self._either
+    def schema(self, *, final: bool, groups: Groups = ()) -> dict[str, Any] | None:
+        if final:
+            return self._reply
+        if groups not in self._either:
+            self._either[groups] = {"oneOf": [self._reply, *self._calls(groups)]}
+        return self._either[groups]
+
+    def _calls(self, groups: Groups) -> list[dict[str, Any]]:
+        return [
+            _object({"tool": {"const": tool.name}, "args": tool.schema(described=False)})
+            for tool in self._toolbox.shown(groups, small=self._small)
+        ]
 
     def reader(self) -> Reader:
         return _SchemaReader()
@@ -210,7 +215,7 @@ class SchemaReply(Schema):
     beginning as the role ``main``, so that one entry of the prompt cache serves both and a
     conversation may change between them without being read anew."""
 
-    def schema(self, *, final: bool) -> dict[str, Any] | None:
+    def schema(self, *, final: bool, groups: Groups = ()) -> dict[str, Any] | None:
         return super().schema(final=True)
 
 
@@ -243,11 +248,19 @@ class _SchemaReader:
 def choose(profile: ModelProfile, role: str, tools: Toolbox) -> Way:
     """The way of this profile; the role ``light`` has no tools."""
     system = prompt.system(profile, role, tools)
+    small = profile.prompt == "small"
     if profile.tools == "schema":
-        return SchemaReply(system, tools) if role == "light" else Schema(system, tools)
+        kind = SchemaReply if role == "light" else Schema
+        return kind(system, tools, small=small)
     if role == "light" or profile.tools == "none":
         return Plain(system)
-    return Native(system, tools)
+    return Native(system, tools, small=small)
+
+
+def _definition(tool: Tool[Any]) -> dict[str, Any]:
+    """A tool as the API takes it."""
+    function = {"name": tool.name, "description": tool.about, "parameters": tool.schema()}
+    return {"type": "function", "function": function}
 
 
 def _whole(call: ToolCall, number: int) -> ToolCall:

@@ -17,6 +17,8 @@ from stead.agent.limits import Meter
 from stead.agent.steps import Made, MustAsk, Output, Plan, Steps
 from stead.agent.tools import toolbox
 from stead.agent.tools.base import Toolbox, ToolError
+from stead.agent.tools.more_tools import NAME as MORE_TOOLS
+from stead.agent.tools.more_tools import asked_group
 from stead.core.errors import BackendFailed, SteadError
 from stead.core.nouns import Limits, ModelProfile, Turn, Usage
 from stead.core.ports import Emit, Journal, ModelChunk, ModelClient, ModelRequest, ToolCall
@@ -112,6 +114,9 @@ class _Job:
         self.talk = self.way.opening(prompt.conversation(turns, task.text, task.instructions))
         self.results: list[int] = []
         self.guard = _Guard()
+        self.groups: tuple[str, ...] = ()
+        """Of tools that the model has asked for; known from the outcomes alone, so a job that is
+        resumed offers the same."""
 
     async def work(self) -> None:
         """The loop."""
@@ -156,8 +161,8 @@ class _Job:
         return ModelRequest(
             model=self.task.profile.name,
             messages=prompt.shrink(self.talk, self.results, room),
-            tools=self.way.tools(final=final),
-            schema=self.way.schema(final=final),
+            tools=self.way.tools(final=final, groups=self.groups),
+            schema=self.way.schema(final=final, groups=self.groups),
             max_tokens=most,
             temperature=temperature,
         )
@@ -211,6 +216,9 @@ class _Job:
             return await self._refuse(
                 plan, call, {"result": known} if known else {"error": str(problem)}
             )
+        group = asked_group(args) if tool.name == MORE_TOOLS else ""
+        if group in self.groups:
+            known = self.guard.needless(group)
         if known:
             return await self._refuse(plan, call, {"result": known})
         if not self.meter.room_for_tool:
@@ -223,6 +231,8 @@ class _Job:
 
         effects = tool.effects is not Effects.NONE
         output, _ = await self.steps.take(replace(plan, intent=effects, counts=True), run_it)
+        if group and "result" in output:
+            self.groups += (group,)
         return self._tell(call, output)
 
     async def _refuse(self, plan: Plan, call: ToolCall, output: Output) -> str:
@@ -257,11 +267,17 @@ class _Guard:
         self._last = ("", "")
         self._text = ""
         self._times = 0
+        self._needless = 0
 
     @property
     def tired(self) -> bool:
         """The same call was made a third time in a row: answer without tools now."""
-        return self._times >= 3
+        return self._times >= 3 or self._needless >= 3
+
+    def needless(self, group: str) -> str:
+        """Words for a model that asks for tools it has; by turns for several is a loop as well."""
+        self._needless += 1
+        return f"You already have the tools of {group!r}: call one of them, or answer."
 
     def known(self, call: ToolCall) -> str:
         """Words for the model when this call's result is already before it."""
@@ -271,6 +287,8 @@ class _Guard:
 
     def note(self, call: ToolCall, text: str) -> None:
         """Take note of what a call gave."""
+        if call.name != MORE_TOOLS:
+            self._needless = 0
         if (call.name, call.arguments) == self._last:
             self._times += 1
         else:

@@ -74,7 +74,8 @@ def system(profile: ModelProfile, role: str, tools: Toolbox) -> str:
         return OPENING
     if profile.tools == "native":
         return FULL.format(opening=OPENING) if profile.prompt == "full" else OPENING
-    lines = "\n".join(f"{tool.name}: {tool.short}" for tool in tools)
+    shown = tools.shown(small=profile.prompt == "small")
+    lines = "\n".join(f"{tool.name}: {tool.short}" for tool in shown)
     return SMALL.format(opening=OPENING, tools=lines)
 
 

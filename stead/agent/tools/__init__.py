@@ -9,6 +9,7 @@ from stead.agent.tools.base import Context, Tool, Toolbox
 from stead.agent.tools.clock import CLOCK
 from stead.agent.tools.host_facts import HOST_FACTS
 from stead.agent.tools.list_files import LIST_FILES
+from stead.agent.tools.more_tools import with_more
 from stead.agent.tools.read_file import READ_FILE
 from stead.agent.tools.search_files import SEARCH_FILES
 
@@ -24,4 +25,4 @@ TOOLS: tuple[Tool[Any], ...] = (
 
 def toolbox(workspace: Path) -> Toolbox:
     """All tools, working in ``workspace``."""
-    return Toolbox(TOOLS, Context(workspace=workspace))
+    return Toolbox(with_more(TOOLS), Context(workspace=workspace))

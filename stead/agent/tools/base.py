@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -105,6 +105,8 @@ class Tool(Generic[A]):
     puts its processes into one by itself (``context.walls``)."""
     group: str = ""
     """Empty: always shown to the model. Else shown once the model asked for this group."""
+    small: bool = False
+    """Whether small local models are shown it too: they read slowly and get a chosen few."""
 
     def schema(self, *, described: bool = True) -> dict[str, Any]:
         """JSON Schema of the arguments, flat (no references)."""
@@ -178,6 +180,14 @@ class Toolbox:
     def __contains__(self, name: object) -> bool:
         return name in self._tools
 
+    def shown(self, groups: Sequence[str] = (), *, small: bool = False) -> list[Tool[Any]]:
+        """The tools that a model is shown which has asked for these groups; those of a group
+        come last, so that a list that grows begins as it did. ``small``: the chosen few."""
+        if small:
+            return [tool for tool in self if tool.small]
+        first = [tool for tool in self if not tool.group]
+        return first + [tool for group in groups for tool in self if tool.group == group]
+
     def fingerprint(self, name: str) -> str:
         """What tells one version of a tool from another; of a tool that is not there, ``gone``."""
         return self._prints.get(name, GONE)
@@ -189,7 +199,8 @@ class Toolbox:
         """
         tool = self._tools.get(name)
         if tool is None:
-            raise ToolError(f"there is no tool {name[:60]!r}; there are: {', '.join(self._tools)}")
+            there = ", ".join(tool.name for tool in self.shown())
+            raise ToolError(f"there is no tool {name[:60]!r}; there are: {there}")
         try:
             args = msgspec.json.decode(arguments or "{}", type=tool.args, strict=False)
         except (msgspec.DecodeError, UnicodeEncodeError) as problem:

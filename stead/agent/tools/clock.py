@@ -29,4 +29,5 @@ CLOCK = Tool(
     run=now,
     effects=Effects.NONE,
     on_unknown=OnUnknown.REPEAT,
+    small=True,
 )

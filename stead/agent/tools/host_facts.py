@@ -108,4 +108,5 @@ HOST_FACTS = Tool(
     run=blocking(facts),
     effects=Effects.NONE,
     on_unknown=OnUnknown.REPEAT,
+    small=True,
 )

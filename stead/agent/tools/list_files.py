@@ -68,4 +68,5 @@ LIST_FILES = Tool(
     run=blocking(entries),
     effects=Effects.NONE,
     on_unknown=OnUnknown.REPEAT,
+    small=True,
 )

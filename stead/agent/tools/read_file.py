@@ -60,4 +60,5 @@ READ_FILE = Tool(
     run=blocking(content),
     effects=Effects.NONE,
     on_unknown=OnUnknown.REPEAT,
+    small=True,
 )

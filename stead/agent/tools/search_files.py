@@ -113,4 +113,5 @@ SEARCH_FILES = Tool(
     run=blocking(search),
     effects=Effects.NONE,
     on_unknown=OnUnknown.REPEAT,
+    small=True,
 )

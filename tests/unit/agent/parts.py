@@ -176,6 +176,7 @@ class Bell:
             run=self.ring,
             effects=Effects.OUTSIDE,
             on_unknown=self.rule,
+            small=True,
         )
         look = replace(ring, name="look", run=self.look, effects=Effects.NONE)
         return Toolbox([ring, look], Context(workspace))
