@@ -21,11 +21,11 @@ from typing import Any
 import uvloop
 
 from stead import __version__
-from stead.agent.loop import toolbox
 from stead.app import channels, prices, routing, services, terms
 from stead.app.audit import Audit, Standing, audit_of
 from stead.app.audit import routes as audit_routes
 from stead.app.audit import taker as audit_taker
+from stead.app.hands import tools_of
 from stead.app.hup import terminal
 from stead.app.node import local_url
 from stead.app.policy import LivePolicy, budgets_of
@@ -199,7 +199,7 @@ class Gateway:
         self._home = home
         self._settings = settings
         self._store = store
-        self._tools = toolbox(home / "workspace")
+        self._tools = tools_of(home)
         self._channels = channels.make(home, settings)
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()

@@ -7,15 +7,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 from stead import __version__
-from stead.agent.tools import toolbox
 from stead.agent.tools.base import Toolbox
+from stead.app.hands import tools_of
 from stead.config import Loaded, parse_listen
 from stead.core import logs
 from stead.node.main import NodeOptions, run_node
 
 
-def run(home: Path, loaded: Loaded, tools: Callable[[Path], Toolbox] = toolbox) -> int:
-    """Run a node till it is told to stop; returns its exit code."""
+def run(home: Path, loaded: Loaded, tools: Callable[[Path], Toolbox] | None = None) -> int:
+    """Run a node till it is told to stop; returns its exit code.
+
+    ``tools`` makes other tools than the ordinary ones, out of the path of the workspace."""
     settings = loaded.settings
     node = settings.node
     logs.setup(
@@ -31,7 +33,7 @@ def run(home: Path, loaded: Loaded, tools: Callable[[Path], Toolbox] = toolbox) 
         version=__version__,
         refused_s=node.refused_s,
     )
-    return run_node(home, options, tools)
+    return run_node(home, options, tools or (lambda _: tools_of(home)))
 
 
 def local_url(listen: str) -> str:

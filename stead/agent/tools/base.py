@@ -166,6 +166,8 @@ class Toolbox:
         """End the processes of the tools."""
         if self._pool is not None:
             await self._pool.aclose()
+        if self._context.walls is not None:
+            await self._context.walls.aclose()
 
     def in_background(self) -> Toolbox:
         """The same tools for background work: at the lowest priority, if there is a pool."""

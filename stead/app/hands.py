@@ -1,0 +1,22 @@
+"""What the tools of a process work with: walls, and the toolbox made of all that.
+
+Each part is made here once, for the node and for the gateway's own light worker alike.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from stead.agent.tools import TOOLS
+from stead.agent.tools.base import Context, Toolbox
+from stead.sandbox.walls import walls_here
+
+
+def tools_of(home: Path) -> Toolbox:
+    """All tools, working in the workspace of this home, in sandboxes."""
+    walls = walls_here()
+    # egress: the proxy and secrets are made here and handed to the walls.
+    # masker: masks what tools give back.
+    # permits: the node's own rules.
+    context = Context(workspace=home / "workspace", walls=walls, keep=home / "keep")
+    return Toolbox(TOOLS, context)
