@@ -28,8 +28,8 @@ def arguments(box: Box, *, uid: int, gid: int) -> list[str]:
         said += ["--symlink", target, str(path)]
     size = str(max(1, box.bounds.memory_mb // TMP_SHARE) * 1024 * 1024)
     said += ["--proc", "/proc", "--dev", "/dev"]
-    for path in ("/tmp", "/dev/shm", str(HOME)):
-        said += ["--size", size, "--perms", "1777", "--tmpfs", path]
+    for place in ("/tmp", "/dev/shm", str(HOME)):
+        said += ["--size", size, "--perms", "1777", "--tmpfs", place]
     for mount in ordered(box.mounts):
         said += ["--bind" if mount.write else "--ro-bind", str(mount.path), str(mount.path)]
     said += ["--remount-ro", "/dev", "--remount-ro", "/"]

@@ -60,10 +60,10 @@ class BoxedProcess:
 
 async def _readable(fd: int) -> None:
     loop = asyncio.get_running_loop()
-    there = loop.create_future()
-    loop.add_reader(fd, lambda: there.done() or there.set_result(None))
+    there = asyncio.Event()
+    loop.add_reader(fd, there.set)
     try:
-        await there
+        await there.wait()
     finally:
         loop.remove_reader(fd)
 
