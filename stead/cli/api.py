@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
-
-import msgspec
+import json
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 from stead import __version__
 from stead.cli.http import Exchange, ServerEvent, events, query, quote
-from stead.config import Loaded
+from stead.config import Address
 from stead.core.errors import GatewayAway, HomeUnusable, SteadError
 from stead.core.keys import read_key
 
@@ -28,8 +26,7 @@ class Refused(SteadError):
         self.code = code
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
+class Answered(NamedTuple):
     """An answer as it came. Header names in lower case."""
 
     status: int
@@ -38,12 +35,24 @@ class Answered:
 
 
 class Api:
-    """Calls to the gateway of ``loaded`` with the owner's key, or with another one."""
+    """Calls to the gateway at ``address`` with the owner's key, or with another one.
 
-    def __init__(self, loaded: Loaded, *, url: str = "", key: str = "") -> None:
-        self.url = url.rstrip("/") or loaded.gateway_url
-        self._loaded = loaded
+    ``check`` is called once it turns out that no gateway is there: what may be wrong with the
+    configuration is told then (by a ``ConfigError``), and costs nothing where one answers.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        *,
+        url: str = "",
+        key: str = "",
+        check: Callable[[], object] = lambda: None,
+    ) -> None:
+        self.url = url.rstrip("/") or address.url
+        self._address = address
         self._key = key
+        self._check = check
 
     def get(self, path: str, **filters: object) -> Any:
         """GET ``path``; filters that are None or empty are left out."""
@@ -58,10 +67,7 @@ class Api:
     def ask(self, path: str, body: bytes, type_: str, *, timeout: float) -> Answered:
         """POST a body as it is and return the whole answer, whatever its status. ``timeout``: the
         longest silence, in seconds."""
-        headers = {**self._headers(), "Content-Type": type_}
-        with Exchange(
-            self.url, "POST", path, headers=headers, body=body, timeout=timeout
-        ) as exchange:
+        with self._open("POST", path, {"Content-Type": type_}, body, timeout) as exchange:
             return Answered(exchange.status, exchange.headers, exchange.read())
 
     def job_events(self, job_id: str, last: str = "") -> Iterator[ServerEvent]:
@@ -70,20 +76,36 @@ class Api:
         Raises ``GatewayAway`` when the gateway cannot be reached, ``ConnectionBroke``
         when the stream is cut.
         """
-        headers = {**self._headers(), "Accept": "text/event-stream"}
+        headers = {"Accept": "text/event-stream"}
         if last:
             headers["Last-Event-ID"] = last
         path = f"/api/v1/jobs/{quote(job_id)}/events"
-        with Exchange(self.url, "GET", path, headers=headers, timeout=SILENCE_S) as exchange:
+        with self._open("GET", path, headers, timeout=SILENCE_S) as exchange:
             if exchange.status != 200:
                 raise refusal(exchange.status, exchange.read())
             yield from events(iter(exchange))
 
+    def _open(
+        self,
+        method: str,
+        path: str,
+        headers: dict[str, str],
+        body: bytes = b"",
+        timeout: float = 30.0,
+    ) -> Exchange:
+        try:
+            all_ = {**self._headers(), **headers}
+            opened = Exchange(self.url, method, path, headers=all_, body=body, timeout=timeout)
+        except GatewayAway:
+            self._check()
+            raise
+        self._check = lambda: None  # it was there: should it go, that is not for lack of sense
+        return opened
+
     def _headers(self) -> dict[str, str]:
         if not self._key:
-            file = self._loaded.owner_key_file
-            if not file.exists() and not self._loaded.settings.node.gateway:
-                home = self._loaded.home
+            file, home = self._address.key_file, self._address.home
+            if not self._address.elsewhere and not file.exists():
                 why = f"stead was never started with the home directory {home}; start it"
                 if (home / "state.db").exists():
                     why = f"the owner's key is gone from {file}; a new one is made by a start"
@@ -91,34 +113,34 @@ class Api:
             try:
                 self._key = read_key(file)
             except HomeUnusable as error:
-                if self._loaded.settings.node.gateway:
+                if self._address.elsewhere:
                     more = "Copy the owner's key from the gateway's machine (`stead key`) to there"
                     raise HomeUnusable(f"{error.message}. {more}") from error
                 raise
         return {"Authorization": f"Bearer {self._key}", "User-Agent": f"stead/{__version__}"}
 
     def _call(self, method: str, path: str, data: object = None) -> Any:
-        headers = {**self._headers(), "Accept": "application/json"}
+        headers = {"Accept": "application/json"}
         body = b""
         if method == "POST":
-            body = msgspec.json.encode({} if data is None else data)
+            body = json.dumps({} if data is None else data).encode()
             headers["Content-Type"] = "application/json"
-        with Exchange(self.url, method, path, headers=headers, body=body) as exchange:
+        with self._open(method, path, headers, body) as exchange:
             answer = exchange.read()
         if exchange.status >= 400:
             raise refusal(exchange.status, answer)
         try:
-            return msgspec.json.decode(answer) if answer else {}
-        except msgspec.DecodeError as error:
+            return json.loads(answer) if answer else {}
+        except (ValueError, RecursionError) as error:
             raise not_stead(self.url) from error
 
 
 def refusal(status: int, body: bytes) -> SteadError:
     """The error that an answer in the OpenAI error shape stands for."""
     try:
-        error = msgspec.json.decode(body)["error"]
+        error = json.loads(body)["error"]
         message, kind, code = error["message"], error.get("type"), error.get("code")
-    except (msgspec.DecodeError, KeyError, TypeError, AttributeError):
+    except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
         message, kind, code = "", "", ""
     return Refused(
         str(message or f"The gateway answered {status} and did not say why."),

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-import msgspec
 
 from stead.cli.api import Api
-from stead.config import Loaded, load, load_loosely, no_color
+from stead.config import find, no_color
 from stead.core.errors import GatewayAway
+
+if TYPE_CHECKING:
+    from stead.config import Loaded
 
 FAILED = 1
 AWAY = 3
@@ -24,26 +26,34 @@ INTERRUPTED = 130
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
-@dataclass
 class Cli:
     """``ctx.obj`` of every command."""
 
-    home: Path
-    _loaded: Loaded | None = field(default=None, repr=False)
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self._loaded: Loaded | None = None
 
     @property
     def loaded(self) -> Loaded:
         """The configuration, read when first asked for. Raises ``ConfigError``."""
-        if self._loaded is None:
+        from stead.config import load  # late: 20 ms; who only asks the gateway needs no more than
+
+        if self._loaded is None:  # its address
             self._loaded = load(self.home)
         return self._loaded
 
     def api(self, *, loosely: bool = False) -> Api:
         """The gateway, with the owner's key.
 
-        ``loosely``: also where stead.toml has a fault, which the gateway will tell of itself.
+        ``loosely``: also where stead.toml does not tell for certain where it is.
         """
-        return Api(load_loosely(self.home) if loosely else self.loaded)
+        found = find(self.home)
+        if loosely:
+            return Api(found)
+        return Api(
+            found if found.sound else self.loaded.address,
+            check=lambda: self.loaded,
+        )
 
 
 def look(
@@ -67,8 +77,13 @@ def json_option(command: _F) -> _F:
 
 def print_json(data: object) -> None:
     """Data for programs: one indented JSON document on stdout."""
-    text = msgspec.json.format(msgspec.json.encode(data), indent=2)
-    click.echo(text.decode())
+    click.echo(json.dumps(data, indent=2, ensure_ascii=False, default=_plain))
+
+
+def _plain(value: object) -> object:
+    import msgspec  # late: 10 ms that only what is found in the home directory needs
+
+    return msgspec.to_builtins(value)
 
 
 def style(text: str, **how: Any) -> str:

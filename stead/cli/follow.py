@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-
-import msgspec
 
 from stead.cli.api import Api
 from stead.cli.common import short, span, usd
@@ -106,7 +105,7 @@ def follow(
         try:
             for event in api.job_events(job_id, last):
                 last, until, tries = event.id or last, 0.0, 0
-                data = msgspec.json.decode(event.data) if event.data else {}
+                data = json.loads(event.data) if event.data else {}
                 if event.type == "end":
                     yield _end(data, job_id)
                     return

@@ -81,7 +81,7 @@ def join(obj: Cli, url: str, key: str, as_json: bool) -> None:
         click.echo(note, err=True)
     loaded = obj.loaded
     hello = {"boot": uuid7(), "version": __version__, "facts": {"host": platform.node()}}
-    reply = Api(loaded, url=url, key=key).post("/node/v1/hello", hello)
+    reply = Api(loaded.address, url=url, key=key).post("/node/v1/hello", hello)
     name = str(reply.get("name") or "")
     file = obj.home / "secrets" / "node.key"
     try:

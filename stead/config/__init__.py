@@ -1,45 +1,54 @@
 """Every setting, once; the only room that reads the environment.
 
 ``load`` reads and checks, ``prepare_home`` makes the home directory, ``edit``
-changes one value of stead.toml.
+changes one value of stead.toml, ``find`` only says where the gateway is.
+
+Each name is loaded at its first use: most commands need but a few of them, and all together
+take as long to load as such a command may run.
 """
 
-from stead.config.changes import Changes, changes, is_live, leaves, merged
-from stead.config.checks import parse_listen
-from stead.config.describe import Setting, as_toml, describe, starter
-from stead.config.edit import edit, prepare_home, value_of
-from stead.config.loading import (
-    DEFAULT,
-    Loaded,
-    child_environment,
-    home_dir,
-    load,
-    load_loosely,
-    no_color,
-    path_at,
-)
-from stead.config.settings import (
-    BackendModel,
-    BackendSection,
-    BudgetSection,
-    ChannelSection,
-    GatewaySection,
-    JudgeSection,
-    LaneSection,
-    LimitsSection,
-    LogSection,
-    ModelSection,
-    NodeSection,
-    QueueSection,
-    RouteSection,
-    RuleSection,
-    Section,
-    ServicesSection,
-    Settings,
-)
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from stead.config.address import Address, find, home_dir, no_color, parse_listen, path_at
+    from stead.config.description import Setting, as_toml, describe, starter
+    from stead.config.differences import Changes, changes, is_live, leaves, merged
+    from stead.config.editing import edit, prepare_home, value_of
+    from stead.config.loading import DEFAULT, Loaded, child_environment, load
+    from stead.config.settings import (
+        BackendModel,
+        BackendSection,
+        BudgetSection,
+        ChannelSection,
+        GatewaySection,
+        JudgeSection,
+        LaneSection,
+        LimitsSection,
+        LogSection,
+        ModelSection,
+        NodeSection,
+        QueueSection,
+        RouteSection,
+        RuleSection,
+        Section,
+        ServicesSection,
+        Settings,
+    )
+
+#: In which file each name is; none of these files may be named like one of them.
+_NAMES = {
+    "address": ("Address", "find", "home_dir", "no_color", "parse_listen", "path_at"),
+    "description": ("Setting", "as_toml", "describe", "starter"),
+    "differences": ("Changes", "changes", "is_live", "leaves", "merged"),
+    "editing": ("edit", "prepare_home", "value_of"),
+    "loading": ("DEFAULT", "Loaded", "child_environment", "load"),
+}
+_FILES = {name: file for file, names in _NAMES.items() for name in names}
 
 __all__ = [
     "DEFAULT",
+    "Address",
     "BackendModel",
     "BackendSection",
     "BudgetSection",
@@ -65,11 +74,11 @@ __all__ = [
     "child_environment",
     "describe",
     "edit",
+    "find",
     "home_dir",
     "is_live",
     "leaves",
     "load",
-    "load_loosely",
     "merged",
     "no_color",
     "parse_listen",
@@ -78,3 +87,14 @@ __all__ = [
     "starter",
     "value_of",
 ]
+
+
+if not TYPE_CHECKING:  # type checkers know the names from above, and would believe any by this
+
+    def __getattr__(name):
+        """PEP 562: what ``__all__`` names and ``_NAMES`` does not is a table of settings."""
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        file = import_module(f"{__name__}.{_FILES.get(name, 'settings')}")
+        found = globals()[name] = getattr(file, name)
+        return found

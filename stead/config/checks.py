@@ -11,7 +11,8 @@ from typing import Any
 
 import msgspec
 
-from stead.config.describe import describe, section_in
+from stead.config.address import is_url, parse_listen
+from stead.config.description import describe, section_in
 from stead.config.house import check_audit, check_budget, check_rules
 from stead.config.lanes import check_models
 from stead.config.settings import (
@@ -104,16 +105,6 @@ def _nearest(key: str, path: str, at: str, known: Mapping[str, object]) -> str:
     return (same or difflib.get_close_matches(path, everywhere, n=1) or [""])[0]
 
 
-def check_listen(listen: str, where: str) -> None:
-    """Raise ``ConfigError`` unless ``listen`` is an address; ``where`` says whose it is."""
-    try:
-        parse_listen(listen)
-    except ValueError as error:
-        raise ConfigError(
-            f"{where}: {listen!r} is not an address: {error}", param="listen"
-        ) from None
-
-
 def _crosschecks(settings: Settings) -> Iterator[tuple[str, str]]:
     """What the types alone cannot say."""
     yield from _too_large(msgspec.to_builtins(settings), "")
@@ -128,7 +119,7 @@ def _crosschecks(settings: Settings) -> Iterator[tuple[str, str]]:
             f"{node.chat_slots} must be smaller than node.slots ({node.slots}), "
             "or background work would never run",
         )
-    if node.gateway and not _is_url(node.gateway):
+    if node.gateway and not is_url(node.gateway):
         yield "node.gateway", f"{node.gateway!r} is not a URL (http://... or https://...)"
     yield from _bad_labels(node.labels, "node.labels")
     if settings.nodes.main:
@@ -165,10 +156,6 @@ def _too_large(value: object, path: str) -> Iterator[tuple[str, str]]:
             yield from _too_large(inner, f"{path}[{index}]")
     elif isinstance(value, int | float) and value > _MOST:
         yield path, f"{value:g} is too large: at most {_MOST:,}"
-
-
-def _is_url(text: str) -> bool:
-    return re.match(r"https?://[^\s/]+", text) is not None
 
 
 def _bad_labels(labels: list[str], path: str) -> Iterator[tuple[str, str]]:
@@ -235,17 +222,5 @@ def _check_channels(channels: list[ChannelSection]) -> Iterator[tuple[str, str]]
         if channel.name in names:
             yield f"{at}.name", f"there are two channels named {channel.name!r}"
         names.add(channel.name)
-        if channel.url and not _is_url(channel.url):
+        if channel.url and not is_url(channel.url):
             yield f"{at}.url", f"{channel.url!r} is not a URL (http://... or https://...)"
-
-
-def parse_listen(text: str) -> tuple[str, int]:
-    """``host:port`` or ``[IPv6]:port`` as (host, port). Raises ``ValueError``."""
-    host, colon, port = text.rpartition(":")
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-    elif ":" in host:
-        raise ValueError("an IPv6 address is written in brackets: [::1]:7832")
-    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise ValueError("expected host:port, such as 127.0.0.1:7832")
-    return host, int(port)

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import PurePath
 
+from stead.config.address import is_url
 from stead.config.settings import BackendSection, JudgeSection, LaneSection, Settings
 from stead.core.languages import LANGUAGES
 
@@ -62,10 +63,6 @@ def model_names(settings: Settings) -> frozenset[str]:
     return frozenset(names)
 
 
-def _is_url(text: str) -> bool:
-    return re.match(r"https?://[^\s/]+", text) is not None
-
-
 def _backends(backends: list[BackendSection]) -> Iterator[Fault]:
     names: dict[str, int] = {}
     aliases: dict[str, str] = {}
@@ -98,7 +95,7 @@ def _server(backend: BackendSection, at: str) -> Iterator[Fault]:
     urls += [(f"{at}.urls[{place}]", url) for place, url in enumerate(backend.urls)]
     seen: set[str] = set()
     for path, url in urls:
-        if not _is_url(url):
+        if not is_url(url):
             yield path, f"{url!r} is not a URL (http://... or https://...)"
         elif url.rstrip("/") in seen:
             yield path, f"{url!r} is there already; each instance stands there once"

@@ -5,7 +5,6 @@ The only reader of the environment. After loading, the configuration is frozen.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import tomllib
@@ -16,13 +15,21 @@ from typing import Any
 
 import msgspec
 
-from stead.config.checks import check_listen, checked, parse_listen
+from stead.config.address import (
+    LISTEN_VARIABLE,
+    OWNER_KEY,
+    Address,
+    address_of,
+    check_listen,
+    path_at,
+)
+from stead.config.checks import checked
 from stead.config.lines import lines_of
 from stead.config.settings import Settings
 from stead.core.errors import ConfigError
 
 DEFAULT = "default"
-_ENVIRONMENT = {"listen": "STEAD_LISTEN", "offline": "STEAD_OFFLINE"}
+_ENVIRONMENT = {"listen": LISTEN_VARIABLE, "offline": "STEAD_OFFLINE"}
 _YES = frozenset({"1", "true", "yes", "on"})
 _NO = frozenset({"0", "false", "no", "off"})
 
@@ -52,30 +59,27 @@ class Loaded:
 
     @property
     def owner_key_file(self) -> Path:
-        return self.path(self.settings.gateway.key_file or "secrets/owner.key")
+        return self.path(self.settings.gateway.key_file or OWNER_KEY)
 
     @property
     def node_key_file(self) -> Path:
         return self.path(self.settings.node.key_file or "secrets/node.key")
 
     @property
+    def address(self) -> Address:
+        """Where the gateway is reached from this machine, and the owner's key."""
+        said = self.settings
+        return address_of(
+            self.home,
+            listen=said.listen,
+            key_file=said.gateway.key_file,
+            gateway=said.node.gateway,
+        )
+
+    @property
     def gateway_url(self) -> str:
         """Where the gateway is reached from this machine, without a slash at the end."""
-        if self.settings.node.gateway:
-            return self.settings.node.gateway.rstrip("/")
-        host, port = parse_listen(self.settings.listen)
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def path_at(home: Path, text: str) -> Path:
-    """A path given in stead.toml: ``~`` means the user's home, else it is relative to ours."""
-    return home / Path(text).expanduser()
-
-
-def home_dir() -> Path:
-    """The home directory: ``$STEAD_HOME``, else ``~/.stead``. It need not exist."""
-    return Path(os.environ.get("STEAD_HOME") or "~/.stead").expanduser().absolute()
+        return self.address.url
 
 
 def child_environment(more: Mapping[str, str]) -> dict[str, str]:
@@ -83,11 +87,6 @@ def child_environment(more: Mapping[str, str]) -> dict[str, str]:
     whatever is stead's, and ``more``."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("STEAD_")}
     return {**own, **more}
-
-
-def no_color() -> bool:
-    """Whether the user asked for no colours (no-color.org)."""
-    return bool(os.environ.get("NO_COLOR"))
 
 
 def load(home: Path, *, options: Mapping[str, object] | None = None) -> Loaded:
@@ -117,34 +116,6 @@ def load(home: Path, *, options: Mapping[str, object] | None = None) -> Loaded:
         settings = msgspec.structs.replace(settings, **over)
         check_listen(settings.listen, origins.get("listen", "listen"))
     return Loaded(home, settings, origins, options or {})
-
-
-def load_loosely(home: Path) -> Loaded:
-    """As :func:`load`, of a file with faults: what finds the gateway as far as it can be read, and
-    the defaults for all else. A gateway that runs goes on with what was sound before."""
-    try:
-        return load(home)
-    except ConfigError:
-        pass
-    try:
-        text = (home / "stead.toml").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        text = ""
-    try:
-        raw = tomllib.loads(text)
-    except (ValueError, RecursionError):
-        found = re.search(r'^\s*listen\s*=\s*"([^"]*)"', text.partition("\n[")[0], re.MULTILINE)
-        raw = {"listen": found[1]} if found else {}
-    kept: dict[str, Any] = {}
-    settings = Settings()
-    for table, key in (("", "listen"), ("gateway", "key_file"), ("node", "gateway")):
-        place = raw.get(table) if table else raw
-        if isinstance(place, dict) and key in place:
-            tried = {**kept, table: {key: place[key]}} if table else {key: place[key]}
-            with contextlib.suppress(ConfigError):
-                settings, kept = checked(tried, {}), tried
-    listen = os.environ.get(_ENVIRONMENT["listen"]) or settings.listen
-    return Loaded(home, msgspec.structs.replace(settings, listen=listen))
 
 
 def _given(raw: object, at: str = "") -> Iterator[str]:

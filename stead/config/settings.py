@@ -12,6 +12,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from stead.config.address import LISTEN
+
 
 def _help(
     text: str, *, gt: float | None = None, ge: float | None = None, le: float | None = None
@@ -406,7 +408,7 @@ class ServicesSection(Section, frozen=True):
 
 
 class Settings(Section, frozen=True):
-    listen: Annotated[str, _help("Address and port of the gateway")] = "127.0.0.1:7832"
+    listen: Annotated[str, _help("Address and port of the gateway")] = LISTEN
     offline: Annotated[bool, _help("Never touch the network beyond this machine")] = False
     gateway: GatewaySection = GatewaySection()
     node: NodeSection = NodeSection()

@@ -15,7 +15,7 @@ import pytest
 from stead.cli import follow as follow_module
 from stead.cli.api import Api
 from stead.cli.follow import End, Heard, follow, send
-from stead.config import load
+from stead.config import find
 from stead.core.errors import GatewayAway
 from tests.unit.cli.conftest import Run
 from tests.unit.cli.gateway import CUT, JOB, Gateway
@@ -161,8 +161,7 @@ def test_never_started(run: Run, home: Path) -> None:
 
 def test_gone_for_good(gateway: Gateway, home: Path) -> None:
     """A gateway that stays away is given up in time, saying that the message is recorded."""
-    loaded = load(home)
-    api = Api(loaded, url="http://127.0.0.1:1")
+    api = Api(find(home), url="http://127.0.0.1:1")
     with pytest.raises(GatewayAway, match=r"recorded.*stead why 000000a1"):
         list(follow(api, JOB, patience_s=0.0))
 
@@ -170,7 +169,7 @@ def test_gone_for_good(gateway: Gateway, home: Path) -> None:
 def test_a_stream_without_end_is_asked_again(gateway: Gateway, home: Path) -> None:
     """A stream that closes in good order but without an end is no end: it is read on."""
     gateway.events = [token("a")]
-    api = Api(load(home))
+    api = Api(find(home))
 
     def sleep(seconds: float) -> None:
         gateway.events.append(("end", END))

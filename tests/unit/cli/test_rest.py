@@ -42,6 +42,55 @@ def test_help_loads_no_command(home: Path) -> None:
         assert f"'{heavy}" not in done.stdout
 
 
+def test_asking_loads_little(home: Path, gateway: Gateway) -> None:
+    """A command that only asks the gateway loads neither the settings nor what is slow to load."""
+    gateway.answers["/api/v1/status"] = {"works": ["it works"]}
+    program = (
+        "import sys; from stead.cli.main import main; main(['status', *sys.argv[1:]]);"
+        "print(*sys.modules, sep='\\n')"
+    )
+    for given in ([], ["--json"]):
+        done = subprocess.run(
+            [sys.executable, "-c", program, *given],
+            capture_output=True, text=True, check=True, timeout=60,
+        )  # fmt: skip
+        assert "it works" in done.stdout
+        loaded = {*done.stdout.splitlines()}
+        assert "stead.cli.status" in loaded
+        slow = {"msgspec", "asyncio", "ssl", "http.client", "dataclasses", "stead.config.settings"}
+        assert not slow & loaded
+
+
+def test_a_fault_elsewhere_is_the_gateways_to_tell(
+    run: Run, gateway: Gateway, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fault of stead.toml that leaves no doubt where the gateway is keeps nobody from asking one
+    that runs. Where none does, or where it could be another one, the fault is told."""
+    file = home / "stead.toml"
+    sound = file.read_text()
+    gateway.answers["/api/v1/jobs"] = {"jobs": []}
+    file.write_text(f"{sound}nonsense = 1\n")
+    assert run("jobs").code == 0
+    file.write_text(sound.replace('"\n', '0000"\n'))
+    result = run("jobs")
+    assert result.code == 1 and "listen" in result.err
+    file.write_text(f"{sound}[node]\ngateway = 3\n")
+    result = run("jobs")
+    assert result.code == 1 and "node.gateway" in result.err
+    assert run("status").code == 1  # asked all the same; this gateway knows no status
+    file.write_text(f"{sound}[node\n")
+    result = run("jobs")
+    assert result.code == 1 and "not TOML" in result.err
+    file.write_text('listen = "127.0.0.1:1"\nnonsense = 1\n')
+    for command in (["jobs"], ["ask", "hi"]):
+        result = run(*command)
+        assert result.code == 1 and "nonsense (line 2)" in result.err, result
+    monkeypatch.setenv("STEAD_LISTEN", "nowhere")
+    for name in ("jobs", "status"):
+        result = run(name)
+        assert result.code == 1 and "STEAD_LISTEN: 'nowhere' is not an address" in result.err
+
+
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name != "model"])
 def test_every_command_has_help(run: Run, name: str) -> None:
     """Every command is there and explains itself."""

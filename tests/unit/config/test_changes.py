@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from stead.config import Settings, changes, is_live, load, merged
-from stead.config.changes import unknown_in_live
+from stead.config.differences import unknown_in_live
 
 BEFORE = """
 [model]

@@ -15,14 +15,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import stead.config
 from stead.config import (
     Settings,
     as_toml,
     describe,
     edit,
+    find,
     home_dir,
     load,
-    load_loosely,
     parse_listen,
     path_at,
     prepare_home,
@@ -454,8 +455,24 @@ def test_a_faulty_file_still_tells_where_the_gateway_is(
 ) -> None:
     """`stead status` can be asked what is wrong with stead.toml while something is."""
     write(tmp_path, text)
-    assert load_loosely(tmp_path).settings.listen == listen
+    assert find(tmp_path).url == f"http://{listen}"
     sound = '[gateway]\nkey_file = "my.key"\n[node]\ngateway = "http://gw:1"\n'
     write(tmp_path, sound + "[node.x]\ny = 1")
-    found = load_loosely(tmp_path)
-    assert found.owner_key_file == tmp_path / "my.key" and found.gateway_url == "http://gw:1"
+    found = find(tmp_path)
+    assert found.key_file == tmp_path / "my.key" and found.url == "http://gw:1"
+    assert found.elsewhere and found.sound  # the fault says nothing about the way there
+
+
+def test_every_name_is_found_where_it_is() -> None:
+    """The room's names are loaded one by one; each is the thing itself, in whatever order, and
+    what is not there is missed as anywhere."""
+    program = (
+        "import sys, stead.config as c; names = sys.argv[1:];"
+        "found = [getattr(c, n) for n in names];"
+        "mods = [sys.modules[getattr(f, '__module__', c.__name__)] for f in found];"
+        "assert all(getattr(m, n) is f for m, n, f in zip(mods, names, found))"
+    )
+    for names in (stead.config.__all__, stead.config.__all__[::-1]):
+        subprocess.run([sys.executable, "-c", program, *names], check=True, timeout=60)
+    with pytest.raises(AttributeError, match="nonsense"):
+        getattr(stead.config, "nonsense")  # noqa: B009

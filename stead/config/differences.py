@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from stead.config.describe import describe
+from stead.config.description import describe
 from stead.config.settings import Settings
 
 #: Settings that a running gateway takes over; all others hold from the next start on.

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from stead.config.checks import checked
-from stead.config.describe import describe, starter
+from stead.config.description import describe, starter
 from stead.config.loading import parse
 from stead.core.errors import ConfigError, HomeUnusable
 from stead.core.files import write_atomic
