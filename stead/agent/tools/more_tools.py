@@ -58,7 +58,7 @@ def _more_tools(groups: dict[str, list[Tool[Any]]]) -> Tool[Any]:
         lines = [f"{signature(tool)}: {tool.about}" for tool in tools]
         return "\n".join(["You have these tools now:", *lines])
 
-    choice = Annotated[Literal[tuple(groups)], Meta(description="The group")]
+    choice: Any = Annotated[Literal[tuple(groups)], Meta(description="The group")]
     return Tool(
         name=NAME,
         about=f"Get more tools, by group: {held}.",
