@@ -90,6 +90,8 @@ async def run(
         await job.work()
     except MustAsk as question:
         return Result("waiting", usage=job.meter.usage, waiting_for=str(question))
+    finally:
+        await tools.end(task.id)
     return Result("done", "".join(job.shown), job.meter.usage)
 
 
@@ -225,8 +227,10 @@ class _Job:
             return await self._refuse(plan, call, {"error": OUT_OF_STEPS})
         plan = replace(plan, rule=tool.on_unknown, effects=tool.effects)
 
+        step, most = self.steps.next, prompt.result_chars(self.task.profile)
+
         async def run_it() -> Made:
-            done = await self.tools.call(tool, args, prompt.result_chars(self.task.profile))
+            done = await self.tools.call(tool, args, most, job=self.task.id, step=step)
             return Made({"result" if done.ok else "error": done.text})
 
         effects = tool.effects is not Effects.NONE

@@ -117,6 +117,11 @@ class Steps:
         self._anew = False
         """Whether the rest of the journal does not count, see :meth:`_set_aside`."""
 
+    @property
+    def next(self) -> int:
+        """The place of the step that comes next."""
+        return self._seq + 1
+
     async def take(self, plan: Plan, call: Callable[[], Awaitable[Made]]) -> tuple[Output, bool]:
         """The outcome of the next step, and whether it was replayed.
 

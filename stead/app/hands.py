@@ -9,6 +9,7 @@ from pathlib import Path
 
 from stead.agent.tools import TOOLS
 from stead.agent.tools.base import Context, Toolbox
+from stead.agent.tools.more_tools import with_more
 from stead.sandbox.walls import walls_here
 
 
@@ -19,4 +20,4 @@ def tools_of(home: Path) -> Toolbox:
     # masker: masks what tools give back.
     # permits: the node's own rules.
     context = Context(workspace=home / "workspace", walls=walls, keep=home / "keep")
-    return Toolbox(TOOLS, context)
+    return Toolbox(with_more(TOOLS), context)

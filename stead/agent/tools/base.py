@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from stead.agent.background import Background
 from stead.agent.changes import GONE, input_hash
 from stead.agent.pool import Pool
 from stead.core.errors import SteadError
@@ -67,6 +68,10 @@ class Context:
     keep: Path | None = None
     """A folder of stead's own for what calls leave behind: long outputs (``spool/``), what was
     there before a change (``undo/``). No sandbox sees it but that of a tool that mounts it."""
+    low: bool = False
+    """Background work: the lowest priority there is."""
+    background: Background = field(default_factory=Background)
+    """What calls have started that goes on without them."""
 
     @property
     def late(self) -> bool:
@@ -164,6 +169,7 @@ class Toolbox:
 
     async def aclose(self) -> None:
         """End the processes of the tools."""
+        await self._context.background.aclose()
         if self._pool is not None:
             await self._pool.aclose()
         if self._context.walls is not None:
@@ -212,8 +218,15 @@ class Toolbox:
             ) from problem
         return tool, args
 
-    async def call(self, tool: Tool[Any], args: Args, most: int) -> Outcome:
-        """Run a tool within its limits; ``most``: characters the model can take.
+    async def end(self, job: str) -> None:
+        """An attempt at a job is over: what its calls have started ends with it."""
+        await self._context.background.end(job)
+
+    async def call(
+        self, tool: Tool[Any], args: Args, most: int, *, job: str = "", step: int = 0
+    ) -> Outcome:
+        """Run a tool within its limits; ``most``: characters the model can take; ``job`` and
+        ``step``: which call it is.
 
         Never raises for what a tool does: whatever went wrong becomes text.
         """
@@ -221,7 +234,9 @@ class Toolbox:
         if self._pool is not None and isinstance(tool.run, Blocking) and self._pool.has(tool):
             return await self._in_process(self._pool, tool, args, limit)
         until = time.monotonic() + tool.time_limit_s
-        context = replace(self._context, until=until, limit=limit)
+        context = replace(
+            self._context, until=until, limit=limit, job=job, step=step, low=self._is_low
+        )
         try:
             async with asyncio.timeout(tool.time_limit_s) as timer:
                 text = await tool.run(args, context)
