@@ -1,8 +1,10 @@
 """How many tokens a request to Anthropic's messages would have, where its model is another.
 
-With a server that can tell (llama.cpp's ``/tokenize``): :func:`question` is what to ask it and
-:func:`told` what it says. Without: :func:`estimate`. Both are marked as estimated in the answer,
-since what a server puts around the text is known to it alone.
+A server of llama.cpp can tell: :func:`request` is what ``/apply-template`` makes the whole prompt
+of, and ``/tokenize`` counts that, so the answer is what a call would be counted at. Where it has no
+template for such a request (pictures), :func:`text` is what to count, without what stands around
+it; and of a server that tells nothing there is :func:`estimate`. Both are marked in the answer.
+(API reference: tools/server/README.md of llama.cpp.)
 """
 
 from __future__ import annotations
@@ -22,9 +24,11 @@ _ASCII_PER_TOKEN = 4.0
 _OTHER_PER_TOKEN = 1.5
 
 
-def answer(tokens: int) -> bytes:
-    """The answer of ``/v1/messages/count_tokens``, marked as an estimate."""
-    return base.encode({"input_tokens": tokens, "stead": {"estimated": True}})
+def answer(tokens: int, by: str = "") -> bytes:
+    """The answer of ``/v1/messages/count_tokens``. ``by``: what an estimate rests on; empty: it was
+    counted."""
+    mark = {"stead": {"estimated": True, "by": by}} if by else {}
+    return base.encode({"input_tokens": tokens, **mark})
 
 
 def estimate(body: bytes) -> int:
@@ -38,25 +42,46 @@ def estimate(body: bytes) -> int:
     return max(1, round(ascii_count / _ASCII_PER_TOKEN + other / _OTHER_PER_TOKEN) + around)
 
 
-def question(body: bytes) -> tuple[bytes, int]:
-    """The body for ``POST /tokenize``, and the tokens to add to what it says."""
+def request(body: bytes, model: str) -> bytes:
+    """The chat request for ``/apply-template``, as it would be sent. Raises ``BadRequest``."""
+    made = messages_request.to_chat({**base.load(body), "max_tokens": 1}, model)
+    return base.encode({**made, "stream": False})
+
+
+def prompt(body: bytes) -> str:
+    """The prompt out of the answer of ``/apply-template``. Raises ``ValueError``."""
+    found = base.parsed(body)
+    text = found.get("prompt") if isinstance(found, dict) else None
+    if not isinstance(text, str):
+        raise ValueError("the answer holds no prompt")
+    return text
+
+
+def text(body: bytes) -> tuple[str, int]:
+    """All text of the request, and the tokens to add for what is none. Raises ``BadRequest``."""
     texts, around = _content(body)
-    return base.encode({"content": "\n".join(texts), "add_special": True}), around
+    return "\n".join(texts), around
 
 
-def told(body: bytes, around: int) -> int:
+def question(text: str, model: str) -> bytes:
+    """The body for ``/tokenize``."""
+    return base.encode(
+        {"model": model, "content": text, "add_special": True, "parse_special": True}
+    )
+
+
+def told(body: bytes) -> int:
     """The count out of the answer of ``/tokenize``. Raises ``ValueError``."""
     found = base.parsed(body)
     tokens = found.get("tokens") if isinstance(found, dict) else None
     if not isinstance(tokens, list):
         raise ValueError("the answer holds no list of tokens")
-    return len(tokens) + around
+    return len(tokens)
 
 
 def _content(body: bytes) -> tuple[list[str], int]:
     """All text of the request, and about the tokens of what is none."""
-    request = base.load(body)
-    made = messages_request.to_chat({**request, "max_tokens": 1}, "")
+    made = messages_request.to_chat({**base.load(body), "max_tokens": 1}, "")
     texts: list[str] = []
     around = 0
     for message in made["messages"]:

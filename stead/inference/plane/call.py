@@ -17,7 +17,7 @@ from stead.core.errors import BackendFailed, BadRequest, Forbidden, NoPrice, Ove
 from stead.core.nouns import Usage
 from stead.core.states import Failure
 from stead.inference import faults
-from stead.inference.apis import count, table
+from stead.inference.apis import table
 from stead.inference.backends import LOCAL, Backend, BackendModel
 from stead.inference.plane import reading, shapes, tails
 from stead.inference.plane.failed import WayFailed, error_within, refused, unreachable
@@ -263,7 +263,7 @@ class Call:
         except BackendFailed as error:
             raise WayFailed(error) from None
         if asked.api is Api.COUNT_TOKENS and way.api is not asked.api:
-            self._count(way)
+            await self.count(way, backend)
             return
         translator, body = self._request(way, model.name or asked.model)
         at = self.sent_at = time.perf_counter()
@@ -306,10 +306,10 @@ class Call:
         except BadRequest as error:  # the next way may have words for it
             raise WayFailed(error, status=error.status) from None
 
-    def _count(self, way: Way) -> None:
-        """Its tokens, for a model whose server does not count them: by estimate."""
+    async def count(self, way: Way, backend: Backend | None) -> None:
+        """Its tokens, for a model whose server has no such API; None: it is not there yet."""
         try:
-            body = count.answer(count.estimate(self.body))
+            body = await self.plane.tokenizers.count(backend, way.model, self.body)
         except BadRequest as error:
             raise WayFailed(error, status=error.status) from None
         self.settle(Usage(), status=200)

@@ -12,7 +12,7 @@ from stead.core.states import Failure, Lane
 from stead.inference import modelstate
 from stead.inference.backends import Backend, BackendModel, LocalModel
 from stead.inference.plane.failed import WayFailed
-from stead.inference.seam import Asked, Record, Way
+from stead.inference.seam import Api, Asked, Record, Way
 from stead.inference.turns import Turns
 
 #: How often a model that is not ready is looked at.
@@ -34,6 +34,8 @@ class Call(Protocol):
     sent: bool
 
     async def send(self, way: Way, backend: Backend, model: BackendModel) -> None: ...
+
+    async def count(self, way: Way, backend: Backend | None) -> None: ...
 
     def comment(self, words: bytes) -> None: ...
 
@@ -60,6 +62,10 @@ class Local:
         local = self._model
         if local is None:
             raise WayFailed(ModelNotReady(why="the local model is off"))
+        if call.asked.api is Api.COUNT_TOKENS:  # which needs no turn, nor a model that is ready
+            state = local.state()
+            await call.count(way, local.backend(state) if state.phase == "ready" else None)
+            return
         if call.record.who.lane == Lane.CHAT or local.state().model in _ROOMY:
             await self._arrive(call, way, local)
             return

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from stead.inference.plane.light import Light
 from stead.inference.plane.local import Local
+from stead.inference.plane.tokenizers import Tokenizers
 from stead.inference.plane.upstreams import Upstreams
 from stead.inference.seam import Api, Asked, Book, Policy, Routing, Translator
 
@@ -24,6 +25,7 @@ class Parts:
     local: Local
     light: Light
     upstreams: Upstreams
+    tokenizers: Tokenizers
     translator: Translators
     alive_s: float
     """After so much silence an empty comment shows a job that we live."""

@@ -19,6 +19,7 @@ from stead.inference.plane.light import Light
 from stead.inference.plane.local import Local
 from stead.inference.plane.outlet import Outlet, Pipe
 from stead.inference.plane.parts import Parts, Translators
+from stead.inference.plane.tokenizers import Tokenizers
 from stead.inference.plane.upstreams import Upstreams
 from stead.inference.seam import (
     Api,
@@ -57,7 +58,7 @@ class Plane:
         upstreams = Upstreams()
         self.parts = Parts(
             policy, routing, book, Local(local, wait_s=wait_s, alive_s=alive_s),
-            Light(services, upstreams), upstreams, translators, alive_s,
+            Light(services, upstreams), upstreams, Tokenizers(upstreams), translators, alive_s,
         )  # fmt: skip
         self._beside: set[asyncio.Task[None]] = set()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import signal
@@ -16,7 +17,10 @@ import pytest
 from stead.core.keys import read_key
 from stead.inference import catalogue, modelstate, runtime, weights
 from stead.inference.modelstate import ModelState
+from stead.inference.plane.outlet import Pipe
+from stead.inference.seam import Api, Who
 from tests import real
+from tests.unit.inference.doors import door_to
 from tests.unit.inference.parts import alive, reach, serving, stop_in_time, until
 
 TINY = "smollm2-135m"
@@ -224,6 +228,35 @@ def test_real_model_answers(tmp_path: Path) -> None:
         assert status == 200
         assert set(json.loads(answer["choices"][0]["message"]["content"])) == {"reply"}
         assert process.poll() is None
+
+
+@pytest.mark.real_model
+async def test_real_model_counts_tokens(tmp_path: Path) -> None:
+    """What llama.cpp counts for an Anthropic client is what a call is then counted at, to the
+    token; before the model is there, the answer is an estimate and does not wait."""
+    real.give(tmp_path, TINY)
+    said = {
+        "model": "local",
+        "system": "Be brief.",
+        "messages": [{"role": "user", "content": "Wie geht es? 你好, <b>world</b>!"}],
+    }
+
+    async def through(api: Api, **more: object) -> Any:
+        pipe = Pipe()
+        record = made.door.plane.read(api, Who("owner"), json.dumps(said | more).encode())
+        answer = await pipe.answer(made.door.plane.answer(record, pipe))
+        return json.loads(b"".join([piece async for piece in answer.body]))
+
+    async with door_to([], home=tmp_path) as made:
+        assert (await through(Api.COUNT_TOKENS))["stead"]["estimated"]
+        with serving(tmp_path, TINY):
+            state = await asyncio.to_thread(reach, tmp_path, "ready", "failed")
+            assert state.phase == "ready", state.why
+            counted = await through(Api.COUNT_TOKENS)
+            answered = await through(Api.MESSAGES, max_tokens=1)
+    usage = answered["usage"]
+    all_of_it = usage["input_tokens"] + usage.get("cache_read_input_tokens", 0)
+    assert counted == {"input_tokens": all_of_it}
 
 
 def _conversation(name: str, turns: int) -> dict[str, object]:

@@ -63,7 +63,7 @@ class Mounted:
         model = str(request["model"])
         spoken = Api.MESSAGES if model.startswith("claude") else Api.CHAT
         if api is Api.COUNT_TOKENS:
-            await _whole(send, 200, count.answer(count.estimate(body)))
+            await _whole(send, 200, count.answer(count.estimate(body), "its letters"))
             return
         headers = {"authorization": f"Bearer {self._model.key}"} | dict(table.headers(spoken))
         self.last = made = None if spoken is api else table.translator(api, spoken, now=NOW)

@@ -294,13 +294,20 @@ def test_there_is_no_way_between_some() -> None:
 
 
 def test_counting_with_a_servers_own_tokens() -> None:
-    """Promise: what a server counts of the text is taken, with something for what is around it."""
+    """Promise: a server is asked about the request as it would be sent, or about all its text; what
+    it tells is read with care."""
     body = json.dumps({"model": "m", "messages": [HI], "tools": [TOOL]}).encode()
-    asked, around = count.question(body)
-    assert "hi" in json.loads(asked)["content"] and around == 8
-    assert count.told(b'{"tokens": [1, 2, 3]}', around) == 11
-    with pytest.raises(ValueError, match="tokens"):
-        count.told(b'{"error": "x"}', around)
+    chat = json.loads(count.request(body, "qwen"))
+    assert chat["model"] == "qwen" and chat["messages"][0]["content"] == "hi" and chat["tools"]
+    text, around = count.text(body)
+    assert "hi" in text and around == 8
+    assert json.loads(count.question(text, "qwen"))["content"] == text
+    assert count.told(b'{"tokens": [1, 2, 3]}') == 3
+    assert count.prompt(b'{"prompt": "<user>hi"}') == "<user>hi"
+    for read in (count.told, count.prompt):
+        for odd in (b'{"error": "x"}', b"[]", b"<html>", b'{"tokens": 3, "prompt": 3}'):
+            with pytest.raises(ValueError):
+                read(odd)
 
 
 # --- there and back ------------------------------------------------------------------
