@@ -94,6 +94,12 @@ class WrongKey(SteadError):
     failure = Failure.AUTH
 
 
+class KeyRevoked(WrongKey):
+    """The key was taken back while this was being answered, so the answer ends here."""
+
+    code = "key_revoked"
+
+
 class Forbidden(SteadError):
     """That key may not do this: {why}"""
 

@@ -70,6 +70,8 @@ class Keys:
         self._programs: dict[str, tuple[KeyRow, Who]] = {}
         self._scopes: dict[str, KeyScope] = {}
         self._refreshing = asyncio.Lock()
+        self.when_revoked: list[Callable[[str], None]] = []
+        """Told the id of each key of a program that holds no more."""
 
     def owner(self, scope: Scope) -> None:
         """Raises ``WrongKey`` unless the owner's key was shown."""
@@ -132,8 +134,12 @@ class Keys:
         """Take the keys of programs as the store has them now. What was revoked ends with it."""
         async with self._refreshing:  # one after the other, or an older look could come last
             held = [row for row in await self._rows.keys() if not row.revoked_at]
+            before = self._scopes
             self._programs = {row.key_hash: (row, _who(row)) for row in held}
             self._scopes = {row.id: row.scope for row in held}
+            for key_id in before.keys() - self._scopes.keys():
+                for tell in self.when_revoked:
+                    tell(key_id)
 
     def names(self) -> dict[str, str]:
         """The names of the keys of programs that hold, by id."""

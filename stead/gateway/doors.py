@@ -26,6 +26,7 @@ class ModelDoors:
         self.max_body = max_body
         self._plane = plane
         self._keys = keys
+        keys.when_revoked.append(plane.revoked)
         self._openai = openai
         self._meter = meter
         self.plain = 0

@@ -167,6 +167,20 @@ async def until_gone(receive: Receive, work: Awaitable[T]) -> T | None:
             await asyncio.gather(task, return_exceptions=True)
 
 
+async def unless(stop: asyncio.Future[None], work: Awaitable[T]) -> T:
+    """Do ``work`` unless ``stop`` is done first; its error is raised then, the work cancelled."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait((task, stop), return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            stop.result()
+        return await task
+    finally:
+        if not task.done():
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
 async def _gone(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass

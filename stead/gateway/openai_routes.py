@@ -9,15 +9,15 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, contextmanager
 from typing import Any
 
 import msgspec
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from stead.core.errors import BadRequest, SteadError, UnknownModel
+from stead.core.errors import BadRequest, KeyRevoked, SteadError, UnknownModel
 from stead.core.ids import uuid7
 from stead.core.nouns import Inbound
 from stead.core.place import Retold
@@ -34,6 +34,7 @@ from stead.gateway.http import (
     read_body,
     sse,
     stream,
+    unless,
     until_gone,
 )
 from stead.gateway.talk import End, Stopping, Talk
@@ -84,6 +85,8 @@ class OpenAI:
         self._policy = policy
         self._max_body = max_body
         self._wait_s = wait_s
+        self._held: dict[str, set[asyncio.Future[None]]] = {}
+        keys.when_revoked.append(self._revoked)
         self.stopping = False
         """New requests are refused; those of jobs go on."""
 
@@ -137,21 +140,46 @@ class OpenAI:
         # What it says is looked at where it would leave the house: with the agent's own calls.
         verdict = self._policy.check(who, Asked(Api.CHAT, body, "application/json", AGENT))
         try:
-            await self._agent(head, body, scope, receive, send)
+            with self._while_held(who) as held:
+                await self._agent(head, body, held, scope, receive, send)
         finally:
             self._policy.ended(verdict, 0)
 
+    @contextmanager
+    def _while_held(self, who: Who) -> Iterator[asyncio.Future[None] | None]:
+        """A future that fails when the key of who asks is taken back; None: it cannot be."""
+        if not who.key_id:
+            yield None
+            return
+        held = asyncio.get_running_loop().create_future()
+        mine = self._held.setdefault(who.key_id, set())
+        mine.add(held)
+        try:
+            yield held
+        finally:
+            held.cancel()
+            mine.discard(held)
+            if not mine:
+                self._held.pop(who.key_id, None)
+
+    def _revoked(self, key_id: str) -> None:
+        """What the agent was asked goes on, as it was accepted; who asked hears no more of it."""
+        for held in self._held.pop(key_id, ()):
+            held.set_exception(KeyRevoked())
+
     async def _agent(
-        self, head: _Head, body: bytes, scope: Scope, receive: Receive, send: Send
-    ) -> None:
+        self, head: _Head, body: bytes, held: asyncio.Future[None] | None,
+        scope: Scope, receive: Receive, send: Send,
+    ) -> None:  # fmt: skip
         accepted = await self._flow.accept(_inbound(head, body, scope))
         began = int(time.time())
         if head.stream:
             usage = bool((head.stream_options or {}).get("include_usage"))
-            pieces = _told(self._chunks(accepted, began, usage))
+            pieces = _told(self._chunks(accepted, began, usage), held)
             await stream(receive, send, pieces)
             return
-        end = await until_gone(receive, self._wait(accepted))
+        work = self._wait(accepted)
+        end = await until_gone(receive, unless(held, work) if held is not None else work)
         if end is None:
             return
         if not end.answered and end.state != "waiting":
@@ -220,11 +248,17 @@ def _as_anthropic(models: list[dict[str, object]]) -> dict[str, Any]:
     return {"data": data, "has_more": False, "first_id": None, "last_id": None} | ends
 
 
-async def _told(pieces: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+async def _told(
+    pieces: AsyncGenerator[bytes, None], held: asyncio.Future[None] | None
+) -> AsyncGenerator[bytes, None]:
     """The head of a stream is out, so an error can only be told as an event (with no [DONE])."""
     async with aclosing(pieces):
         try:
-            async for piece in pieces:
+            if held is None:
+                async for piece in pieces:
+                    yield piece
+                return
+            while piece := await unless(held, anext(pieces, b"")):
                 yield piece
         except SteadError as error:
             yield sse(error.as_dict())

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from dataclasses import replace
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from stead.core.errors import BackendFailed, BadRequest, Forbidden, NoPrice, OverBudget, SteadError
 from stead.core.nouns import Usage
@@ -53,7 +53,8 @@ class Call:
 
     __slots__ = (
         "asked", "began", "body", "extra_micro", "first", "flow", "local_turn", "out", "plane",
-        "record", "sent", "sent_at", "settled", "signs", "size", "told_of", "tried", "way",
+        "record", "sent", "sent_at", "settled", "signs", "size", "stopped", "task", "told_of",
+        "tried", "way",
     )  # fmt: skip
 
     def __init__(self, plane: Parts, record: Record, asked: Asked, out: Outlet) -> None:
@@ -76,6 +77,9 @@ class Call:
         self.told_of: Way | None = None
         """The way that routing was told of and that has not ended."""
         self.signs: asyncio.TimerHandle | None = None
+        self.task: asyncio.Task[Any] | None = None
+        self.stopped: SteadError | None = None
+        """Why it is to end, whatever has been answered."""
 
     async def run(self, plan: Plan | None = None) -> None:
         """Answer it, and book it once. Raises a ``SteadError`` where nothing of an answer is out.
@@ -83,6 +87,8 @@ class Call:
         ``plan``: in place of the one that routing would make.
         """
         self.plane.book.begin(self.record)
+        self.task = asyncio.current_task()
+        self.plane.running.add(self)
         try:
             await self._through(plan)
         except SteadError as error:
@@ -90,13 +96,20 @@ class Call:
             if not self.out.begun:
                 raise
             self._tell(error)
-        except asyncio.CancelledError:  # the client has left
-            self._left()
-            raise
+        except asyncio.CancelledError:
+            why = self.stopped
+            self._left(why)
+            if why is None or self.task is None:  # the client has left
+                raise
+            self.task.uncancel()
+            if not self.out.begun:
+                raise why from None
+            self._tell(why)
         except BaseException:
             self.settle(None, status=500, outcome="internal")
             raise
         finally:
+            self.plane.running.discard(self)
             self._way_over(_LEFT)  # if nothing else was said of it: of its server that says nothing
             if self.signs is not None:
                 self.signs.cancel()
@@ -230,14 +243,22 @@ class Call:
         usage = self._most(way.model) if unknown and way is not None else Usage()
         self.settle(usage, status=error.status, error=error)
 
-    def _left(self) -> None:
-        flow = self.flow
-        if flow is not None and flow.tail.done:  # which is no fault with all of the answer
-            self.settle(flow.tail.usage, status=200, events=flow.tail.events)
-        elif flow is not None:
-            self.settle(flow.tail.usage, status=_LEFT, outcome="left", events=flow.tail.events)
+    def cut(self, error: SteadError) -> None:
+        """End it, as soon as its task comes to it, with ``error``."""
+        if self.task is not None and self.stopped is None:
+            self.stopped = error
+            self.task.cancel()
+
+    def _left(self, error: SteadError | None) -> None:
+        """Nobody waits for its answer any more, or nobody may."""
+        tail = self.flow.tail if self.flow is not None else None
+        usage, events = (tail.usage, tail.events) if tail is not None else (None, 0)
+        if error is not None:
+            self.settle(usage, status=error.status, error=error, events=events)
+        elif tail is not None and tail.done:  # which is no fault with all of the answer
+            self.settle(usage, status=200, events=events)
         else:
-            self.settle(None, status=_LEFT, outcome="left")
+            self.settle(usage, status=_LEFT, outcome="left", events=events)
 
     # --- one way ---
 

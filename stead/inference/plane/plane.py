@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 
-from stead.core.errors import SteadError
+from stead.core.errors import KeyRevoked, SteadError
 from stead.core.ids import uuid7
 from stead.core.nouns import Usage
 from stead.inference.apis import table
@@ -103,6 +103,12 @@ class Plane:
         await Call(self.parts, record, asked, out).run()
         if record.plan is not None and record.plan.shadow is not None:
             self._ask_beside(record, asked, record.plan)
+
+    def revoked(self, key_id: str) -> None:
+        """That program's key was taken back: what is being answered to it ends in an error."""
+        for call in list(self.parts.running):
+            if call.record.who.key_id == key_id:
+                call.cut(KeyRevoked())
 
     async def aclose(self) -> None:
         """Close the connections to the backends that nobody uses."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -133,3 +135,93 @@ async def test_keys_that_would_not_do(gate: Gate) -> None:
     assert (await gate.ask("GET", "/api/v1/keys")).data == {"keys": []}
     for method in ("GET", "POST", "DELETE"):
         assert (await gate.ask(method, "/api/v1/keys/none", {})).status == 404
+
+
+_FIELDS = {
+    "/v1/chat/completions": ("model", "messages"),
+    "/v1/messages": ("model", "messages", "max_tokens"),
+    "/v1/responses": ("model", "input"),
+}
+
+
+async def _until(holds: Callable[[], Awaitable[bool]]) -> None:
+    for _ in range(3000):
+        if await holds():
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError("what was waited for did not happen within a minute")
+
+
+async def _under_way(gate: Gate, model: str) -> bool:
+    """Whether the model has begun with what the key `desk` asks."""
+    if model == "stead":
+        jobs = (await gate.ask("GET", "/api/v1/jobs")).data["jobs"]
+        return [job["state"] for job in jobs] == ["running"]
+    calls = (await gate.ask("GET", "/api/v1/calls?key=desk")).data["calls"]
+    return len(calls) == 1
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize(
+    ("path", "model"),
+    [
+        ("/v1/chat/completions", "scripted"),
+        ("/v1/messages", "scripted"),
+        ("/v1/responses", "scripted"),
+        ("/v1/chat/completions", "stead"),
+    ],
+)
+async def test_what_a_revoked_key_was_being_answered_ends(
+    gate: Gate, path: str, model: str, stream: bool
+) -> None:
+    """Who is in the middle of an answer when his key is taken back is told so in the shape of the
+    API that he called, and hears no more; the row says it, and others go on. What the agent was
+    asked was accepted, and goes on."""
+    gate.work()
+    key, other = (await make(gate, models=[model]))["key"], (await make(gate, "other"))["key"]
+    said = [{"role": "user", "content": "[[slow 20]] [[tokens 9000]]"}]
+    body = {"model": model, "messages": said, "input": said[0]["content"], "max_tokens": 9000}
+    body = {name: body[name] for name in _FIELDS[path]} | {"stream": stream}
+    more = {"model": "scripted", "messages": said, "stream": True}
+
+    async def revoke() -> None:
+        assert (await gate.ask("DELETE", "/api/v1/keys/desk")).status == 200
+
+    async with await gate.open("POST", "/v1/chat/completions", more, key=other) as going:
+        rest = aiter(going)
+        assert await anext(rest)
+        if stream:
+            async with await gate.open("POST", path, body, key=key) as streamed:
+                pieces = aiter(streamed)
+                told = await anext(pieces)
+                await revoke()
+                async for piece in pieces:
+                    told += piece
+            assert b"[DONE]" not in told and b"message_stop" not in told
+            assert b"response.completed" not in told
+            error = json.loads(told.rstrip().rpartition(b"data: ")[2])
+            error = error.get("error", error)
+            error = error.get("response", {}).get("error", error) if "response" in error else error
+        else:
+            asking = asyncio.create_task(gate.ask("POST", path, body, key=key))
+            await _until(lambda: _under_way(gate, model))
+            await revoke()
+            answer = await asking
+            assert answer.status == 401
+            error = answer.data["error"]
+        assert "taken back" in error["message"]
+        assert await anext(rest), "who has another key goes on"
+    if model != "stead":
+
+        async def told_of() -> bool:
+            calls = (await gate.ask("GET", "/api/v1/calls?key=desk")).data["calls"]
+            assert len(calls) <= 1
+            if [call["outcome"] for call in calls] != ["key_revoked"]:
+                return False
+            assert not stream or calls[0]["completion_tokens"] > 0
+            return True
+
+        await _until(told_of)
+    else:
+        jobs = (await gate.ask("GET", "/api/v1/jobs")).data["jobs"]
+        assert [job["state"] for job in jobs] == ["running"]
