@@ -15,7 +15,7 @@ from stead.sandbox.walls import walls_here
 
 def tools_of(home: Path) -> Toolbox:
     """All tools, working in the workspace of this home, in sandboxes."""
-    walls = walls_here()
+    walls = walls_here(home / "run")
     # egress: the proxy and secrets are made here and handed to the walls.
     # masker: masks what tools give back.
     # permits: the node's own rules.

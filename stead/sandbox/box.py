@@ -31,9 +31,13 @@ class Bounds:
     memory_mb: int = 1024
     processes: int = 128
     cpu_s: float = 600.0
+    """0: no limit; the caller keeps one for each call."""
     wall_s: float = 60.0
+    """0: no limit."""
     file_mb: int = 2048
     """Largest file that can be written."""
+    disk_mb: int = 4096
+    """All that may be written to disks, together."""
     cpu_share: float = 1.0
     """Weight at the processor against other calls; always below the gateway's."""
 

@@ -1,19 +1,24 @@
 """What of the machine every sandbox on Linux sees: programs, libraries, and what they need to
 know to run. All of it read only, none of it a secret, nothing of the owner's.
 
-Named one by one: a folder such as ``/etc`` as a whole would show password hashes and keys to a
-process that runs as root, and whatever the machine's owner keeps there.
+Of ``/etc`` things are named one by one: the folder as a whole would show whatever the
+machine's owner and its other programs keep there.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
+import stat
 import sys
+import tempfile
 from functools import cache
 from pathlib import Path
 
 import stead
 from stead.sandbox.box import Mount
+from stead.sandbox.enter import INSIDE
 
 HOME = Path("/home/sandbox")
 """The empty home inside."""
@@ -79,17 +84,79 @@ KNOWLEDGE = (
 """Below ``/etc``."""
 
 
+FILES = {
+    "passwd": f"sandbox:x:{INSIDE}:{INSIDE}::{HOME}:/bin/sh\n"
+    "nobody:x:65534:65534:owned by others:/nonexistent:/usr/sbin/nologin\n",
+    "group": f"sandbox:x:{INSIDE}:\nnogroup:x:65534:\n",
+    "hosts": "127.0.0.1 localhost sandbox\n::1 localhost sandbox\n",
+    "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
+    "hostname": "sandbox\n",
+}
+"""Made anew below the ``/etc`` of a sandbox."""
+
+
 @cache
 def system() -> tuple[tuple[Path, ...], tuple[tuple[str, Path], ...]]:
-    """Paths that are shown as they are, and links (target, path) that are made anew."""
+    """Folders that are shown as they are, and links (target, path) that are made anew."""
     shown: list[Path] = []
     links: list[tuple[str, Path]] = []
-    for path in [*map(Path, PROGRAMS), *(Path("/etc") / name for name in KNOWLEDGE)]:
+    for path in map(Path, PROGRAMS):
         if path.is_symlink() and path.parent == Path("/"):
             links.append((os.readlink(path), path))
         elif path.exists():
             shown.append(path)
     return tuple(shown), tuple(links)
+
+
+def etc(folder: Path) -> Path:
+    """The ``/etc`` of sandboxes below ``folder``: a copy of what :data:`KNOWLEDGE` names, made
+    anew when the machine's is newer. One folder, since each mount costs a start half a
+    millisecond. Raises ``OSError``."""
+    made = folder / "sandbox-etc"
+    state = f"{stead.__version__} {sorted(FILES.items())} {KNOWLEDGE} {_newest()}"
+    mark = folder / "sandbox-etc.made"
+    with contextlib.suppress(OSError):
+        if mark.read_text() == state and (made / "passwd").exists():
+            return made
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(prefix="sandbox-etc.", dir=folder))
+    fresh.chmod(0o755)
+    for name in KNOWLEDGE:
+        _copy(Path("/etc", name), fresh / name)
+    for name, text in FILES.items():
+        (fresh / name).write_text(text)
+    # Never taken from under a sandbox that is just being made: it goes by another name first.
+    old = fresh.with_name(fresh.name + ".old")
+    with contextlib.suppress(FileNotFoundError):
+        made.rename(old)
+    fresh.rename(made)
+    shutil.rmtree(old, ignore_errors=True)
+    mark.write_text(state)
+    return made
+
+
+def _newest() -> int:
+    """When one of them was changed last, in nanoseconds."""
+    times = [0]
+    for name in KNOWLEDGE:
+        with contextlib.suppress(OSError):
+            times.append(Path("/etc", name).lstat().st_mtime_ns)
+    return max(times)
+
+
+def _copy(path: Path, to: Path) -> None:
+    """Only what all may read; links stay links."""
+    with contextlib.suppress(OSError, shutil.Error):
+        info = path.lstat()
+        to.parent.mkdir(parents=True, exist_ok=True)
+        if stat.S_ISLNK(info.st_mode):
+            to.symlink_to(os.readlink(path))
+        elif stat.S_ISDIR(info.st_mode) and info.st_mode & 0o005 == 0o005:
+            to.mkdir(exist_ok=True)
+            for entry in path.iterdir():
+                _copy(entry, to / entry.name)
+        elif stat.S_ISREG(info.st_mode) and info.st_mode & 0o004:
+            shutil.copyfile(path, to)
 
 
 @cache

