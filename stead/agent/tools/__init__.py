@@ -7,11 +7,13 @@ from typing import Any
 
 from stead.agent.tools.base import Context, Tool, Toolbox
 from stead.agent.tools.clock import CLOCK
+from stead.agent.tools.edit_file import EDIT_FILE
 from stead.agent.tools.host_facts import HOST_FACTS
 from stead.agent.tools.list_files import LIST_FILES
 from stead.agent.tools.more_tools import with_more
 from stead.agent.tools.read_file import READ_FILE
 from stead.agent.tools.search_files import SEARCH_FILES
+from stead.agent.tools.write_file import WRITE_FILE
 
 #: The order is part of every prompt: add at the end.
 TOOLS: tuple[Tool[Any], ...] = (
@@ -20,6 +22,8 @@ TOOLS: tuple[Tool[Any], ...] = (
     LIST_FILES,
     READ_FILE,
     SEARCH_FILES,
+    WRITE_FILE,
+    EDIT_FILE,
 )
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from stead.agent.files.names import shown
 from stead.agent.tools.base import Args, Context, Tool, ToolError, blocking
 from stead.agent.tools.workspace import locate, open_inside, size_words
 from stead.core.states import Effects, OnUnknown
@@ -46,18 +47,18 @@ def entries(args: ListArgs, context: Context) -> str:
 
 
 def _entry(folder: int, name: str) -> tuple[bool, str]:
-    shown = name.encode("utf-8", "replace").decode("utf-8", "replace")
+    shown_as = shown(name)
     try:
         info = os.stat(name, dir_fd=folder, follow_symlinks=False)
     except OSError:
-        return False, f"{shown} (gone)"
+        return False, f"{shown_as} (gone)"
     if stat.S_ISDIR(info.st_mode):
-        return True, f"{shown}/"
+        return True, f"{shown_as}/"
     if stat.S_ISLNK(info.st_mode):
-        return False, f"{shown} (link)"
+        return False, f"{shown_as} (link)"
     if not stat.S_ISREG(info.st_mode):
-        return False, f"{shown} (not a file)"
-    return False, f"{shown} {size_words(info.st_size)}"
+        return False, f"{shown_as} (not a file)"
+    return False, f"{shown_as} {size_words(info.st_size)}"
 
 
 LIST_FILES = Tool(

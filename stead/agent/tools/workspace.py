@@ -6,7 +6,9 @@ import os
 import stat
 from pathlib import Path
 
+from stead.agent.files.tree import Refused, Tree
 from stead.agent.tools.base import Context, ToolError
+from stead.agent.tools.changing import missing
 
 
 def locate(context: Context, path: str) -> tuple[Path, str]:
@@ -15,26 +17,17 @@ def locate(context: Context, path: str) -> tuple[Path, str]:
     Absolute paths, ``..`` and symlinks are fine as long as they end inside;
     anything else raises ``ToolError``.
     """
-    if "\0" in path:
-        raise ToolError("a path cannot contain a NUL character")
-    root = _root(context)
-    wanted = Path("." if path.strip() in ("", "/", "~") else path.strip())
-    parts = wanted.parts
-    if parts and parts[0] == "workspace" and not (root / "workspace").exists():
-        wanted = Path(*parts[1:])  # models name the folder they were told about
     try:
-        real = Path(os.path.realpath(root / wanted))
-        if real != root and root not in real.parents:
-            raise ToolError(
-                f"{path!r} is outside the workspace; give a path relative to it, such as notes.md"
-            )
+        tree = Tree(context.workspace)
+        parts = tree.find(path)
+        real = tree.root.joinpath(*parts)
         if not real.exists():
-            raise ToolError(f"there is no {path!r} in the workspace; list_files shows what is")
+            raise ToolError(missing(tree, path, parts))
+    except Refused as problem:
+        raise ToolError(str(problem)) from problem
     except OSError as problem:
         raise ToolError(f"{path[:80]!r}: {problem.strerror}") from problem
-    except ValueError as problem:
-        raise ToolError(f"{path[:80]!r} cannot be a path") from problem
-    return real, "" if real == root else real.relative_to(root).as_posix()
+    return real, "/".join(parts)
 
 
 def open_inside(context: Context, real: Path) -> int:
@@ -84,3 +77,15 @@ def _root(context: Context) -> Path:
     if not root.is_dir():
         raise ToolError("the workspace folder does not exist yet, so it holds no files")
     return root
+
+
+def one_place(context: Context, path: str) -> Path:
+    """The absolute place of a path that need not exist, for the rules of permission.
+
+    Raises ``ToolError`` where it is outside the workspace.
+    """
+    try:
+        tree = Tree(context.workspace)
+        return tree.root.joinpath(*tree.find(path))
+    except Refused as problem:
+        raise ToolError(str(problem)) from problem

@@ -1,0 +1,1 @@
+"""Changing the owner's files: whole or not at all, where they are and nowhere else, undoable."""
