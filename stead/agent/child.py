@@ -2,7 +2,9 @@
 
 Started by :mod:`stead.agent.pool`, it loads the tools once and forks a process for each
 connection that it is handed over the socket that is its stdin. It tells there how each of them
-ended (``PID STATUS`` a line), and ends with that socket. It has no secrets: nothing of its
+ended (``PID STATUS`` a line), ends those it is told to (``k`` and a process id), and ends with that
+socket. In a sandbox it is the child of process 1, and sees to it that nothing that a call has
+started lives on after it, whatever it did to leave its group. It has no secrets: nothing of its
 parent's environment is handed to it.
 """
 
@@ -17,10 +19,11 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from types import FrameType
 
 from stead.agent.serve import load, serve
+from stead.sandbox.kernel import adopt_orphans
 
 _PR_SET_PDEATHSIG = 1
 _SESSION_NICE = "15"
@@ -37,28 +40,44 @@ def main(arguments: list[str]) -> int:
     ``low`` or ``normal``."""
     registry, parent, priority = arguments
     _die_with(int(parent))
+    boxed = parent == "1"
+    if boxed:
+        adopt_orphans()
     tools = load(registry)
     gc.freeze()  # so that what is loaded stays shared
     if priority == "low":  # only now: on a busy machine it would else never come to be
         step_back()
     with socket.socket(fileno=0) as control:
-        signal.signal(signal.SIGCHLD, _teller(control))
+        brood: set[int] = set()
+        signal.signal(signal.SIGCHLD, _teller(control, brood, boxed))
         while True:
             word, fds, _, _ = socket.recv_fds(control, 1, 1)
             if not word:
                 return 0
-            if os.fork() == 0:
+            if word == b"k":
+                _end(int(control.recv(10, socket.MSG_WAITALL)), brood)
+                continue
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+            pid = os.fork()
+            if pid == 0:
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
                 os.setpgid(0, 0)
                 _die_with(os.getppid())
                 _no_output()
                 os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # no way back to the parent
-                serve(tools, fds[0])
+                if boxed:
+                    adopt_orphans()
+                serve(tools, fds[0], end_children if boxed else None)
                 os._exit(0)
+            brood.add(pid)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
             os.close(fds[0])
 
 
-def _teller(control: socket.socket) -> Callable[[int, FrameType | None], None]:
+def _teller(
+    control: socket.socket, brood: set[int], boxed: bool
+) -> Callable[[int, FrameType | None], None]:
     """Handles the ends of processes: each is told to the parent."""
 
     def tell(number: int, frame: FrameType | None) -> None:
@@ -67,9 +86,42 @@ def _teller(control: socket.socket) -> Callable[[int, FrameType | None], None]:
                 pid, status = os.waitpid(-1, os.WNOHANG)
                 if not pid:
                     return
-                control.send(b"%d %d\n" % (pid, os.waitstatus_to_exitcode(status)))
+                if pid in brood:
+                    brood.discard(pid)
+                    if boxed:
+                        end_children(brood)  # what it has left came to us
+                    control.send(b"%d %d\n" % (pid, os.waitstatus_to_exitcode(status)))
 
     return tell
+
+
+def _end(pid: int, brood: set[int]) -> None:
+    if pid in brood:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)  # it may not have come to have a group of its own
+
+
+def end_children(but: Collection[int] = ()) -> None:
+    """Kill the children of this process, and theirs as they come to it (it adopts orphans)."""
+    for _ in range(1000):
+        found = [pid for pid in _children() if pid not in but]
+        if not found:
+            return
+        for pid in found:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        for pid in found:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, 0)
+
+
+def _children() -> list[int]:
+    own = os.getpid()
+    with contextlib.suppress(OSError), open(f"/proc/self/task/{own}/children") as file:
+        return [int(word) for word in file.read().split()]
+    return []
 
 
 def step_back() -> None:

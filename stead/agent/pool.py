@@ -6,22 +6,26 @@ what it does to itself (out of memory, a fault in a library) is a failure of tha
 
 Processes start at the first use, work on one call at a time, and end when nothing was asked
 of them for a while. Those for background work have the lowest priority there is.
+
+A tool that has a :class:`~stead.sandbox.box.Box` runs in processes inside that sandbox, which start
+it once and fork for each call: entering a sandbox anew would cost as much as starting Python.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import signal
-import socket
-import sys
-from asyncio import FIRST_COMPLETED
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
+
+from stead.agent.places import Nursery, Place
+from stead.core.errors import SteadError
+from stead.sandbox.box import Box, Walls
 
 #: Where a process finds the tools: ``module:name`` of an iterable of them.
 REGISTRY = "stead.agent.tools:TOOLS"
@@ -45,6 +49,24 @@ class Asked(msgspec.Struct, array_like=True):
     """After which the tool itself should come to an end."""
     most_s: float
     """After which it is killed."""
+    job: str = ""
+    step: int = 0
+    keep: str = ""
+
+
+class Calling(Protocol):
+    """Of the context of a call, what goes along to a process."""
+
+    @property
+    def workspace(self) -> Path: ...
+    @property
+    def limit(self) -> int: ...
+    @property
+    def job(self) -> str: ...
+    @property
+    def step(self) -> int: ...
+    @property
+    def keep(self) -> Path | None: ...
 
 
 class Answer(msgspec.Struct, array_like=True):
@@ -56,98 +78,6 @@ class Answer(msgspec.Struct, array_like=True):
     """Whether the tool came to its own end."""
 
 
-class _Nursery:
-    """The process that forks those in which tools run, all of one priority.
-
-    One for all of them, so that they are one session: Linux shares the processor out by session.
-    """
-
-    def __init__(self, process: asyncio.subprocess.Process, control: socket.socket) -> None:
-        self.process = process
-        self._control = control
-        self._ends: dict[int, asyncio.Future[int]] = {}
-        self._listening = asyncio.ensure_future(self._listen())
-
-    @classmethod
-    async def start(cls, registry: str, low: bool) -> _Nursery:
-        ours, theirs = socket.socketpair()
-        ours.setblocking(False)
-        try:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "stead.agent.child",
-                registry, str(os.getpid()), "low" if low else "normal",
-                stdin=theirs.fileno(),
-                stdout=asyncio.subprocess.DEVNULL,
-                stderr=asyncio.subprocess.DEVNULL,
-                env=_environment(),
-                start_new_session=True,
-            )  # fmt: skip
-        except BaseException:
-            ours.close()
-            raise
-        finally:
-            theirs.close()
-        return cls(process, ours)
-
-    @property
-    def alive(self) -> bool:
-        return not self._listening.done()
-
-    async def fork(self) -> _Child:
-        """Raises ``OSError`` or ``EOFError`` when it is gone."""
-        ours, theirs = socket.socketpair()
-        try:
-            socket.send_fds(self._control, [b"f"], [theirs.fileno()])
-        except BaseException:
-            ours.close()
-            raise
-        finally:
-            theirs.close()
-        reader, writer = await asyncio.open_connection(sock=ours, limit=_MOST_ANSWER)
-        try:
-            pid = int(await reader.readuntil(b"\n"))
-        except BaseException:
-            writer.close()  # and so it ends, whenever it comes to be
-            raise
-        self._ends[pid] = asyncio.get_running_loop().create_future()
-        return _Child(pid, reader, writer, self)
-
-    async def end_of(self, pid: int) -> int | None:
-        """How a process ended: its code, or minus the signal; None if that cannot be said."""
-        end = self._ends.get(pid)
-        if end is None:
-            return None
-        await asyncio.wait((end, self._listening), timeout=2.0, return_when=FIRST_COMPLETED)
-        return end.result() if end.done() else None
-
-    async def _listen(self) -> None:
-        reader, writer = await asyncio.open_connection(sock=self._control.dup())
-        try:
-            while line := await reader.readline():
-                pid, code = map(int, line.split())
-                end = self._ends.get(pid)
-                if end is not None and not end.done():
-                    end.set_result(code)
-        finally:
-            writer.close()
-
-    def how(self, pid: int) -> int | None:
-        """The same, if it is known by now."""
-        end = self._ends.get(pid)
-        return end.result() if end is not None and end.done() else None
-
-    def forget(self, pid: int) -> None:
-        self._ends.pop(pid, None)
-
-    async def end(self) -> None:
-        self._control.close()
-        self._listening.cancel()
-        if self.process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                self.process.kill()
-        await self.process.wait()
-
-
 @dataclass(eq=False)
 class _Child:
     """A process in which tools run, one call at a time."""
@@ -155,7 +85,7 @@ class _Child:
     pid: int
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
-    nursery: _Nursery
+    nursery: Nursery
     closing: asyncio.TimerHandle | None = None
 
     async def ask(self, asked: Asked) -> Answer:
@@ -170,14 +100,22 @@ class Pool:
     ``idle_s``: how long a process that has nothing to do is kept.
     """
 
-    def __init__(self, *, most: int = 8, idle_s: float = 20.0, registry: str = REGISTRY) -> None:
+    def __init__(
+        self,
+        *,
+        most: int = 8,
+        idle_s: float = 20.0,
+        registry: str = REGISTRY,
+        walls: Walls | None = None,
+    ) -> None:
         self._registry = registry
+        self._walls = walls
         self._tools: tuple[object, ...] | None = None
         self._idle_s = idle_s
         self._room = asyncio.Semaphore(max(1, most))
-        self._idle: dict[bool, list[_Child]] = {True: [], False: []}
-        self._all: dict[_Child, bool] = {}
-        self._nurseries: dict[bool, asyncio.Future[_Nursery]] = {}
+        self._idle: dict[str, list[_Child]] = {}
+        self._all: dict[_Child, str] = {}
+        self._nurseries: dict[str, asyncio.Future[Nursery]] = {}
         self._endings: set[asyncio.Future[None]] = set()
 
     def has(self, tool: object) -> bool:
@@ -193,38 +131,47 @@ class Pool:
         return [child.pid for child in self._all]
 
     async def call(
-        self, tool: str, args: str, workspace: Path, *, limit: int, seconds: float, low: bool
+        self,
+        tool: str,
+        args: str,
+        context: Calling,
+        *,
+        seconds: float,
+        low: bool,
+        box: Box | None = None,
     ) -> Answer:
-        """Run a tool; ``args`` is JSON, ``low`` whether it is background work.
+        """Run a tool; ``args`` is JSON, ``low`` whether it is background work, ``box`` its sandbox.
 
         Never raises for what a tool does. Cancelled, it kills the tool. Raises ``OSError``
-        when no process can be started.
+        when no process can be started, ``NoSandbox`` and ``BadBox`` when no sandbox can be.
         """
-        if not low:
-            return await self._call(tool, args, workspace, limit, seconds, low)
-        async with self._room:
-            return await self._call(tool, args, workspace, limit, seconds, low)
-
-    async def _call(
-        self, tool: str, args: str, workspace: Path, limit: int, seconds: float, low: bool
-    ) -> Answer:
         most_s = seconds * PATIENCE if low else seconds
-        asked = Asked(tool, args, str(workspace), limit, seconds, most_s)
+        asked = Asked(
+            tool, args, str(context.workspace), context.limit, seconds, most_s, context.job,
+            context.step, str(context.keep or ""),
+        )  # fmt: skip
+        place = Place.of(low, box)
+        if not low:
+            return await self._call(asked, place)
+        async with self._room:
+            return await self._call(asked, place)
+
+    async def _call(self, asked: Asked, place: Place) -> Answer:
         try:
-            child = await self._take(low)
+            child = await self._take(place)
         except EOFError as gone:
             raise OSError("the process that starts them is gone") from gone
         whole = False
         try:
-            async with asyncio.timeout(most_s):
+            async with asyncio.timeout(asked.most_s):
                 answer = await child.ask(asked)
         except TimeoutError:
-            return Answer(f"gave up after {most_s:g} s", ok=False, whole=False)
+            return Answer(f"gave up after {asked.most_s:g} s", ok=False, whole=False)
         except (OSError, EOFError, ValueError, asyncio.LimitOverrunError):
             return Answer(await self._how_it_died(child), ok=False, whole=False)
         else:
             whole = True
-            self._put_back(child, low)
+            self._put_back(child, place.key)
             return answer
         finally:
             if not whole:  # also when the job was cancelled
@@ -234,67 +181,73 @@ class Pool:
         """End all processes."""
         for child in list(self._all):
             self._kill(child)
-        for low in list(self._nurseries):
-            self._end_nursery(low)
+        for key in list(self._nurseries):
+            self._end_nursery(key)
         if self._endings:
             await asyncio.wait(self._endings, timeout=5.0)
 
     # --- the life of a process ----------------------------------------------------
 
-    async def _take(self, low: bool) -> _Child:
-        while self._idle[low]:
-            child = self._idle[low].pop()
+    async def _take(self, place: Place) -> _Child:
+        idle = self._idle.get(place.key, [])
+        while idle:
+            child = idle.pop()
             if child.closing is not None:
                 child.closing.cancel()
             if not child.reader.at_eof() and child.nursery.alive:
                 return child
             self._kill(child)
         try:
-            nursery = await self._nursery(low)
-            child = await nursery.fork()
+            nursery = await self._nursery(place)
+            pid, ours = await nursery.fork()
         except BaseException:  # also when the job was cancelled meanwhile
-            asyncio.get_running_loop().call_later(self._idle_s, self._end_unused, low)
+            loop = asyncio.get_running_loop()
+            loop.call_later(self._idle_s, self._end_unused, place.key)
             raise
-        self._all[child] = low
+        reader, writer = await asyncio.open_connection(sock=ours, limit=_MOST_ANSWER)
+        child = _Child(pid, reader, writer, nursery)
+        self._all[child] = place.key
         return child
 
-    async def _nursery(self, low: bool) -> _Nursery:
-        starting = self._nurseries.get(low)
+    async def _nursery(self, place: Place) -> Nursery:
+        key = place.key
+        starting = self._nurseries.get(key)
         fell = starting is not None and starting.done() and not _alive(starting)
         if fell:
-            self._end_nursery(low)
+            self._end_nursery(key)
             starting = None
         if starting is None:
-            starting = asyncio.ensure_future(_Nursery.start(self._registry, low))
-            self._nurseries[low] = starting
+            starting = asyncio.ensure_future(Nursery.start(self._registry, place, self._walls))
+            self._nurseries[key] = starting
         # Many may wait for it: one that is cancelled takes it from nobody.
         return await asyncio.shield(starting)
 
-    def _end_nursery(self, low: bool) -> None:
+    def _end_nursery(self, key: str) -> None:
         async def end() -> None:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, SteadError):
                 await (await starting).end()
 
-        starting = self._nurseries.pop(low)
+        starting = self._nurseries.pop(key)
+        self._idle.pop(key, None)
         self._later(asyncio.ensure_future(end()))
 
     def _later(self, ending: asyncio.Future[None]) -> None:
         self._endings.add(ending)
         ending.add_done_callback(self._endings.discard)
 
-    def _put_back(self, child: _Child, low: bool) -> None:
-        self._idle[low].append(child)
+    def _put_back(self, child: _Child, key: str) -> None:
+        self._idle.setdefault(key, []).append(child)
         loop = asyncio.get_running_loop()
-        child.closing = loop.call_later(self._idle_s, self._end_idle, child, low)
+        child.closing = loop.call_later(self._idle_s, self._end_idle, child, key)
 
-    def _end_idle(self, child: _Child, low: bool) -> None:
+    def _end_idle(self, child: _Child, key: str) -> None:
         self._kill(child)
-        self._end_unused(low)
+        self._end_unused(key)
 
-    def _end_unused(self, low: bool) -> None:
+    def _end_unused(self, key: str) -> None:
         """End a nursery whose processes have all ended."""
-        if low not in self._all.values() and low in self._nurseries:
-            self._end_nursery(low)
+        if key not in self._all.values() and key in self._nurseries:
+            self._end_nursery(key)
 
     def _kill(self, child: _Child) -> None:
         """At once, with all that it has started."""
@@ -305,18 +258,19 @@ class Pool:
                 idle.remove(child)
         if self._all.pop(child, None) is None:
             return
-        end = child.nursery.how(child.pid)
-        if end is None and child.nursery.alive:  # else the number may be another's by now
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(child.pid, signal.SIGKILL)
+        child.nursery.kill(child.pid)
         child.nursery.forget(child.pid)
         child.writer.close()
 
     async def _how_it_died(self, child: _Child) -> str:
         """In words, for the model and the owner."""
         code = await child.nursery.end_of(child.pid)
+        if child.nursery.boxed and (why := child.nursery.why()):
+            return f"the tool was stopped: it {why}"
         if code is None:
             return "the tool's process gave no sensible answer and was ended"
+        if code == -signal.SIGKILL and child.nursery.boxed:
+            return "the tool's process was killed: it took more memory than its sandbox may"
         if code == -signal.SIGKILL:
             return "the tool's process was killed (perhaps the machine ran out of memory)"
         if code == -signal.SIGXCPU:
@@ -325,16 +279,5 @@ class Pool:
         return f"the tool's process ended {how} in the middle of its work"
 
 
-def _alive(started: asyncio.Future[_Nursery]) -> bool:
+def _alive(started: asyncio.Future[Nursery]) -> bool:
     return started.exception() is None and started.result().alive
-
-
-def _environment() -> dict[str, str]:
-    """Made from nothing, so that no secret of the node's own can be in it (invariant 9)."""
-    return {
-        "PATH": os.defpath,
-        "HOME": str(Path.home()),
-        "LANG": "C.UTF-8",
-        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }

@@ -6,6 +6,7 @@ import os
 import resource
 import socket
 import time
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -24,21 +25,28 @@ def load(registry: str) -> dict[str, Tool[Any]]:
     return {tool.name: tool for tool in getattr(import_module(module), name)}
 
 
-def serve(tools: dict[str, Tool[Any]], fd: int) -> None:
-    """Do the calls that come over a socket, one a line, until there are no more."""
+def serve(tools: dict[str, Tool[Any]], fd: int, after: Callable[[], None] | None = None) -> None:
+    """Do the calls that come over a socket, one a line, until there are no more; ``after`` is
+    called when one has ended, before it is answered."""
     decode = msgspec.json.Decoder(Asked).decode
     with socket.socket(fileno=fd) as connection, connection.makefile("rb") as calls:
         connection.sendall(b"%d\n" % os.getpid())
         for line in calls:
             asked = decode(line)
             _limit_cpu(asked.most_s)
-            connection.sendall(msgspec.json.encode(_do(tools[asked.tool], asked)) + b"\n")
+            answer = _do(tools[asked.tool], asked)
+            if after is not None:
+                after()
+            connection.sendall(msgspec.json.encode(answer) + b"\n")
 
 
 def _do(tool: Tool[Any], asked: Asked) -> Answer:
     """Run one tool; whatever goes wrong is an answer."""
     assert isinstance(tool.run, Blocking)
-    context = Context(Path(asked.workspace), time.monotonic() + asked.seconds, asked.limit)
+    context = Context(
+        Path(asked.workspace), time.monotonic() + asked.seconds, asked.limit, job=asked.job,
+        step=asked.step, keep=Path(asked.keep) if asked.keep else None,
+    )  # fmt: skip
     try:
         args = msgspec.json.decode(asked.args, type=tool.args)
         return Answer(cut(tool.run.function(args, context), asked.limit))

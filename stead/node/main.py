@@ -81,7 +81,7 @@ def run_node(home: Path, options: NodeOptions, tools: Callable[[Path], Toolbox] 
 
 async def _serve(home: Path, options: NodeOptions, key: str, spool: Spool, tools: Toolbox) -> int:
     link = HttpLink(options.gateway, key)
-    tools = tools.with_pool(Pool(most=options.slots))
+    tools = tools.with_pool(Pool(most=options.slots, walls=tools.walls))
     runner = Runner(
         link,
         lambda job: HttpModelClient(link.client, job.key),

@@ -167,6 +167,10 @@ class Toolbox:
         """The same tools, run in these processes, unless they have some of their own."""
         return self if self._pool is not None else Toolbox(self, self._context, pool)
 
+    @property
+    def walls(self) -> Walls | None:
+        return self._context.walls
+
     async def aclose(self) -> None:
         """End the processes of the tools."""
         await self._context.background.aclose()
@@ -231,12 +235,14 @@ class Toolbox:
         Never raises for what a tool does: whatever went wrong becomes text.
         """
         limit = max(200, min(tool.output_limit, most))
-        if self._pool is not None and isinstance(tool.run, Blocking) and self._pool.has(tool):
-            return await self._in_process(self._pool, tool, args, limit)
         until = time.monotonic() + tool.time_limit_s
         context = replace(
             self._context, until=until, limit=limit, job=job, step=step, low=self._is_low
         )
+        if isinstance(tool.run, Blocking) and self._pool is not None and self._pool.has(tool):
+            return await self._in_process(self._pool, tool, args, context)
+        if tool.box is not None:
+            return Outcome("this tool works on a node only: there are no sandboxes here", ok=False)
         try:
             async with asyncio.timeout(tool.time_limit_s) as timer:
                 text = await tool.run(args, context)
@@ -246,18 +252,22 @@ class Toolbox:
             return Outcome(cut(failed(problem), limit), ok=False)
         return Outcome(cut(text, limit))
 
-    async def _in_process(self, pool: Pool, tool: Tool[Any], args: Args, limit: int) -> Outcome:
+    async def _in_process(
+        self, pool: Pool, tool: Tool[Any], args: Args, context: Context
+    ) -> Outcome:
         try:
             answer = await pool.call(
                 tool.name,
                 msgspec.json.encode(args).decode(),
-                self._context.workspace,
-                limit=limit,
+                context,
                 seconds=tool.time_limit_s,
                 low=self._is_low,
+                box=None if tool.box is None else tool.box(args, context),
             )
         except OSError as problem:
             return Outcome(f"no process could be started for it: {failed(problem)}", ok=False)
+        except Exception as problem:  # noqa: BLE001 - edge of a tool: its box may be wrong
+            return Outcome(cut(failed(problem), context.limit), ok=False)
         return Outcome(answer.text + ("" if answer.whole else _unsure(tool)), ok=answer.ok)
 
 
@@ -267,7 +277,7 @@ def _unsure(tool: Tool[Any]) -> str:
 
 def failed(problem: Exception) -> str:
     """What a tool raised, as text for the model."""
-    if isinstance(problem, ToolError):
+    if isinstance(problem, ToolError | SteadError):
         return str(problem)
     if isinstance(problem, OSError):
         return problem.strerror or type(problem).__name__
