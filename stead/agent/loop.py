@@ -13,7 +13,9 @@ from typing import Any
 
 from stead.agent import prompt
 from stead.agent.choose import Answer, Way, choose
+from stead.agent.guard import Guard
 from stead.agent.limits import Meter
+from stead.agent.permits import Asker, Gate
 from stead.agent.steps import Made, MustAsk, Output, Plan, Steps
 from stead.agent.tools import toolbox
 from stead.agent.tools.base import Toolbox, ToolError
@@ -21,8 +23,10 @@ from stead.agent.tools.more_tools import NAME as MORE_TOOLS
 from stead.agent.tools.more_tools import asked_group
 from stead.core.errors import BackendFailed, SteadError
 from stead.core.nouns import Limits, ModelProfile, Turn, Usage
+from stead.core.permits import Approval
 from stead.core.ports import Emit, Journal, ModelChunk, ModelClient, ModelRequest, ToolCall
 from stead.core.states import Effects, Failure
+from stead.permit.foreign import mark_of, wrapped
 
 __all__ = ["BadAnswer", "Result", "Task", "Toolbox", "run", "toolbox"]
 
@@ -59,6 +63,10 @@ class Task:
     answers: dict[int, str] = field(default_factory=dict)
     """What the owner said about steps whose outcome is unknown:
     seq -> ``repeat``, ``done`` or ``fail``."""
+    asker: Asker = field(default_factory=Asker)
+    """What it may do, and for whom."""
+    from_outside: str = ""
+    """Who wrote the message, where that is not the owner: a channel."""
 
 
 @dataclass(slots=True)
@@ -69,6 +77,8 @@ class Result:
     text: str = ""
     usage: Usage = field(default_factory=Usage)
     waiting_for: str = ""
+    approval: Approval | None = None
+    """With ``waiting``: the question as data, where it is about a call."""
 
 
 async def run(
@@ -89,7 +99,12 @@ async def run(
     try:
         await job.work()
     except MustAsk as question:
-        return Result("waiting", usage=job.meter.usage, waiting_for=str(question))
+        return Result(
+            "waiting",
+            usage=job.meter.usage,
+            waiting_for=str(question),
+            approval=question.approval,
+        )
     finally:
         await tools.end(task.id)
     return Result("done", "".join(job.shown), job.meter.usage)
@@ -113,9 +128,13 @@ class _Job:
         self.shown: list[str] = []
         self._gap = False
         turns = prompt.window(task.history, prompt.budget(task.profile))
-        self.talk = self.way.opening(prompt.conversation(turns, task.text, task.instructions))
+        text = task.text
+        if task.from_outside:
+            text = wrapped(text, task.from_outside, mark_of(task.id))
+        self.talk = self.way.opening(prompt.conversation(turns, text, task.instructions))
         self.results: list[int] = []
-        self.guard = _Guard()
+        self.guard = Guard()
+        self.gate = Gate(task.asker, tools)
         self.groups: tuple[str, ...] = ()
         """Of tools that the model has asked for; known from the outcomes alone, so a job that is
         resumed offers the same."""
@@ -226,14 +245,22 @@ class _Job:
         if not self.meter.room_for_tool:
             return await self._refuse(plan, call, {"error": OUT_OF_STEPS})
         plan = replace(plan, rule=tool.on_unknown, effects=tool.effects)
+        try:
+            touches = self.gate.touches(tool, args)
+            refusal = self.gate.refusal(tool, args, touches, *self.steps.coming())
+        except ToolError as problem:
+            return await self._refuse(plan, call, {"error": str(problem)})
+        if refusal:
+            return await self._refuse(plan, call, {"error": refusal})
+        effects = tool.effects is not Effects.NONE
 
         step, most = self.steps.next, prompt.result_chars(self.task.profile)
 
         async def run_it() -> Made:
             done = await self.tools.call(tool, args, most, job=self.task.id, step=step)
-            return Made({"result" if done.ok else "error": done.text})
+            said: Output = {"result" if done.ok else "error": done.text}
+            return Made(said | self.gate.origin(touches))
 
-        effects = tool.effects is not Effects.NONE
         output, _ = await self.steps.take(replace(plan, intent=effects, counts=True), run_it)
         if group and "result" in output:
             self.groups += (group,)
@@ -248,10 +275,10 @@ class _Job:
 
     def _tell(self, call: ToolCall, output: Output) -> str:
         text = str(output["result"]) if "result" in output else f"error: {output['error']}"
-        self.guard.note(call, text)
         first = text.strip().split("\n", 1)[0]
         self.emit("tool", f"{call.name[:64]}: {first[:140]}")
-        return text
+        told = self.gate.told(call.name[:64], text, output)
+        return told + self.guard.note(call, text, told)
 
     def _say(self, text: str) -> None:
         """Show the owner more of the answer; two answers of one job are set apart."""
@@ -262,41 +289,6 @@ class _Job:
             self._gap = False
         self.shown.append(text)
         self.emit("token", text)
-
-
-class _Guard:
-    """Notices a model that asks for the same thing again and again."""
-
-    def __init__(self) -> None:
-        self._last = ("", "")
-        self._text = ""
-        self._times = 0
-        self._needless = 0
-
-    @property
-    def tired(self) -> bool:
-        """The same call was made a third time in a row: answer without tools now."""
-        return self._times >= 3 or self._needless >= 3
-
-    def needless(self, group: str) -> str:
-        """Words for a model that asks for tools it has; by turns for several is a loop as well."""
-        self._needless += 1
-        return f"You already have the tools of {group!r}: call one of them, or answer."
-
-    def known(self, call: ToolCall) -> str:
-        """Words for the model when this call's result is already before it."""
-        if (call.name, call.arguments) != self._last:
-            return ""
-        return f"You already have this result:\n{self._text}"
-
-    def note(self, call: ToolCall, text: str) -> None:
-        """Take note of what a call gave."""
-        if call.name != MORE_TOOLS:
-            self._needless = 0
-        if (call.name, call.arguments) == self._last:
-            self._times += 1
-        else:
-            self._last, self._text, self._times = (call.name, call.arguments), text, 1
 
 
 async def _close(stream: AsyncIterator[ModelChunk]) -> None:

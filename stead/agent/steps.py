@@ -39,6 +39,7 @@ from stead.agent.changes import differences, digest
 from stead.agent.limits import Meter
 from stead.core.errors import OutcomeUnknown, SteadError
 from stead.core.nouns import Step, Usage
+from stead.core.permits import Approval
 from stead.core.ports import Emit, Journal
 from stead.core.states import Effects, Failure, OnUnknown, StepState
 
@@ -59,7 +60,12 @@ class JournalDoesNotFit(SteadError):
 
 
 class MustAsk(Exception):
-    """Only the owner can say what became of a step. Never leaves the agent."""
+    """Only the owner can say what became of a step, or whether it may be taken (then with the
+    question as data). Never leaves the agent."""
+
+    def __init__(self, text: str, approval: Approval | None = None) -> None:
+        super().__init__(text)
+        self.approval = approval
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +127,11 @@ class Steps:
     def next(self) -> int:
         """The place of the step that comes next."""
         return self._seq + 1
+
+    def coming(self) -> tuple[int, Step | None]:
+        """The place of the next step, and what an earlier attempt recorded there."""
+        seq = self._seq + 1
+        return seq, None if self._anew else self._journal.past(seq)
 
     async def take(self, plan: Plan, call: Callable[[], Awaitable[Made]]) -> tuple[Output, bool]:
         """The outcome of the next step, and whether it was replayed.

@@ -18,6 +18,7 @@ from stead.agent.tools.base import Args, Context, Tool, Toolbox
 from stead.chaos.lines import MARK, append
 from stead.core.errors import HomeUnusable
 from stead.core.states import Effects, OnUnknown
+from stead.permit.words import Word
 
 
 class EffectArgs(Args, frozen=True):
@@ -62,4 +63,5 @@ def _tool(rule: OnUnknown) -> Tool[EffectArgs]:
         run=_effect,
         effects=Effects.OUTSIDE,
         on_unknown=rule,
+        permission=Word.ALLOW,
     )

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from stead.config.differences import Changes, changes, is_live, leaves, merged
     from stead.config.editing import edit, prepare_home, value_of
     from stead.config.loading import DEFAULT, Loaded, child_environment, load
+    from stead.config.permit_settings import ApprovalsSection, PermitSection
+    from stead.config.permits import permit_rule
+    from stead.config.section import Section
     from stead.config.settings import (
         BackendModel,
         BackendSection,
@@ -31,7 +34,6 @@ if TYPE_CHECKING:
         QueueSection,
         RouteSection,
         RuleSection,
-        Section,
         ServicesSection,
         Settings,
     )
@@ -42,6 +44,9 @@ _NAMES = {
     "description": ("Setting", "as_toml", "describe", "starter"),
     "differences": ("Changes", "changes", "is_live", "leaves", "merged"),
     "editing": ("edit", "prepare_home", "value_of"),
+    "permits": ("permit_rule",),
+    "permit_settings": ("ApprovalsSection", "PermitSection"),
+    "section": ("Section",),
     "loading": ("DEFAULT", "Loaded", "child_environment", "load"),
 }
 _FILES = {name: file for file, names in _NAMES.items() for name in names}
@@ -49,6 +54,7 @@ _FILES = {name: file for file, names in _NAMES.items() for name in names}
 __all__ = [
     "DEFAULT",
     "Address",
+    "ApprovalsSection",
     "BackendModel",
     "BackendSection",
     "BudgetSection",
@@ -62,6 +68,7 @@ __all__ = [
     "LogSection",
     "ModelSection",
     "NodeSection",
+    "PermitSection",
     "QueueSection",
     "RouteSection",
     "RuleSection",
@@ -83,6 +90,7 @@ __all__ = [
     "no_color",
     "parse_listen",
     "path_at",
+    "permit_rule",
     "prepare_home",
     "starter",
     "value_of",

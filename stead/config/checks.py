@@ -15,11 +15,12 @@ from stead.config.address import is_url, parse_listen
 from stead.config.description import describe, section_in
 from stead.config.house import check_audit, check_budget, check_rules
 from stead.config.lanes import check_models
+from stead.config.permits import check_permits
+from stead.config.section import Section
 from stead.config.settings import (
     ChannelSection,
     QueueLimit,
     RouteSection,
-    Section,
     Settings,
 )
 from stead.core.errors import ConfigError
@@ -135,6 +136,7 @@ def _crosschecks(settings: Settings) -> Iterator[tuple[str, str]]:
     yield from check_budget(settings.budget)
     yield from check_rules(settings.rule)
     yield from check_audit(settings.audit)
+    yield from check_permits(settings.permit)
     yield from check_models(settings)
     yield from _check_routes(settings.route)
     yield from _check_channels(settings.channel)

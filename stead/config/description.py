@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 import msgspec
 
-from stead.config.settings import Section, Settings
+from stead.config.section import Section
+from stead.config.settings import Settings
 
 _KINDS = {str: "text", int: "whole number", float: "number", bool: "true or false"}
 

@@ -10,21 +10,11 @@ msgspec would have to evaluate the text of each at every start, which costs a co
 from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Meta
 
 from stead.config.address import LISTEN
-
-
-def _help(
-    text: str, *, gt: float | None = None, ge: float | None = None, le: float | None = None
-) -> Meta:
-    if gt is not None:
-        return Meta(description=text, gt=gt, le=le)
-    return Meta(description=text, ge=ge, le=le)
-
-
-class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A table of stead.toml."""
+from stead.config.permit_settings import ApprovalsSection, PermitSection
+from stead.config.section import Section
+from stead.config.section import help_ as _help
 
 
 class GatewaySection(Section, frozen=True):
@@ -423,6 +413,8 @@ class Settings(Section, frozen=True):
     route: Annotated[list[RouteSection], _help("Own rules, tried before the built-in ones")] = []
     channel: list[ChannelSection] = []
     rule: Annotated[list[RuleSection], _help("What may be asked, and what never leaves")] = []
+    permit: Annotated[list[PermitSection], _help("What tools may do, and what never")] = []
+    approvals: ApprovalsSection = ApprovalsSection()
     services: ServicesSection = ServicesSection()
     limits: LimitsSection = LimitsSection()
     budget: BudgetSection = BudgetSection()

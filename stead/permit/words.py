@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
+
+from stead.core.permits import Approval
+
+__all__ = ["Approval", "Facts", "Ruling", "Touches", "Word"]
 
 
 class Word(StrEnum):
@@ -32,6 +36,10 @@ class Touches:
     """What it gives back is, or may be, text that others wrote (pages, mail, downloads)."""
     sends: bool = False
     """It may carry something out of the house, or to a person other than the owner."""
+    commands: tuple[str, ...] = ()
+    """Command lines that a shell will read, as they are."""
+    code: bool = False
+    """It runs a program that the model wrote, or command lines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +53,10 @@ class Facts:
     effects: str = "none"
     default: Word = Word.ALLOW
     """What holds where no rule says anything, by the tool's own declaration."""
+    version: str = ""
+    """Fingerprint of the tool."""
+    workspace: Path | None = None
+    """The owner's workspace; what lies elsewhere must be named by who allows it."""
     session: str = ""
     person: str = "owner"
     channel: str = ""
@@ -62,23 +74,3 @@ class Ruling:
     word: Word
     why: str
     """In words, with the name or place of the rule that decided."""
-
-
-@dataclass(frozen=True, slots=True)
-class Approval:
-    """A question to the owner about one exact call."""
-
-    seq: int
-    """Of the step in its job."""
-    tool: str
-    preview: str
-    """In plain words, what exactly will happen."""
-    args: str
-    """JSON text of the parsed arguments, secrets masked."""
-    digest: str
-    """Of tool, version and arguments: an answer holds for this very call and no other."""
-    why: str
-    """Which rule asks."""
-    foreign: bool = False
-    """The run has read foreign text, which may be what asks for this."""
-    offers: tuple[str, ...] = field(default=("once", "job", "always", "no"))

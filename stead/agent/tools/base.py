@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import difflib
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,6 +16,7 @@ import msgspec
 from stead.agent.background import Background
 from stead.agent.changes import GONE, input_hash
 from stead.agent.pool import Pool
+from stead.agent.repair import repaired
 from stead.core.errors import SteadError
 from stead.core.states import Effects, OnUnknown
 from stead.permit.words import Touches, Word
@@ -99,8 +101,9 @@ class Tool(Generic[A]):
     time_limit_s: float = 20.0
     output_limit: int = 6000
     """Characters."""
-    permission: Word = Word.ALLOW
-    """What holds where no rule of the owner's says anything."""
+    permission: Word | None = None
+    """What holds where no rule of the owner's says anything; None: ``ask`` for effects outside,
+    else ``allow``. See :mod:`stead.permit.judge` for what makes it stricter."""
     touches: Callable[[A, Context], Touches] | None = None
     """What a call would touch; None: nothing. Raises :class:`ToolError`."""
     preview: Callable[[A, Context], str] | None = None
@@ -112,6 +115,13 @@ class Tool(Generic[A]):
     """Empty: always shown to the model. Else shown once the model asked for this group."""
     small: bool = False
     """Whether small local models are shown it too: they read slowly and get a chosen few."""
+
+    @property
+    def default(self) -> Word:
+        """What holds for it by its own declaration."""
+        if self.permission is not None:
+            return self.permission
+        return Word.ASK if self.effects is Effects.OUTSIDE else Word.ALLOW
 
     def schema(self, *, described: bool = True) -> dict[str, Any]:
         """JSON Schema of the arguments, flat (no references)."""
@@ -189,6 +199,11 @@ class Toolbox:
     def __iter__(self) -> Iterator[Tool[Any]]:
         return iter(self._tools.values())
 
+    @property
+    def context(self) -> Context:
+        """Where its tools work."""
+        return self._context
+
     def __contains__(self, name: object) -> bool:
         return name in self._tools
 
@@ -211,16 +226,25 @@ class Toolbox:
         """
         tool = self._tools.get(name)
         if tool is None:
-            there = ", ".join(tool.name for tool in self.shown())
-            raise ToolError(f"there is no tool {name[:60]!r}; there are: {there}")
+            raise ToolError(self._unknown(name))
         try:
             args = msgspec.json.decode(arguments or "{}", type=tool.args, strict=False)
-        except (msgspec.DecodeError, UnicodeEncodeError) as problem:
-            expected = msgspec.json.encode(tool.schema(described=False)).decode()
-            raise ToolError(
-                f"wrong arguments {arguments[:200]!r}: {problem}. Expected: {expected}"
-            ) from problem
+        except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as problem:
+            args = _repaired(tool, arguments)
+            if args is None:
+                expected = msgspec.json.encode(tool.schema(described=False)).decode()
+                raise ToolError(
+                    f"wrong arguments {arguments[:200]!r}: {problem}. Expected: {expected}"
+                ) from problem
         return tool, args
+
+    def _unknown(self, name: str) -> str:
+        """Words on a tool that there is not, with those that may be meant."""
+        text = f"there is no tool {name[:60]!r}"
+        near = [self._tools[one] for one in difflib.get_close_matches(name[:60], self._tools, 2)]
+        meant = [f"{one.name!r}" + (f" (group {one.group})" if one.group else "") for one in near]
+        text += f", did you mean {' or '.join(meant)}?" if meant else ""
+        return f"{text}; there are: {', '.join(tool.name for tool in self.shown())}"
 
     async def end(self, job: str) -> None:
         """An attempt at a job is over: what its calls have started ends with it."""
@@ -269,6 +293,17 @@ class Toolbox:
         except Exception as problem:  # noqa: BLE001 - edge of a tool: its box may be wrong
             return Outcome(cut(failed(problem), context.limit), ok=False)
         return Outcome(answer.text + ("" if answer.whole else _unsure(tool)), ok=answer.ok)
+
+
+def _repaired(tool: Tool[Any], arguments: str) -> Any:
+    """The arguments as they are meant, where they can be read in one other way; else None."""
+    text = repaired(arguments, tool.name, tool.schema(described=False))
+    if text is None:
+        return None
+    try:
+        return msgspec.json.decode(text, type=tool.args, strict=False)
+    except (msgspec.DecodeError, UnicodeEncodeError):
+        return None
 
 
 def _unsure(tool: Tool[Any]) -> str:

@@ -17,6 +17,7 @@ from stead.core.errors import SteadError
 from stead.core.nouns import Limits, ModelProfile, Step, Usage
 from stead.core.ports import ModelChunk, ModelRequest, ToolCall
 from stead.core.states import Effects, OnUnknown, StepState
+from stead.permit.words import Word
 
 NATIVE = ModelProfile(name="big", tools="native", prompt="full", context=128_000)
 SCHEMA = ModelProfile(name="small", tools="schema", prompt="small", context=8192)
@@ -175,6 +176,7 @@ class Bell:
             args=WordArgs,
             run=self.ring,
             effects=Effects.OUTSIDE,
+            permission=Word.ALLOW,
             on_unknown=self.rule,
             small=True,
         )

@@ -70,7 +70,7 @@ def test_several_calls_in_one_answer() -> None:
         ("ring", "{}", "missing required field `word`"),
         ("ring", '{"word": "a", "loud": 1}', "unknown field `loud`"),
         ("ring", '{"word": ["a"]}', "Expected `str`"),
-        ("ring", '"a"', "Expected `object`"),
+        ("ring", "[1, 2]", "Expected `object`"),
     ],
 )
 def test_a_wrong_call_is_told_to_the_model(
