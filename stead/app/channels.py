@@ -47,6 +47,7 @@ def _webhook(made: Channels, section: ChannelSection, home: Path, settings: Sett
         session=section.session,
         timeout_s=section.timeout_s,
         offline=settings.offline,
+        foreign=section.origin == "foreign",
     )
     made.ways_in[section.name] = channel
     if section.url:

@@ -21,7 +21,7 @@ from typing import Any
 import uvloop
 
 from stead import __version__
-from stead.app import channels, prices, routing, services, terms
+from stead.app import channels, permits, prices, routing, services, terms
 from stead.app.audit import Audit, Standing, audit_of
 from stead.app.audit import routes as audit_routes
 from stead.app.audit import taker as audit_taker
@@ -361,11 +361,13 @@ class Gateway:
         service: NodeService, plane: Plane, audit: Audit, keys: Keys,
     ) -> Reload:  # fmt: skip
         """Who takes over what of a changed stead.toml."""
+        permits.taker(service)(self._settings)()
         takers = [
             ("rules of the house", policy.prepare),
             ("models", routing.taker(self._home, routes)),
             ("light services", services.taker(self._home, light)),
             ("budgets and audit", audit_taker(self._home, audit, keys)),
+            ("permissions", permits.taker(service)),
             ("the rest", terms.taker(flow, service, plane)),
         ]
         return Reload(self._loaded, takers)

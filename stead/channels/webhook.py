@@ -82,8 +82,10 @@ class Webhook:
         session: str = "main",
         timeout_s: float = 30.0,
         offline: bool = False,
+        foreign: bool = False,
     ) -> None:
         self.name = name
+        self._foreign = foreign
         self.dedupes = dedupes
         self._secret = secret
         self._key = signing_key(secret)
@@ -191,6 +193,7 @@ class Webhook:
             session=session,
             mark=said.mark,
             lane=said.lane,
+            foreign=self._foreign,
         )
 
     def _check(self, headers: Mapping[str, str], body: bytes) -> None:

@@ -227,6 +227,10 @@ class ChannelSection(Section, frozen=True):
         str, _help("File with its secret; empty: secrets/NAME.whsec, made at start")
     ] = ""
     session: Annotated[str, _help("Conversation of a message that names none")] = "main"
+    origin: Annotated[
+        Literal["owner", "foreign"],
+        _help("Who writes what comes in: you, or others, whose words are material and no orders"),
+    ] = "owner"
     dedupes: Annotated[
         bool, _help("Whether the receiver drops a reply whose Idempotency-Key it has had")
     ] = False

@@ -37,6 +37,8 @@ class Inbound:
     """Names of nodes that get it while they are there."""
     avoid: tuple[str, ...] = ()
     """Names of nodes that never get it."""
+    foreign: bool = False
+    """Others than the owner write what comes by this channel: it is material, never an order."""
 
 
 @dataclass(frozen=True, slots=True)

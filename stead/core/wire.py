@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from stead.core.nouns import Limits, ModelProfile, Step, Trouble, Turn, Usage
+from stead.core.permits import Approval, PermitRule
 
 
 @dataclass(slots=True)
@@ -73,6 +74,8 @@ class ClaimedJob:
     crashes: int = 0
     age_ms: int = 0
     """How long ago its first attempt began; the wall-time limit counts from there."""
+    permits: list[PermitRule] = field(default_factory=list)
+    """The owner's rules and grants. A node may only be stricter."""
 
 
 @dataclass(slots=True)
@@ -162,6 +165,8 @@ class Finish:
     waiting_for: str = ""
     """With ``waiting``: the question to the owner, in words."""
     worked_ms: int = 0
+    approval: Approval | None = None
+    """With ``waiting``: the question as data, where it is about a call that is not made yet."""
 
 
 @dataclass(slots=True)

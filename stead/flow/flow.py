@@ -96,6 +96,8 @@ class Flow:
                 "role": route.role,
                 "instructions": message.instructions,
                 "overrides": message.overrides,
+                "channel": message.channel,
+                **({"foreign": True} if message.foreign else {}),
             },
             lane=message.lane,
             needs=",".join(route.needs),

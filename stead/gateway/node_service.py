@@ -13,6 +13,7 @@ from typing import Any
 from stead.core.errors import BadRequest, SteadError
 from stead.core.ids import uuid7
 from stead.core.nouns import Job, Limits, ModelProfile
+from stead.core.permits import PermitRule
 from stead.core.storage import Ended, Granted, NodeRow, Store
 from stead.core.wire import (
     Claim,
@@ -68,6 +69,8 @@ class NodeService:
         self._job_key = job_key
         self._profile = profile
         self.limits = limits
+        self.permits: list[PermitRule] = []
+        """The owner's rules and grants, which go with each job."""
         self._version = version
         self.boot = uuid7()
         self.stopping = False
@@ -174,6 +177,7 @@ class NodeService:
             crashes=job.crashes,
             # Both are times of the database's clock: the lease was set from its "now".
             age_ms=max(0, job.lease_until - lease - job.started_at),
+            permits=self.permits if job.kind == "chat" else [],
         )
 
     def _profile_of(self, role: str) -> ModelProfile:

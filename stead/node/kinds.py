@@ -6,11 +6,16 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from stead.agent.loop import Result, Task, Toolbox, run
+from stead.agent.permits import Asker
 from stead.core.errors import BadRequest
+from stead.core.permits import Answered, PermitRule
 from stead.core.ports import Emit, Journal, ModelClient
 from stead.core.states import Lane
 from stead.core.wire import ClaimedJob
+from stead.permit.judge import Permits
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,14 +27,18 @@ class Work:
     toolbox: Toolbox
     journal: Journal
     emit: Emit
+    own: tuple[PermitRule, ...] = ()
+    """Rules of the node itself, which can only make it stricter."""
 
 
 Handler = Callable[[Work], Awaitable[Result]]
 
 
 async def chat(work: Work) -> Result:
-    """The agent. Payload: text, instructions, role, overrides, answers."""
+    """The agent. Payload: text, instructions, role, overrides, answers, channel, foreign,
+    answered."""
     job = work.job
+    foreign = bool(job.payload.get("foreign"))
     task = Task(
         id=job.id,
         session=job.session or "",
@@ -41,6 +50,15 @@ async def chat(work: Work) -> Result:
         started_ago_ms=job.age_ms,
         overrides=job.payload.get("overrides") or {},
         answers=job.payload.get("answers") or {},
+        asker=Asker(
+            permits=Permits(tuple(job.permits), work.own),
+            session=job.session or "",
+            channel=_text(job, "channel"),
+            lane=job.lane,
+            foreign=foreign,
+            answered=_answered(job),
+        ),
+        from_outside=_text(job, "channel") if foreign else "",
     )
     role = _text(job, "role") or "main"
     model = work.model_for(job)
@@ -57,6 +75,14 @@ KINDS: Mapping[str, Handler] = {
     "chat": chat,
     "noop": noop,
 }
+
+
+def _answered(job: ClaimedJob) -> tuple[Answered, ...]:
+    """What the owner said to questions of this job."""
+    try:
+        return tuple(msgspec.convert(job.payload.get("answered") or [], list[Answered]))
+    except msgspec.ValidationError as error:
+        raise BadRequest(why=f"payload.answered of job {job.id}: {error}") from error
 
 
 def _text(job: ClaimedJob, name: str) -> str:

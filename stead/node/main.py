@@ -17,6 +17,7 @@ from stead.agent.pool import Pool
 from stead.core.errors import SteadError
 from stead.core.files import write_atomic
 from stead.core.keys import read_key
+from stead.core.permits import PermitRule
 from stead.inference.client import HttpModelClient
 from stead.node.link import HttpLink
 from stead.node.presence import REFUSED_S, Presence
@@ -49,6 +50,8 @@ class NodeOptions:
     version: str = ""
     refused_s: float = REFUSED_S
     """A node whose key is refused for this long ends."""
+    permits: tuple[PermitRule, ...] = ()
+    """Rules of permission of this node itself."""
 
 
 def run_node(home: Path, options: NodeOptions, tools: Callable[[Path], Toolbox] = toolbox) -> int:
@@ -93,6 +96,7 @@ async def _serve(home: Path, options: NodeOptions, key: str, spool: Spool, tools
         grace_s=options.grace_s,
         presence=Presence(options.gateway, refused_s=options.refused_s),
         version=options.version,
+        own=options.permits,
     )
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -18,6 +18,7 @@ from stead.agent.loop import Result, Toolbox
 from stead.core.errors import BadRequest, StaleEpoch, SteadError, WrongKey
 from stead.core.ids import uuid7
 from stead.core.nouns import Trouble
+from stead.core.permits import PermitRule
 from stead.core.ports import Link, ModelClient
 from stead.core.states import Failure, Lane
 from stead.core.wire import Claim, ClaimedJob, ClaimReply, Finish, Hello
@@ -66,7 +67,7 @@ class Runner:
 
     ``slots`` jobs at once, of which the last ``chat_slots`` are for the owner's
     chat only; at least one slot is for any lane. ``lanes`` in the order wanted.
-    ``grace_s`` is how long running jobs may go on after :meth:`stop`.
+    ``grace_s`` is how long running jobs may go on after :meth:`stop`; ``own``: rules of this node.
     """
 
     def __init__(
@@ -85,7 +86,9 @@ class Runner:
         presence: Presence | None = None,
         kinds: Mapping[str, Handler] = KINDS,
         version: str = "",
+        own: Sequence[PermitRule] = (),
     ) -> None:
+        self._own = tuple(own)
         self.boot = uuid7()
         self._link = link
         self._model_for = model_for
@@ -318,7 +321,8 @@ class Runner:
             known = ", ".join(self._kinds)
             raise BadRequest(why=f"this worker knows no jobs of the kind {job.kind!r} ({known})")
         journal = NodeJournal(sender, job.steps)
-        return await handler(Work(job, self._model_for, self._toolbox, journal, sender.live))
+        work = Work(job, self._model_for, self._toolbox, journal, sender.live, self._own)
+        return await handler(work)
 
     async def _follow(self, run: _Run) -> None:
         """Wait for the end of a job and report it."""
@@ -446,7 +450,7 @@ def _ending(run: _Run) -> tuple[Finish, bool]:
     if handler.done() and not handler.cancelled() and error is None:
         result = handler.result()
         finish.outcome, finish.text, finish.usage = result.outcome, result.text, result.usage
-        finish.waiting_for = result.waiting_for
+        finish.waiting_for, finish.approval = result.waiting_for, result.approval
     elif lost:
         finish.trouble = Trouble(Failure.AWAY, "stopped: the job had been taken from this node")
     elif why == CANCELLED:

@@ -31,6 +31,7 @@ async def test_the_way_of_a_message(house: House) -> None:
     assert job.id == accepted.job_id
     assert job.payload == {
         "text": "what time is it?", "role": "main", "instructions": "be brief", "overrides": {},
+            "channel": "cli",
     }  # fmt: skip
     assert (job.session, job.conc_key, job.max_tries) == ("main", "session:main", 2)
     await house.tell(job, Event(1, "token", "It is "), step(2), Event(3, "token", "noon."))
