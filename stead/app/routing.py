@@ -13,12 +13,13 @@ from stead.inference.backends import Backend, BackendModel, FileKey, LocalModel
 from stead.inference.routing.routes import Routes
 from stead.inference.routing.rules import Judge, Lane, Setup
 from stead.inference.routing.table import left_out
+from stead.services.supervisor import Services
 
 
-def routes(home: Path, settings: Settings) -> Routes:
-    """The routing of a gateway, with the local model of its home."""
+def routes(home: Path, settings: Settings, light: Services) -> Routes:
+    """The routing of a gateway, with the local model of its home and its light services."""
     local = LocalModel(home) if settings.model.local != "off" else None
-    return Routes(setup(home, settings), local)
+    return Routes(setup(home, settings), local, gives=light.gives)
 
 
 def taker(home: Path, routes: Routes) -> Callable[[Settings], Callable[[], None]]:

@@ -119,7 +119,7 @@ class NotFound(SteadError):
 
 
 class UnknownModel(NotFound):
-    """There is no model named {model!r} here. There are: {known}."""
+    """There is no model named {model!r} here. There are: {known}.{hint}"""
 
     code = "model_not_found"
 

@@ -67,7 +67,7 @@ class ModelDoors:
         except UnknownModel as error:  # the plane does not know of the agent
             if not program:
                 raise
-            raise self._openai.unknown(asked.model, who) from error
+            raise self._openai.unknown(asked.model, who, asked.api) from error
         finally:
             self.plain -= program
 

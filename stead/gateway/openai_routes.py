@@ -39,6 +39,7 @@ from stead.gateway.http import (
 )
 from stead.gateway.talk import End, Stopping, Talk
 from stead.inference.door import Door
+from stead.inference.routing.rules import hint
 from stead.inference.seam import Api, Asked, Policy, Who
 
 #: The agent's own name among the models.
@@ -122,10 +123,11 @@ class OpenAI:
                 return
         raise self.unknown(name, who)
 
-    def unknown(self, name: str, who: Who) -> UnknownModel:
+    def unknown(self, name: str, who: Who, api: Api = Api.CHAT) -> UnknownModel:
         """The error for a name that no model has, with those that there are for who asks."""
         known = ", ".join(str(model["id"]) for model in self._models_for(who))
-        return UnknownModel(model=name, known=known, param="model")
+        more = "" if name == AGENT else hint(name, api)
+        return UnknownModel(model=name, known=known or "none", hint=more, param="model")
 
     # --- chat --------------------------------------------------------------------------
 

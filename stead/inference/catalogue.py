@@ -89,7 +89,7 @@ class Catalogue:
             if model.name == name:
                 return model
         known = ", ".join(model.name for model in self.models)
-        raise UnknownModel(model=name, known=known)
+        raise UnknownModel(model=name, known=known, hint="")
 
     def choose(self, memory: int) -> CatalogueModel:
         """What ``auto`` means on a machine with ``memory`` bytes."""

@@ -98,6 +98,10 @@ class Services:
         """The name of the model that it runs here, or would run. Raises as :meth:`backend`."""
         return self._named(name).means().model
 
+    def gives(self, name: str) -> bool:
+        """Whether a service, or a lane of it, runs or could be started here."""
+        return self._named(name).given()
+
     def states(self) -> list[ServiceState]:
         return [service.state() for service in self._all.values()]
 
@@ -166,6 +170,15 @@ class _Service:
 
     def means(self) -> Means:
         return means_of(self.kind, self.options)
+
+    def given(self) -> bool:
+        if self._process is not None:
+            return True
+        try:
+            self.means()
+        except SteadError:
+            return False
+        return True
 
     async def ready(self, tell: Tell | None) -> At:
         self._last = asyncio.get_running_loop().time()

@@ -85,11 +85,11 @@ def test_audio_by_the_openai_client(lived_in: House) -> None:
     reaches it as the error that it is."""
     client = _need(lived_in, SPEECH, TRANSCRIPTION)
     with client.audio.speech.with_streaming_response.create(
-        model="speech", voice="alloy", input="Bring the blue folder.", response_format="wav"
+        model="tts-1", voice="alloy", input="Bring the blue folder.", response_format="wav"
     ) as said:
         assert said.headers["content-type"] == "audio/wav"
         wav = said.read()
-    heard = client.audio.transcriptions.create(model="transcription", file=("it.wav", wav))
+    heard = client.audio.transcriptions.create(model="whisper-1", file=("it.wav", wav))
     assert "blue folder" in heard.text.lower()
     with pytest.raises(openai.BadRequestError, match="English only"):
         client.audio.transcriptions.create(

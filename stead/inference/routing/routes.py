@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from stead.core.errors import (
@@ -24,7 +24,7 @@ from stead.inference import modelstate
 from stead.inference.backends import LOCAL, BackendModel, LocalModel
 from stead.inference.modelstate import ModelState
 from stead.inference.routing.health import Health
-from stead.inference.routing.rules import BY_API, Setup
+from stead.inference.routing.rules import AS_MAIN, BY_API, FAMILIAR, Setup, hint
 from stead.inference.routing.sieve import NOTHING, Sieve, label
 from stead.inference.routing.spread import Spread
 from stead.inference.routing.table import Chain, Choice, Group, Table, local_choice
@@ -97,7 +97,8 @@ class _Ready:
 class Routes:
     """The ``Routing`` of the model door (see :mod:`stead.inference.seam`).
 
-    ``local``: the local model of this home, None if there is none. Not for more than one thread.
+    ``local``: the local model of this home, None if there is none. ``gives``: whether the light
+    service of a lane can be started here. Not for more than one thread.
     """
 
     def __init__(
@@ -106,9 +107,11 @@ class Routes:
         local: LocalModel | None = None,
         *,
         clock: Callable[[], float] = time.monotonic,
+        gives: Callable[[str], bool] = lambda lane: True,
     ) -> None:
         self.health = Health(clock)
         self._clock = clock
+        self._gives = gives
         self.local = local
         self._spread = Spread()
         self._turn = itertools.count(1)
@@ -143,7 +146,8 @@ class Routes:
     def _take(self, table: Table) -> None:
         self.table = table
         self._ready = {}
-        self._judged = _ANY.union(*(rule.models for rule in table.setup.judges))
+        rules = (rule.models for rule in table.setup.judges)
+        self._judged = _ANY.union(*FAMILIAR.values(), *rules)
         self.health.keep(table.keys())
 
     def _local_choice(self) -> Choice | None:
@@ -222,9 +226,10 @@ class Routes:
             if wanted in rule.models and rule.holds(who, asked):
                 return rule.lane, table.judged[rule.name]
         if asked.model not in _ANY:
-            return asked.model, ""
-        lane = BY_API.get(asked.api)
-        if lane is not None and table.find(lane) is not None:
+            lane = table.stand_in(asked.api, asked.model)
+            return lane or asked.model, f"{asked.model} is no model here" if lane else ""
+        lane = BY_API.get(asked.api, "")
+        if lane and table.find(lane) is not None:
             return lane, f"for {asked.api.value} that names no model"
         if asked.images and "vision" in table.lanes:
             return "vision", "it holds images"
@@ -232,7 +237,7 @@ class Routes:
             return "main", "no rule says otherwise"
         return "auto", ""
 
-    def _group(self, name: str) -> Group:
+    def _group(self, name: str, api: Api = Api.CHAT) -> Group:
         """What a name stands for. Raises ``UnknownModel``."""
         group = self.table.find(name)
         if group is not None:
@@ -247,11 +252,12 @@ class Routes:
         if name == LOCAL:
             return Group(name, "", f"{name} was asked for", (Chain(()),))
         known = ", ".join(self.known())
-        raise UnknownModel(model=name, known=known or "none", param="model")
+        more = hint(name, api)
+        raise UnknownModel(model=name, known=known or "none", hint=more, param="model")
 
     def _prepare(self, name: str, why: str, asked: Asked, verdict: Verdict) -> _Ready:
         """All that can be said of a kind of request without knowing how things are just now."""
-        group = self._group(name)
+        group = self._group(name, asked.api)
         sieve = Sieve(group, asked, verdict)
         lines = [self._line(group, why, sieve, chain) for chain in group.chains]
         found = next((line for line in lines if line.choices), None)
@@ -381,18 +387,39 @@ class Routes:
         return list(dict.fromkeys([*names, *table.lanes, "main", "light", *table.services]))
 
     def entries(self) -> list[dict[str, object]]:
-        """The models as ``/v1/models`` lists them: those of backends, the local one, lanes."""
+        """The models as ``/v1/models`` lists them: those of backends, the local one, lanes; of the
+        lanes that are there by themselves those that can answer."""
         owners: dict[str, str] = {}
         for choice in self.table.choices:  # in the order of stead.toml; of a name the first counts
             owners.setdefault(choice.model.called, choice.backend)
         if self._state is not None and self._state.phase != "off":
             owners.setdefault(self._state.model or LOCAL, LOCAL)
-        for lane in self.table.lanes:
+        for lane in (*self.table.lanes, *filter(self._answers, self._built_in())):
             owners[lane] = "stead"
         return [
             {"id": name, "object": "model", "created": 0, "owned_by": owner}
             for name, owner in owners.items()
         ]
+
+    def _built_in(self) -> Iterator[str]:
+        table = self.table
+        for name in ("main", "light", *AS_MAIN, *table.services):
+            group = table.groups.get(name)
+            if name not in table.lanes and group is not None and group.lane == name:
+                yield name
+
+    def _answers(self, lane: str) -> bool:
+        """Whether a built-in lane has a model that is there."""
+        lost = self._state is None or self._state.phase in _LOST
+        for choice in self.table.groups[lane].chains[0].choices:
+            if choice is self.table.services.get(lane):
+                if self._gives(lane):
+                    return True
+            elif (choice.instances or not lost) and (
+                lane != "vision" or choice.model.vision != "no"
+            ):
+                return True
+        return False
 
     def plays_local(self, name: str) -> bool:
         """Whether the local model is the first that is asked for that name."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -102,6 +103,19 @@ BY_API: Mapping[Api, str] = {
     Api.RERANK: "rerank",
     Api.ACTIVITY: "vad",
 }
+#: What well-known clients ask for unless they are told otherwise, where any model does as well.
+#: Embeddings are no such thing: they are kept, and those of two models do not belong together, so
+#: the name of one model never comes to mean another by itself.
+FAMILIAR: Mapping[Api, frozenset[str]] = {
+    Api.TRANSCRIPTIONS: frozenset(
+        {
+            "whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe", "whisper-large-v3",
+            "whisper-large-v3-turbo",
+        }
+    ),
+    Api.SPEECH: frozenset({"tts-1", "tts-1-hd", "gpt-4o-mini-tts"}),
+    Api.OCR: frozenset({"mistral-ocr-latest"}),
+}  # fmt: skip
 #: In which shapes a request can be sent on, the best first. Another than its own is translated.
 SHAPES: Mapping[Api, tuple[Api, ...]] = {
     Api.CHAT: (Api.CHAT, Api.MESSAGES),
@@ -111,6 +125,21 @@ SHAPES: Mapping[Api, tuple[Api, ...]] = {
     Api.COUNT_TOKENS: (Api.COUNT_TOKENS, Api.CHAT),
     **{api: (api,) for api in BY_API},
 }
+
+
+_LANE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,99}")
+
+
+def hint(name: str, api: Api) -> str:
+    """What in stead.toml would give such a name a meaning, as the end of an error's message."""
+    lane = BY_API.get(api, "main")
+    if _LANE.fullmatch(name):
+        tables = f'`[[lane]]` with `name = "{name}"` and `models = ["{lane}"]`'
+    elif len(name) <= 200 and name.isprintable() and not {'"', "\\"} & {*name}:
+        tables = f'`[[judge]]` with a `name`, `models = ["{name}"]` and `lane = "{lane}"`'
+    else:
+        return ""
+    return f" To give that name a meaning, add to stead.toml, say, {tables}."
 
 
 class _Part(msgspec.Struct):

@@ -12,7 +12,7 @@ from itertools import accumulate
 from stead.core.errors import ConfigError
 from stead.inference.backends import LOCAL, Backend, BackendModel
 from stead.inference.routing.health import Health, Place
-from stead.inference.routing.rules import AS_MAIN, SHAPES, Lane, Setup
+from stead.inference.routing.rules import AS_MAIN, BY_API, FAMILIAR, SHAPES, Lane, Setup
 from stead.inference.seam import Api, Way
 
 #: What the local model's server is asked for.
@@ -128,6 +128,16 @@ class Table:
         if group is None and (choice := self._by_name.get(name)) is not None:
             group = self.groups[name] = self.only(name, choice)
         return group
+
+    def stand_in(self, api: Api, name: str) -> str:
+        """The lane that answers to a name that is nobody's here but that many clients ask for;
+        empty: none, or none that is free and in the house."""
+        lane = BY_API.get(api, "")
+        if name not in FAMILIAR.get(api, ()) or self.find(name) is not None:
+            return ""
+        group = self.find(lane)
+        choices = [choice for chain in group.chains for choice in chain.choices] if group else []
+        return lane if choices and not any(c.costs or not c.house for c in choices) else ""
 
     def only(self, name: str, choice: Choice) -> Group:
         """What one model's name stands for."""

@@ -35,6 +35,8 @@ def check(home: Path, text: str) -> None:
     "text",
     [
         '[[lane]]\nname = "main"\nmodels = ["qwen", "cloud/claude"]\npaid = true\ncloud = true',
+        '[[lane]]\nname = "text-embedding-3-small"\nmodels = ["embed"]',
+        '[[judge]]\nname = "e5"\nmodels = ["intfloat/e5"]\nlane = "embed"',
         '[[lane]]\nname = "claude"\nmodels = ["cloud/claude", "home/qwen"]',
         '[[lane]]\nname = "main"\nmodels = ["auto"]\n[[lane]]\nname = "cron"\nmodels = ["main"]',
         '[[lane]]\nname = "vision"\nmodels = ["llava", "llava-7b"]\nweights = [0, 0.5]',

@@ -310,10 +310,12 @@ async def test_a_plain_model_passes_through(gate: Gate, scripted: Running) -> No
 
 
 async def test_models(gate: Gate) -> None:
-    """The agent and the models are listed; an unknown one is 404 and those that exist are named."""
+    """The agent, the models and the lanes that answer are listed; an unknown one is 404, those that
+    exist are named, and what would give the name a meaning."""
     listed = (await gate.ask("GET", "/v1/models")).data
     assert listed["object"] == "list"
-    assert [model["id"] for model in listed["data"]] == ["stead", "scripted"]
+    names = [model["id"] for model in listed["data"]]
+    assert names[:4] == ["stead", "scripted", "main", "light"] and len(names) == len({*names})
     one = await gate.ask("GET", "/v1/models/stead")
     assert (one.status, one.data["object"]) == (200, "model")
     for answer in (
@@ -322,6 +324,7 @@ async def test_models(gate: Gate) -> None:
     ):
         assert (answer.status, answer.error["code"]) == (404, "model_not_found")
         assert "scripted" in answer.error["message"] and "gpt-9" in answer.error["message"]
+        assert '`name = "gpt-9"` and `models = ["main"]`' in answer.error["message"]
 
 
 async def test_stopping_in_mid_answer(working: Gate) -> None:
@@ -372,7 +375,7 @@ async def test_an_unknown_model_names_the_agent_too(gate: Gate) -> None:
     looked = await gate.ask("GET", "/v1/models/gpt-4")
     assert asked.status == looked.status == 404
     assert asked.data == looked.data
-    assert "There are: stead, scripted." in asked.data["error"]["message"]
+    assert "There are: stead, scripted, main, " in asked.data["error"]["message"]
 
 
 async def test_a_backend_that_answers_no_json(gate: Gate) -> None:

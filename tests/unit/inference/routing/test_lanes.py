@@ -15,7 +15,8 @@ from stead.core.errors import (
     UnknownModel,
 )
 from stead.inference.backends import Backend, BackendModel
-from stead.inference.routing.rules import Lane
+from stead.inference.routing.routes import Routes
+from stead.inference.routing.rules import BY_API, Lane, Setup
 from stead.inference.seam import Api, Verdict
 from tests.unit.inference.routing.houses import HOUSE, names, plan, routes
 
@@ -227,12 +228,75 @@ def test_a_lane_that_cannot_be(models: tuple[str, ...]) -> None:
 
 
 def test_the_list_of_models() -> None:
-    """/v1/models lists models once, and the owner's lanes."""
+    """/v1/models lists models once, the owner's lanes, and of the others those that can answer."""
     found = routes(Lane("review", ("qwen",)))
     listed = [str(entry["id"]) for entry in found.entries()]
     expected = {"qwen", "llava", "plain", "vectors", "gpt-big", "gift", "claude", "review"}
+    expected |= {"main", "light", "cron", "subagent"}  # the first model, which is blind
     assert set(listed) == expected and len(listed) == len(expected)
     assert HOUSE[0].name in {entry["owned_by"] for entry in found.entries()}
+    seeing = routes(roles={"main": "llava"})
+    assert "vision" in {entry["id"] for entry in seeing.entries()}
+    assert not routes(backends=()).entries(), "nobody is there"
+    assert {entry["id"] for entry in light(gives=("embed",)).entries()} == {"embed"}
+
+
+def light(*lanes: Lane, backends: tuple[Backend, ...] = (), gives: tuple[str, ...] = ()) -> Routes:
+    """Light services for every lane that has one."""
+    own = {
+        lane: Backend(lane, "", models=(BackendModel(f"{lane}-1"),), kind="service",
+                      apis=frozenset({api.value}))
+        for api, lane in BY_API.items()
+    }  # fmt: skip
+    return Routes(Setup(backends, lanes, services=own), gives=lambda lane: lane in gives)
+
+
+@pytest.mark.parametrize(
+    ("api", "name", "lane"),
+    [
+        (Api.TRANSCRIPTIONS, "whisper-1", "transcription"),
+        (Api.TRANSCRIPTIONS, "gpt-4o-mini-transcribe", "transcription"),
+        (Api.SPEECH, "tts-1", "speech"),
+        (Api.OCR, "mistral-ocr-latest", "ocr"),
+    ],
+)
+def test_what_clients_ask_for_by_default(api: Api, name: str, lane: str) -> None:
+    """A name that clients bring along means stead's own service where it is nobody's here, and only
+    there: not for another API, not where a backend, a lane or a rule has it, and never what costs
+    or is not in the house. A key for the lane is good for it."""
+    told = plan(light(), name, api)
+    assert (told.lane, told.ways[0].model.name) == (lane, f"{lane}-1")
+    assert told.reason == f"{name} is no model here: lane {lane} is stead's own service: {lane}"
+    scoped = Verdict(models=frozenset({lane}))
+    assert plan(light(), name, api, verdict=scoped).lane == lane
+    with pytest.raises(UnknownModel, match=rf'`name = "{name}"` and `models = \["main"\]`'):
+        plan(light(), name)
+    for wrong in ("whisper-9", "nonsense"):
+        with pytest.raises(UnknownModel, match=rf'`models = \["{lane}"\]`'):
+            plan(light(), wrong, api)
+    apis = frozenset({api.value})
+    mine = Backend("mine", "http://10.0.0.5/v1", models=(BackendModel(name),), apis=apis)
+    assert plan(light(backends=(mine,)), name, api).ways[0].backend is mine
+    paid = BackendModel("dear", usd_per_mtok_in=1.0)
+    far = Backend("far", "https://far.example/v1", models=(paid,), apis=apis)
+    dear = light(Lane(lane, ("dear",)), backends=(far,))
+    assert plan(dear, "", api).ways[0].backend is far, "who names nothing gets the owner's lane"
+    with pytest.raises(UnknownModel):
+        plan(dear, name, api)
+
+
+def test_the_vectors_of_another_model_are_no_stand_in() -> None:
+    """Embeddings are kept and compared, so the name of one model never means another by itself;
+    what would make it do so is told."""
+    for name in ("text-embedding-3-small", "text-embedding-ada-002"):
+        with pytest.raises(UnknownModel, match=rf'`name = "{name}"` and `models = \["embed"\]`'):
+            plan(light(), name, Api.EMBEDDINGS)
+    with pytest.raises(
+        UnknownModel, match=r'`\[\[judge\]\]` with a `name`, `models = \["intfloat/e5"\]`'
+    ):
+        plan(light(), "intfloat/e5", Api.EMBEDDINGS)
+    with pytest.raises(UnknownModel, match=r"There are: .*vad\.$"):
+        plan(light(), 'so"odd', Api.EMBEDDINGS)
 
 
 def test_profile() -> None:
