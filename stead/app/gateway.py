@@ -25,7 +25,7 @@ from stead.app import channels, permits, prices, routing, services, terms
 from stead.app.audit import Audit, Standing, audit_of
 from stead.app.audit import routes as audit_routes
 from stead.app.audit import taker as audit_taker
-from stead.app.hands import tools_of
+from stead.app.hands import limit_undo, tools_of
 from stead.app.hup import terminal
 from stead.app.node import local_url
 from stead.app.policy import LivePolicy, budgets_of
@@ -200,6 +200,7 @@ class Gateway:
         self._settings = settings
         self._store = store
         self._tools = tools_of(home)
+        limit_undo(home, loaded)
         self._channels = channels.make(home, settings)
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()

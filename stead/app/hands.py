@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from stead.agent.files.book import Limits, set_limits
 from stead.agent.tools import TOOLS
 from stead.agent.tools.base import Context, Toolbox
+from stead.agent.tools.changing import UNDO
 from stead.agent.tools.more_tools import with_more
+from stead.config import Loaded
 from stead.sandbox.walls import walls_here
 
 
@@ -21,3 +24,9 @@ def tools_of(home: Path) -> Toolbox:
     # permits: the node's own rules.
     context = Context(workspace=home / "workspace", walls=walls, keep=home / "keep")
     return Toolbox(with_more(TOOLS), context)
+
+
+def limit_undo(home: Path, loaded: Loaded) -> None:
+    """Tell the tools, which cannot read the settings, how much of changed files is kept."""
+    kept = loaded.settings.undo
+    set_limits(home / "keep" / UNDO, Limits(kept.keep_days, kept.max_mb, kept.max_file_mb))

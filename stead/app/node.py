@@ -8,7 +8,7 @@ from pathlib import Path
 
 from stead import __version__
 from stead.agent.tools.base import Toolbox
-from stead.app.hands import tools_of
+from stead.app.hands import limit_undo, tools_of
 from stead.config import Loaded, parse_listen, permit_rule
 from stead.core import logs
 from stead.node.main import NodeOptions, run_node
@@ -34,6 +34,7 @@ def run(home: Path, loaded: Loaded, tools: Callable[[Path], Toolbox] | None = No
         refused_s=node.refused_s,
         permits=tuple(permit_rule(one) for one in settings.permit),
     )
+    limit_undo(home, loaded)
     return run_node(home, options, tools or (lambda _: tools_of(home)))
 
 

@@ -376,6 +376,18 @@ class RetentionSection(Section, frozen=True):
     every_h: Annotated[float, _help("How often the rules are applied", gt=0)] = 24.0
 
 
+class UndoSection(Section, frozen=True):
+    """What files held before tools changed them."""
+
+    keep_days: Annotated[float, _help("Changes of files can be undone for so long", ge=0)] = 30.0
+    max_mb: Annotated[float, _help("Of what they held so much is kept; the oldest goes", gt=0)] = (
+        2000.0
+    )
+    max_file_mb: Annotated[
+        float, _help("A larger file is not kept, so tools may not change it", gt=0)
+    ] = 500.0
+
+
 class ServicesSection(Section, frozen=True):
     """The light services (docs/inference.md): each a process that runs while it is used."""
 
@@ -423,6 +435,7 @@ class Settings(Section, frozen=True):
     limits: LimitsSection = LimitsSection()
     budget: BudgetSection = BudgetSection()
     retention: RetentionSection = RetentionSection()
+    undo: UndoSection = UndoSection()
     audit: AuditSection = AuditSection()
     metrics: MetricsSection = MetricsSection()
     log: LogSection = LogSection()

@@ -61,6 +61,12 @@ PLACES: tuple[Place, ...] = (
         "leave it alone; it empties itself when the gateway is back",
     ),
     Place(
+        "keep/",
+        "undo/: what files held before tools changed them; spool/: what tools printed at length",
+        "the source of truth of what `stead undo` can take back",
+        "leave it alone; limits are under [undo] in stead.toml",
+    ),
+    Place(
         "audit/",
         "what was said in model calls, where [audit] in stead.toml says that it is kept",
         "a trace for people; nothing depends on it",

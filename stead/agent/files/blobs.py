@@ -129,7 +129,7 @@ def check_size(size: int, most: int) -> None:
     if size > most:
         raise Refused(
             f"it has {size} bytes and only files up to {most} are kept for `stead undo`"
-            " (undo.most_file_mb in stead.toml); the owner may raise that or do it himself"
+            " (undo.max_file_mb in stead.toml); the owner may raise that or do it himself"
         )
 
 

@@ -229,7 +229,7 @@ class Change:
         try:
             for block in step.source.blocks(self.book.blobs):
                 write_all(fd, block)
-            dress(fd, after)
+            dress(fd, after.mode, above, place(op.path)[-1])
             sha = after.sha if step.source.data is not None else hash_of(fd)[0]
             if sha != after.sha:
                 raise Refused(f"{op.path}: its source was changed meanwhile; nothing was done")

@@ -43,8 +43,6 @@ class State(msgspec.Struct, frozen=True, omit_defaults=True):
     sha: str = ""
     size: int = 0
     target: str = ""
-    uid: int = -1
-    gid: int = -1
 
     def same(self, other: State | None) -> bool:
         """Whether the content is the same, whatever the mode and the owner."""
@@ -144,6 +142,8 @@ class Tree:
 
     def open(self, parts: Parts) -> int:
         """A descriptor of an ordinary file, for reading. Raises ``Refused`` and ``OSError``."""
+        if not parts:
+            raise Refused("that is the workspace itself, not a file")
         with self.folder(parts[:-1]) as above:
             return open_file(above, parts[-1])
 
@@ -200,7 +200,7 @@ def state_of(folder: int, name: str) -> State:
     """What a name in a folder stands for; reads the whole file."""
     info = os.stat(name, dir_fd=folder, follow_symlinks=False)
     if stat.S_ISDIR(info.st_mode):
-        return State("folder", mode=info.st_mode & 0o7777, uid=info.st_uid, gid=info.st_gid)
+        return State("folder", mode=info.st_mode & 0o7777)
     if stat.S_ISLNK(info.st_mode):
         return State("link", target=shown(os.readlink(name, dir_fd=folder)))
     fd = open_file(folder, name)
@@ -213,7 +213,7 @@ def state_of(folder: int, name: str) -> State:
 
 
 def file_state(info: os.stat_result, sha: str, size: int) -> State:
-    return State("file", info.st_mode & 0o7777, sha, size, "", info.st_uid, info.st_gid)
+    return State("file", info.st_mode & 0o7777, sha, size)
 
 
 def hash_of(fd: int) -> tuple[str, int]:

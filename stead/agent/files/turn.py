@@ -87,7 +87,7 @@ def _restore(above: int, name: str, op: Op, blobs: Blobs) -> None:
         try:
             for block in blobs.blocks(before.sha):
                 write_all(fd, block)
-            dress(fd, before)
+            dress(fd, before.mode, above, name)
             os.fsync(fd)
         finally:
             os.close(fd)
@@ -154,14 +154,22 @@ def _swap_back(above: int, name: str, op: Op) -> bool:
     return True
 
 
-def dress(fd: int, state: State) -> None:
-    """Mode and owner as they shall be; never a set-user-id bit for what a model wrote."""
-    if state.mode:
-        os.fchmod(fd, state.mode & 0o777)
+def dress(fd: int, mode: int, above: int, name: str) -> None:
+    """Mode and owner as they shall be; never a set-user-id bit for what a model wrote.
+
+    The owner is that of the file which is replaced, else that of the folder. It is never told by
+    the journal: in a sandbox the same owner has another number.
+    """
+    if mode:
+        os.fchmod(fd, mode & 0o777)
+    try:
+        like = os.stat(name, dir_fd=above, follow_symlinks=False)
+    except FileNotFoundError:
+        like = os.fstat(above)
     info = os.fstat(fd)
-    if state.uid >= 0 and (info.st_uid, info.st_gid) != (state.uid, state.gid):
+    if (info.st_uid, info.st_gid) != (like.st_uid, like.st_gid):
         with contextlib.suppress(OSError):  # only root may give files away
-            os.fchown(fd, state.uid, state.gid)
+            os.fchown(fd, like.st_uid, like.st_gid)
 
 
 def _set_mode(above: int, name: str, mode: int) -> None:

@@ -58,9 +58,7 @@ class Desk:
         if before is not None:
             if not before.mode & 0o222:
                 raise Refused(f"{say(parts)} is write-protected; the owner would have to allow it")
-            after = msgspec.structs.replace(
-                after, mode=before.mode & 0o777, uid=before.uid, gid=before.gid
-            )
+            after = msgspec.structs.replace(after, mode=before.mode & 0o777)
         self.change.put(parts, source, after, before)
 
     def done(self, told: str) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +14,15 @@ from typing import Any
 from stead.agent.files.back import Undone, take_back, told
 from stead.agent.files.book import Book
 from stead.agent.tools import TOOLS
-from stead.agent.tools.base import Context, Outcome, Toolbox
+from stead.agent.tools.base import (
+    Blocking,
+    Context,
+    Outcome,
+    Toolbox,
+    ToolError,
+    cut,
+    failed,
+)
 
 
 @dataclass
@@ -22,9 +30,12 @@ class Desk:
     """Tools at work in ``work``; what undoes them in ``keep``."""
 
     top: Path
+    work: Path = Path()
 
     def __post_init__(self) -> None:
-        self.work, self.keep = self.top / "work", self.top / "keep"
+        self.keep = self.top / "keep"
+        if self.work == Path():
+            self.work = self.top / "work"
         self.work.mkdir(exist_ok=True)
         self.keep.mkdir(exist_ok=True)
         self.tools = Toolbox(TOOLS, Context(self.work, keep=self.keep))
@@ -49,7 +60,13 @@ class Desk:
         self, name: str, *, job: str = "", step: int = 0, most: int = 6000, **args: Any
     ) -> Outcome:
         tool, read = self.tools.read(name, json.dumps(args))
-        return asyncio.run(self.tools.call(tool, read, most, job=job, step=step))
+        assert isinstance(tool.run, Blocking)  # so it runs here as it does in its sandbox
+        until = time.monotonic() + tool.time_limit_s
+        context = Context(self.work, until, most, job=job, step=step, keep=self.keep)
+        try:
+            return Outcome(cut(tool.run.function(read, context), most))
+        except (ToolError, OSError, MemoryError) as problem:
+            return Outcome(cut(failed(problem), most), ok=False)
 
     def changes(self) -> list[str]:
         """The ids of all changes, the newest first."""

@@ -230,7 +230,7 @@ def test_a_file_too_large_to_keep_is_not_changed(desk: Desk) -> None:
     """Nothing happens that could not be undone."""
     set_limits(desk.keep / "undo", Limits(most_file_mb=0.001))
     (desk.work / "large.txt").write_text("old" + "x" * 2000)
-    assert "most_file_mb" in desk.refused("edit_file", path="large.txt", old="old", new="y")
+    assert "max_file_mb" in desk.refused("edit_file", path="large.txt", old="old", new="y")
     desk.refused("write_file", path="large.txt", content="y" * 2000)
     desk.use("write_file", path="small.txt", content="y")
     with (desk.work / "sparse").open("wb") as file:
