@@ -24,6 +24,8 @@ class Part:
     """Empty: not a file."""
     content_type: str
     data: memoryview
+    start: int
+    """Where in the body that begins."""
 
     def text(self) -> str:
         """Raises ``ValueError`` where it is not UTF-8."""
@@ -38,6 +40,10 @@ class Form:
     """The fields of a form, in their order; a name may come more than once."""
 
     parts: tuple[Part, ...]
+    mark: bytes
+    """What stands before each of them."""
+    start: int
+    """Where in the body the first mark is."""
 
     def part(self, name: str) -> Part | None:
         """The first of that name."""
@@ -66,11 +72,12 @@ def parse(body: bytes, content_type: str) -> Form:
     if at < 0:
         raise ValueError("the form's boundary is nowhere in its body")
     parts: list[Part] = []
+    began = at
     whole = memoryview(body)
     while True:
         at += len(mark)
         if body.startswith(b"--", at):
-            return Form(tuple(parts))
+            return Form(tuple(parts), mark, began)
         line_end = body.find(b"\r\n", at)
         if line_end < 0 or body[at:line_end].strip():
             raise ValueError("the form is cut off, or its boundary occurs within a field")
@@ -102,7 +109,7 @@ def _part(body: bytes, whole: memoryview, start: int, end: int) -> Part:
     # A name that is given twice is taken in its plain form (RFC 7578, section 4.2).
     filename = given.get("filename", given.get("filename*", ""))
     content = whole[data : max(data, end)]
-    return Part(given["name"], filename, headers.get("content-type", ""), content)
+    return Part(given["name"], filename, headers.get("content-type", ""), content, data)
 
 
 def _params(value: str) -> dict[str, str]:
