@@ -225,3 +225,15 @@ async def test_what_a_revoked_key_was_being_answered_ends(
     else:
         jobs = (await gate.ask("GET", "/api/v1/jobs")).data["jobs"]
         assert [job["state"] for job in jobs] == ["running"]
+
+
+async def test_a_stream_that_waits_for_its_first_word_ends_too(gate: Gate) -> None:
+    """Nothing of the answer is out when the key is taken back: it is refused, as any other is."""
+    key = (await make(gate))["key"]
+    said = [{"role": "user", "content": "[[first 60000]] [[tokens 10]]"}]
+    body = {"model": "scripted", "messages": said, "stream": True}
+    asking = asyncio.create_task(gate.ask("POST", "/v1/chat/completions", body, key=key))
+    await _until(lambda: _under_way(gate, "scripted"))
+    assert (await gate.ask("DELETE", "/api/v1/keys/desk")).status == 200
+    told = (await asking).raw
+    assert b"taken back" in told and b"[DONE]" not in told
