@@ -123,6 +123,8 @@ class NodeRow:
     revoked: bool
     draining: bool = False
     """It gets no new jobs."""
+    facts: dict[str, Any] = field(default_factory=dict)
+    """What it told of itself."""
 
 
 @dataclass(frozen=True, slots=True)

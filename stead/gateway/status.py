@@ -73,6 +73,7 @@ class Status:
                     "draining": node.draining and not node.revoked,
                     "main": node.name == self._placement.main,
                     "silent_ms": _ms(self._placement.silent_s(node.name)),
+                    "sandbox": node.facts.get("sandbox"),
                 }
             )
         return found
@@ -135,6 +136,8 @@ class Status:
         not_yet = [*self._troubles(), *self.complaints.values()]
         for node in nodes:
             (works if node["alive"] else not_yet).append(self._node(node))
+            if node["alive"] and node["sandbox"]:
+                (works if node["sandbox"]["ok"] else not_yet).append(_sandbox(node))
         if not nodes:
             not_yet.append("no node is known; add one with `stead node invite NAME`")
         main = self._placement.main
@@ -186,6 +189,15 @@ class Status:
             limit = seconds(self._placement.failover_s)
             return f"{told}: once it is silent for {limit} others get what they can do of its work"
         return told
+
+
+def _sandbox(node: View) -> str:
+    """``tools on node home run in sandboxes (bubblewrap)``, or why none of them may."""
+    found = node["sandbox"]
+    if not found["ok"]:
+        return f"tools that change things are off on node {node['name']}: {found['why']}"
+    weaker = "".join(f"; {what}" for what in found.get("weaker", ()))
+    return f"tools on node {node['name']} run in sandboxes ({found['kind']}){weaker}"
 
 
 def _ms(value: float | None) -> int | None:

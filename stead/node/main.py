@@ -23,6 +23,7 @@ from stead.node.link import HttpLink
 from stead.node.presence import REFUSED_S, Presence
 from stead.node.runner import GRACE_S, Runner, Unwanted
 from stead.node.spool import Spool
+from stead.sandbox.box import Walls
 
 try:
     import uvloop
@@ -102,16 +103,31 @@ async def _serve(home: Path, options: NodeOptions, key: str, spool: Spool, tools
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, runner.stop)
     log.info("node started, for the gateway at %s", options.gateway)
+    telling = asyncio.create_task(_tell_of_walls(runner, tools.walls))
     try:
         await runner.run()
     except SteadError as error:
         _tell(error)
         return UNWANTED if isinstance(error, Unwanted) else 1
     finally:
+        telling.cancel()
         await tools.aclose()
         await link.aclose()
     log.info("node stopped")
     return 0
+
+
+async def _tell_of_walls(runner: Runner, walls: Walls | None) -> None:
+    """The owner sees in `stead status` whether sandboxes hold here."""
+    if walls is None:
+        return
+    report = await walls.tested()
+    if not report.ok:
+        log.error("no sandbox holds here: %s", report.why)
+    await runner.greeting.tell(
+        {"sandbox": {"ok": report.ok, "kind": report.kind, "why": report.why,
+                     "weaker": report.weaker}}
+    )  # fmt: skip
 
 
 def _tell(error: SteadError) -> None:

@@ -21,7 +21,8 @@ from stead.core.nouns import Trouble
 from stead.core.permits import PermitRule
 from stead.core.ports import Link, ModelClient
 from stead.core.states import Failure, Lane
-from stead.core.wire import Claim, ClaimedJob, ClaimReply, Finish, Hello
+from stead.core.wire import Claim, ClaimedJob, ClaimReply, Finish
+from stead.node.greeting import Greeting
 from stead.node.heart import Heart
 from stead.node.journal import NodeJournal
 from stead.node.kinds import KINDS, Handler, Work
@@ -104,7 +105,7 @@ class Runner:
         self._presence.on_back(self._say_again)
         self._gateway = ""
         self._kinds = kinds
-        self._version = version
+        self.greeting = Greeting(link, self._presence, self.boot, labels, version)
         self._runs: dict[tuple[str, int], _Run] = {}
         self._working: set[asyncio.Task[None]] = set()
         self._senders: dict[tuple[str, int], Sender] = {}
@@ -125,7 +126,7 @@ class Runner:
         watching = asyncio.ensure_future(self._until_unwanted())
         self._heart = Heart(self._link.heartbeat, self.boot, _Pulse(loop, self, self._presence))
         try:
-            if await self._or_stop(self._resend()) and await self._or_stop(self._hello()):
+            if await self._or_stop(self._resend()) and await self._or_stop(self.greeting.say()):
                 await self._claim_until_stopped()
         finally:
             watching.cancel()
@@ -183,23 +184,6 @@ class Runner:
         await _all_done(waiting)
         for sender in list(self._senders.values()):
             await sender.aclose()
-
-    async def _hello(self) -> None:
-        attempt = 0
-        body = Hello(self.boot, self._labels, self._version)
-        while True:
-            try:
-                reply = await self._link.hello(body)
-            except WrongKey:
-                raise
-            except SteadError as error:
-                self._presence.away(error)
-                await self._presence.pause(attempt)
-                attempt += 1
-            else:
-                self._presence.back()
-                log.info("the gateway knows this node as %s", reply.name)
-                return
 
     # --- claiming -------------------------------------------------------------
 

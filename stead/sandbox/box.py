@@ -133,6 +133,19 @@ class Boxed(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was found. ``walls``: by name, empty words where it holds, else what got through."""
+
+    ok: bool
+    why: str
+    """Empty, or in words for the owner what does not hold and what he can do."""
+    kind: str = ""
+    walls: dict[str, str] = field(default_factory=dict)
+    weaker: list[str] = field(default_factory=list)
+    """What is missing on this machine though the sandbox holds."""
+
+
 class Walls(Protocol):
     """Puts processes into sandboxes. Fails closed: what cannot be had is refused, not left out."""
 
@@ -157,6 +170,10 @@ class Walls(Protocol):
     @property
     def works(self) -> bool:
         """Whether a sandbox can be had at all, as tested at the start."""
+        ...
+
+    async def tested(self) -> Report:
+        """What the test at the start has found; waits for it."""
         ...
 
     async def aclose(self) -> None:

@@ -160,6 +160,7 @@ async def test_a_node_is_known_by_its_key(house: House) -> None:
     assert node is not None
     assert (node.id, node.name, node.boot, node.labels) == (node_id, "attic", "b1", ("gpu", "nas"))
     assert node.last_seen > 1_600_000_000_000 and not node.revoked
+    assert node.facts == {"cores": 2}
     assert await store.node_by_key("hash-2") is None
     assert await store.nodes() == [node]
 
@@ -167,10 +168,10 @@ async def test_a_node_is_known_by_its_key(house: House) -> None:
 async def test_seeing_a_node_again_keeps_what_it_said(store: Store) -> None:
     """A sign of life changes nothing but the time."""
     node_id = await store.add_node("attic", "h")
-    await store.saw_node(node_id, boot="b1", labels=["gpu"])
+    await store.saw_node(node_id, boot="b1", labels=["gpu"], facts={"cores": 2})
     await store.saw_node(node_id)
     (node,) = await store.nodes()
-    assert (node.boot, node.labels) == ("b1", ("gpu",))
+    assert (node.boot, node.labels, node.facts) == ("b1", ("gpu",), {"cores": 2})
 
 
 async def test_a_name_is_one_node(store: Store) -> None:

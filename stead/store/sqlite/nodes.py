@@ -12,13 +12,14 @@ from stead.core.ids import uuid7
 from stead.core.storage import NodeRow
 from stead.store.sqlite.sql import NOW as _NOW
 
-_COLUMNS = "id, name, labels, last_seen, boot, revoked_at, draining_at"
+_COLUMNS = "id, name, labels, last_seen, boot, revoked_at, draining_at, facts"
 
 
 def _node(row: tuple[Any, ...]) -> NodeRow:
     return NodeRow(
-        row[0], row[1], tuple(json.loads(row[2])), row[3], row[4], bool(row[5]), bool(row[6])
-    )
+        row[0], row[1], tuple(json.loads(row[2])), row[3], row[4], bool(row[5]), bool(row[6]),
+        json.loads(row[7] or "{}"),
+    )  # fmt: skip
 
 
 def add(c: apsw.Connection, name: str, key_hash: str) -> str:
