@@ -46,12 +46,15 @@ class Guard:
             return ""
         return f"You already have this result:\n{self._text}"
 
-    def note(self, call: ToolCall, text: str, told: str) -> str:
+    def note(self, call: ToolCall, text: str, told: str, *, fresh: bool = False) -> str:
         """Take note of what a call gave (``told``: as the model is handed it); what the model is
-        to be told beside it."""
+        to be told beside it. ``fresh``: it may give something else at once, and if it does the
+        model was right to look again."""
         if call.name != MORE_TOOLS:
             self._needless = 0
         key = _key(call)
+        if fresh and key == self._last and text != self._seen.get(key):
+            self._last = ("", "")
         if key == self._last:
             self._times += 1
             return ""

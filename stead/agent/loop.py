@@ -237,6 +237,8 @@ class _Job:
             return await self._refuse(
                 plan, call, {"result": known} if known else {"error": str(problem)}
             )
+        if tool.fresh:
+            known = ""
         group = asked_group(args) if tool.name == MORE_TOOLS else ""
         if group in self.groups:
             known = self.guard.needless(group)
@@ -264,7 +266,7 @@ class _Job:
         output, _ = await self.steps.take(replace(plan, intent=effects, counts=True), run_it)
         if group and "result" in output:
             self.groups += (group,)
-        return self._tell(call, output)
+        return self._tell(call, output, fresh=tool.fresh)
 
     async def _refuse(self, plan: Plan, call: ToolCall, output: Output) -> str:
         async def say_no() -> Made:
@@ -273,12 +275,12 @@ class _Job:
         told, _ = await self.steps.take(plan, say_no)
         return self._tell(call, told)
 
-    def _tell(self, call: ToolCall, output: Output) -> str:
+    def _tell(self, call: ToolCall, output: Output, *, fresh: bool = False) -> str:
         text = str(output["result"]) if "result" in output else f"error: {output['error']}"
         first = text.strip().split("\n", 1)[0]
         self.emit("tool", f"{call.name[:64]}: {first[:140]}")
         told = self.gate.told(call.name[:64], text, output)
-        return told + self.guard.note(call, text, told)
+        return told + self.guard.note(call, text, told, fresh=fresh)
 
     def _say(self, text: str) -> None:
         """Show the owner more of the answer; two answers of one job are set apart."""

@@ -79,7 +79,7 @@ class Gate:
             args=msgspec.to_builtins(args),
             touches=touches,
             effects=tool.effects,
-            default=tool.default,
+            default=max(tool.default, touches.word, key=list(Word).index),  # the stricter one
             version=self._tools.fingerprint(tool.name),
             workspace=self._tools.context.workspace,
             session=asker.session,

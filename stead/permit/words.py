@@ -40,6 +40,9 @@ class Touches:
     """Command lines that a shell will read, as they are."""
     code: bool = False
     """It runs a program that the model wrote, or command lines."""
+    word: Word = Word.ALLOW
+    """What holds for this very call where no rule says anything: the stricter one of this and the
+    tool's own ``permission``. So a query may be allowed, and one that writes asked for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,6 +114,8 @@ class Keeper:
         if not word:
             self._open = False
             return
+        for fd in fds:  # as they come they would be handed on to the next sandbox as well
+            os.set_inheritable(fd, False)
         with open(fds[0], "rb") as file:
             file.seek(0)
             asked = json.load(file)

@@ -11,8 +11,11 @@ from stead.agent.tools.edit_file import EDIT_FILE
 from stead.agent.tools.host_facts import HOST_FACTS
 from stead.agent.tools.list_files import LIST_FILES
 from stead.agent.tools.more_tools import with_more
+from stead.agent.tools.processes import PROCESSES
 from stead.agent.tools.read_file import READ_FILE
+from stead.agent.tools.read_output import READ_OUTPUT
 from stead.agent.tools.search_files import SEARCH_FILES
+from stead.agent.tools.shell import SHELL
 from stead.agent.tools.write_file import WRITE_FILE
 
 #: The order is part of every prompt: add at the end.
@@ -24,6 +27,9 @@ TOOLS: tuple[Tool[Any], ...] = (
     SEARCH_FILES,
     WRITE_FILE,
     EDIT_FILE,
+    SHELL,
+    READ_OUTPUT,
+    PROCESSES,
 )
 
 

@@ -103,18 +103,21 @@ class Tool(Generic[A]):
     """Characters."""
     permission: Word | None = None
     """What holds where no rule of the owner's says anything; None: ``ask`` for effects outside,
-    else ``allow``. See :mod:`stead.permit.judge` for what makes it stricter."""
+    else ``allow``. See :mod:`stead.permit.judge` and ``Touches.word`` for what
+    makes it stricter."""
     touches: Callable[[A, Context], Touches] | None = None
     """What a call would touch; None: nothing. Raises :class:`ToolError`."""
     preview: Callable[[A, Context], str] | None = None
     """What a call will do, in plain words for the owner; None: its name and arguments."""
     box: Callable[[A, Context], Box] | None = None
-    """The sandbox of a call whose ``run`` is :func:`blocking`. A tool with effects has one, or
-    puts its processes into one by itself (``context.walls``)."""
+    """The sandbox of a call: the process of a ``run`` that is :func:`blocking` is put into it;
+    another ``run`` starts its processes in it by itself (``context.walls``)."""
     group: str = ""
     """Empty: always shown to the model. Else shown once the model asked for this group."""
     small: bool = False
     """Whether small local models are shown it too: they read slowly and get a chosen few."""
+    fresh: bool = False
+    """Its result changes by itself: a model that looks again is in no loop."""
 
     @property
     def default(self) -> Word:
@@ -265,7 +268,7 @@ class Toolbox:
         )
         if isinstance(tool.run, Blocking) and self._pool is not None and self._pool.has(tool):
             return await self._in_process(self._pool, tool, args, context)
-        if tool.box is not None:
+        if tool.box is not None and isinstance(tool.run, Blocking):
             return Outcome("this tool works on a node only: there are no sandboxes here", ok=False)
         try:
             async with asyncio.timeout(tool.time_limit_s) as timer:
