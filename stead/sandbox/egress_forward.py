@@ -20,10 +20,10 @@ from stead.sandbox.mask import Masker, Stream
 from stead.sandbox.secrets import Credential
 
 _URL = re.compile(r"(https?)://([^/?#]*)(/[^?#]*)?(\?[^#]*)?(#.*)?", re.IGNORECASE)
-_METHODS = frozenset(
-    "GET HEAD POST PUT PATCH DELETE OPTIONS QUERY SEARCH "
-    "PROPFIND PROPPATCH MKCOL MOVE COPY REPORT".split()
-)
+_METHODS = frozenset({
+    "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY", "SEARCH",
+    "PROPFIND", "PROPPATCH", "MKCOL", "MOVE", "COPY", "REPORT",
+})  # fmt: skip
 _NO_BODY = frozenset({204, 304})
 
 

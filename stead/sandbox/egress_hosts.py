@@ -232,15 +232,13 @@ class Private:
 
 
 def _overlaps(network: Network, others: Iterable[Network]) -> bool:
-    return any(
-        network.version == other.version and network.overlaps(other)
-        for other in others
-    )
+    return any(network.version == other.version and network.overlaps(other) for other in others)
 
 
 def allowing(hosts: Sequence[Host], target: Target) -> Host:
     """The first entry by which a target may be reached. Raises :class:`Refused`."""
     named = [host for host in hosts if _matches(host.name, target)]
+    named.sort(key=lambda host: host.name.startswith("*"))  # what is named in full goes first
     if not named:
         raise Refused(f"{target.shown} is not among the hosts that this may reach{_list(hosts)}")
     for host in named:

@@ -20,8 +20,12 @@ Headers = list[tuple[str, str]]
 HOP = frozenset({
     "connection", "keep-alive", "proxy-connection", "proxy-authenticate", "proxy-authorization",
     "proxy-authentication-info", "te", "trailer", "transfer-encoding", "upgrade", "expect",
-    "content-length",
+    "content-length", "x-stead-egress",
 })  # fmt: skip
+
+
+#: Header of the proxy's own answers: ``refused`` or ``failed``. No server can say it.
+OWN = "x-stead-egress"
 
 
 class Malformed(Exception):
@@ -115,6 +119,8 @@ class Message:
             self._feed(data)
             if not self._headed and came > self._head_bytes:
                 raise Malformed("its head is too long")
+        if sum(len(name) + len(value) for name, value in self._raw) > self._head_bytes:
+            raise Malformed("its head is too long")
         if self._request:
             self.target = _text(self._url, "ascii")
         self.headers = [

@@ -19,7 +19,7 @@ from stead.sandbox.egress_dial import Dialler, Unreachable
 from stead.sandbox.egress_forward import forward
 from stead.sandbox.egress_gate import Cut, Gate, Limits, Record, abort
 from stead.sandbox.egress_hosts import Refused
-from stead.sandbox.egress_messages import Malformed, Message
+from stead.sandbox.egress_messages import OWN, Malformed, Message
 from stead.sandbox.egress_tunnel import tunnel
 from stead.sandbox.secrets import Credential, SecretUnreadable, Values
 
@@ -110,16 +110,7 @@ class Opened:
                 await loop.sock_sendall(other, b"k")
 
     async def _connected(self, reader: StreamReader, writer: StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        if not self.gate.begin(task):
-            writer.write(_own_answer(503, "too many connections of this sandbox at once"))
-            writer.close()
-            return
-        try:
-            await serve(self.gate, reader, writer)
-        finally:
-            writer.close()
+        await connected(self.gate, reader, writer)
 
 
 def _door(other: socket.socket) -> socket.socket:
@@ -154,8 +145,23 @@ async def _readable(other: socket.socket) -> None:
         loop.remove_reader(other)
 
 
-async def serve(gate: Gate, reader: StreamReader, writer: StreamWriter) -> None:
-    """One connection of a client: one request."""
+async def connected(gate: Gate, reader: StreamReader, writer: StreamWriter) -> None:
+    """Serve a client from its first to its last byte; never raises."""
+    task = asyncio.current_task()
+    assert task is not None
+    try:
+        if gate.begin(task):
+            await _serve(gate, reader, writer)
+        else:
+            writer.write(_own_answer(503, "too many connections of this sandbox at once"))
+    except asyncio.CancelledError:
+        pass  # the gate was shut: this was the last of the task
+    finally:
+        writer.close()
+
+
+async def _serve(gate: Gate, reader: StreamReader, writer: StreamWriter) -> None:
+    """One connection: one request."""
     record, loop, came = Record(), asyncio.get_running_loop(), False
     limits = gate.limits
     try:
@@ -179,7 +185,7 @@ async def serve(gate: Gate, reader: StreamReader, writer: StreamWriter) -> None:
             abort(writer)
         else:
             record.status = _STATUS[type(error)]
-            await _say(reader, writer, record.status, record.why)
+            await _say(reader, writer, record)
     except (Cut, TimeoutError) as error:
         record.verdict = "cut"
         record.why = str(error) or "nothing went through it for too long"
@@ -197,12 +203,12 @@ async def serve(gate: Gate, reader: StreamReader, writer: StreamWriter) -> None:
             gate.tell(record)
 
 
-async def _say(reader: StreamReader, writer: StreamWriter, status: int, why: str) -> None:
+async def _say(reader: StreamReader, writer: StreamWriter, record: Record) -> None:
     """The proxy's own answer. What the client is still sending is read for a while: a connection
     that is closed on unread bytes is reset, and the answer lost with it (RFC 9112, 9.6)."""
     with contextlib.suppress(OSError, TimeoutError):
         async with asyncio.timeout(_LINGER_S):
-            writer.write(_own_answer(status, why))
+            writer.write(_own_answer(record.status, record.why, record.verdict))
             await writer.drain()
             writer.write_eof()
             left = _LINGER_BYTES
@@ -210,11 +216,11 @@ async def _say(reader: StreamReader, writer: StreamWriter, status: int, why: str
                 left -= len(data)
 
 
-def _own_answer(status: int, why: str) -> bytes:
+def _own_answer(status: int, why: str, verdict: str = "refused") -> bytes:
     body = f"stead: {why}\n".encode()
     return (
         f"HTTP/1.1 {status} {_PHRASE[status]}\r\ncontent-type: text/plain; charset=utf-8\r\n"
-        f"x-stead-egress: refused\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
+        f"{OWN}: {verdict}\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
     ).encode("ascii") + body
 
 

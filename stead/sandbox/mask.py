@@ -262,9 +262,7 @@ def _forms(value: str, name: str, squeezed: dict[bytes, str], hexed: dict[bytes,
     """Every form of a value, as the shadows show it."""
     raw = value.encode("utf-8", "surrogatepass")
     texts = {value, value[::-1], html.escape(value), json.dumps(value)[1:-1]}
-    if value.isprintable() and "\ud800" not in value:
-        for encoded in _url_forms(value):
-            texts.add(encoded)
+    texts.update(_url_forms(value))
     for text in texts:
         needle = _squeezed(text.encode("utf-8", "surrogatepass"))
         if len(needle) >= SHORT // 2:
@@ -280,7 +278,7 @@ def _forms(value: str, name: str, squeezed: dict[bytes, str], hexed: dict[bytes,
 def _url_forms(value: str) -> Iterator[str]:
     for encode in (quote, quote_plus):
         for safe in ("", "/", "~()*!'"):
-            encoded = encode(value, safe=safe, errors="replace")
+            encoded = encode(value, safe=safe, errors="surrogatepass")
             yield encoded
             yield re.sub("%[0-9A-F]{2}", lambda match: match[0].lower(), encoded)
 
