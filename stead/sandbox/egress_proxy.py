@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import secrets
 import shutil
 import socket
 import struct
@@ -21,6 +22,7 @@ from stead.sandbox.egress_gate import Cut, Gate, Limits, Record, abort
 from stead.sandbox.egress_hosts import Refused
 from stead.sandbox.egress_messages import OWN, Malformed, Message
 from stead.sandbox.egress_tunnel import tunnel
+from stead.sandbox.enter import UID
 from stead.sandbox.secrets import Credential, SecretUnreadable, Values
 
 _STATUS = {Refused: 403, Malformed: 400, Unreachable: 502, SecretUnreadable: 502}
@@ -70,18 +72,19 @@ class Opened:
     def __init__(self, gate: Gate, folder: Path) -> None:
         self.gate = gate
         self.folder = folder
+        self.path = folder / secrets.token_hex(16)
         self._hand: socket.socket | None = None
         self._taking: asyncio.Task[None] | None = None
-
-    @property
-    def path(self) -> Path:
-        return self.folder / "way"
 
     async def wait_for_door(self) -> None:
         hand = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._hand = hand
         hand.setblocking(False)
+        # A sandbox may run as a user who owns nothing: the folder lets him through to the socket if
+        # he knows its name, and shows him none.
+        self.folder.chmod(0o711)
         hand.bind(str(self.path))
+        self.path.chmod(0o666)
         hand.listen(1)
         self._taking = asyncio.ensure_future(self._take(hand))
 
@@ -117,7 +120,7 @@ def _door(other: socket.socket) -> socket.socket:
     """The socket that is handed over; ``OSError`` for what is none that listens on loopback."""
     uid = struct.unpack("3i", other.getsockopt(socket.SOL_SOCKET, _SO_PEERCRED, 12))[1]
     word, fds, _, _ = socket.recv_fds(other, 1, 1)
-    if word != b"d" or len(fds) != 1 or uid != os.geteuid():
+    if word != b"d" or len(fds) != 1 or uid not in (os.geteuid(), UID):
         for fd in fds:
             os.close(fd)
         raise OSError("no socket was handed over")

@@ -9,18 +9,18 @@ import signal
 import subprocess
 from asyncio.subprocess import PIPE, STDOUT
 from collections.abc import AsyncIterator, Callable
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import pytest
 
-from stead.sandbox.box import Box, Host, Mount
-from stead.sandbox.bubblewrap import arguments
+from stead.sandbox.box import Box, Host, Mount, Walls
 from stead.sandbox.egress import EgressProcess, NoWayOut
 from stead.sandbox.egress_relay import connect_command
 from stead.sandbox.egress_terms import Terms
 from stead.sandbox.secrets import Credential, Source
+from stead.sandbox.walls import walls_here
 from tests.unit.sandbox.egress_house import Ca, Echo, keep_secret, listening
 
 KEY = "a-key-that-nobody-shall-see"
@@ -31,38 +31,43 @@ def ca(tmp_path_factory: pytest.TempPathFactory) -> Ca:
     return Ca(tmp_path_factory.mktemp("ca"))
 
 
-Make = Callable[..., EgressProcess]
+@dataclass
+class Out:
+    """Walls, and the way out of them."""
+
+    egress: EgressProcess
+    walls: Walls
+
+    async def run(self, box: Box, *command: str, stdin: bytes = b"") -> tuple[int, str]:
+        """Run a command in a sandbox of its own."""
+        boxed = await self.walls.start(box, command, stdin=PIPE, stdout=PIPE, stderr=STDOUT)
+        assert boxed.stdin is not None and boxed.stdout is not None
+        async with asyncio.timeout(60):
+            boxed.stdin.write(stdin)
+            boxed.stdin.close()
+            said = await boxed.stdout.read()
+            return (await boxed.wait()).code, said.decode()
+
+
+Make = Callable[..., Out]
 
 
 @pytest.fixture
-async def make(tmp_path: Path, ca: Ca) -> AsyncIterator[Make]:
-    made: list[EgressProcess] = []
+async def make(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, ca: Ca
+) -> AsyncIterator[Make]:
+    made: list[Out] = []
 
-    def one(idle_s: float = 60.0, **more: object) -> EgressProcess:
+    def one(idle_s: float = 60.0, **more: object) -> Out:
         terms = Terms(secrets=str(tmp_path), ca_file=str(ca.file), **more)  # type: ignore[arg-type]
-        made.append(EgressProcess(lambda: terms, idle_s=idle_s))
+        egress = EgressProcess(lambda: terms, idle_s=idle_s)
+        made.append(Out(egress, walls_here(tmp_path_factory.mktemp("run"), egress)))
         return made[-1]
 
     yield one
-    for egress in made:
-        await egress.aclose()
-
-
-async def inside(
-    egress: EgressProcess, box: Box, *command: str, stdin: bytes = b""
-) -> tuple[int, str]:
-    """Run a command in a sandbox of its own, as the walls do."""
-    async with egress.open(box) as way:
-        box = replace(box, mounts=(*box.mounts, *way.mounts), env={**box.env, **way.env})
-        process = await asyncio.create_subprocess_exec(
-            "bwrap", *arguments(box, uid=os.getuid() or 65534, gid=os.getgid() or 65534), "--",
-            *way.prefix, *command,
-            stdin=PIPE, stdout=PIPE, stderr=STDOUT, env={"PATH": "/usr/bin:/bin", **box.env},
-        )  # fmt: skip
-        async with asyncio.timeout(60):
-            said, _ = await process.communicate(stdin)
-        assert process.returncode is not None
-        return process.returncode, said.decode()
+    for out in made:
+        await out.walls.aclose()
+        await out.egress.aclose()
 
 
 async def until(true: Callable[[], bool]) -> None:
@@ -84,22 +89,20 @@ async def test_curl_and_git_find_their_way(make: Make, ca: Ca, tmp_path: Path) -
     """Ordinary programs get out by the usual variables, with TLS of their own; to what the box
     names and nowhere else; what went through is counted."""
     repo = _repository(tmp_path / "repo")
-    echo, egress = Echo(), make()
+    echo, out = Echo(), make()
     echo.answer = lambda asked: _file(repo / ".git", asked.path)
     async with listening(echo, ca.server("localhost")) as port:
         box = Box("shell", (Mount(ca.file),), (Host("localhost", port, private=True),))
         url, cert = f"https://localhost:{port}", str(ca.file)
-        code, said = await inside(egress, box, "curl", "-sS", "--cacert", cert, f"{url}/HEAD")
+        code, said = await out.run(box, "curl", "-sS", "--cacert", cert, f"{url}/HEAD")
         assert (code, said[:5]) == (0, "ref: ")
-        code, said = await inside(
-            egress, box, "git", "-c", f"http.sslCAInfo={cert}", "ls-remote", url
-        )
+        code, said = await out.run(box, "git", "-c", f"http.sslCAInfo={cert}", "ls-remote", url)
         assert code == 0 and "\tHEAD" in said
-        code, said = await inside(egress, box, "curl", "-sS", f"https://localhost:{port ^ 1}/")
+        code, said = await out.run(box, "curl", "-sS", f"https://localhost:{port ^ 1}/")
         assert code != 0 and "403" in said
-    await until(lambda: egress.counts["shell", "refused"] > 0)
-    assert egress.counts["shell", "allowed"] >= 2
-    assert egress.counts["shell", "refused"] == 1
+    await until(lambda: out.egress.counts["shell", "refused"] > 0)
+    assert out.egress.counts["shell", "allowed"] >= 2
+    assert out.egress.counts["shell", "refused"] == 1
 
 
 async def test_a_key_is_put_in_and_is_nowhere_inside(
@@ -114,10 +117,10 @@ async def test_a_key_is_put_in_and_is_nowhere_inside(
         credential = Credential(
             "api", Source(file="api"), hosts=(f"localhost:{port}",), tools=("http",)
         )
-        egress = make(credentials=(credential,))
+        out = make(credentials=(credential,))
         host = Host("localhost", port, credentials=("api",), private=True)
-        code, said = await inside(
-            egress, Box("http", hosts=(host,), job="j-7"), "sh", "-c",
+        code, said = await out.run(
+            Box("http", hosts=(host,), job="j-7"), "sh", "-c",
             f"curl -sS 'http://localhost:{port}/v1?password=in-the-query'; env;"
             " cat /proc/*/environ /proc/*/cmdline /proc/net/unix 2>/dev/null | tr '\\0' ' ';"
             " find / -xdev -name '*.secret' 2>/dev/null; true",
@@ -139,24 +142,24 @@ async def test_ssh_goes_through_connect(make: Make) -> None:
         writer.write((await reader.read()).upper())
         await writer.drain()
 
-    egress = make()
+    out = make()
     async with listening(shout) as port:
         box = Box("ssh", hosts=(Host("127.0.0.1", port, private=True),))
-        code, said = await inside(
-            egress, box, *connect_command(), "127.0.0.1", str(port), stdin=b"hello" * 50_000
+        code, said = await out.run(
+            box, *connect_command(), "127.0.0.1", str(port), stdin=b"hello" * 50_000
         )
         assert (code, said) == (0, "SSH-2.0-x\n" + "HELLO" * 50_000)
-        code, said = await inside(egress, box, *connect_command(), "127.0.0.1", "22")
+        code, said = await out.run(box, *connect_command(), "127.0.0.1", "22")
         assert code == 1 and "403" in said and "may not be reached" in said
 
 
 async def test_nothing_but_the_way_leads_out(make: Make) -> None:
     """No address but the proxy's answers, and no name is resolved, with and without the proxy."""
-    echo, egress = Echo(), make()
+    echo, out = Echo(), make()
     async with listening(echo) as port:
         box = Box("shell", hosts=(Host("example.com"),))
-        code, said = await inside(
-            egress, box, "sh", "-c",
+        code, said = await out.run(
+            box, "sh", "-c",
             f"curl -sS --noproxy '*' -m 5 http://127.0.0.1:{port}/ ;"
             " curl -sS --noproxy '*' -m 5 http://1.1.1.1/ ;"
             " getent hosts example.com || echo no name",
@@ -167,8 +170,8 @@ async def test_nothing_but_the_way_leads_out(make: Make) -> None:
 
 async def test_a_way_is_for_one_start(make: Make) -> None:
     """A second program cannot take over the way of the first: its command is not run."""
-    egress, box = make(), Box("shell", hosts=(Host("example.com"),))
-    async with egress.open(box) as way:
+    out, box = make(), Box("shell", hosts=(Host("example.com"),))
+    async with out.egress.open(box) as way:
         for expected in (0, 126):
             process = await asyncio.create_subprocess_exec(
                 "unshare", "--user", "--map-root-user", "--net", "sh", "-c",
@@ -183,42 +186,40 @@ async def test_a_way_is_for_one_start(make: Make) -> None:
 
 async def test_without_the_proxy_there_is_no_way(make: Make) -> None:
     """When the proxy is killed its sandboxes are cut off, and the next one starts another."""
-    echo, egress = Echo(), make()
+    echo, out = Echo(), make()
     async with listening(echo) as port:
         box = Box("shell", hosts=(Host("127.0.0.1", port, private=True),))
         url = f"http://127.0.0.1:{port}/"
-        async with egress.open(box) as way:
-            assert egress.pid is not None
-            killed = egress.pid
+        async with out.egress.open(box) as way:
+            assert out.egress.pid is not None
+            killed = out.egress.pid
             os.kill(killed, signal.SIGKILL)
-            box_ = replace(box, mounts=way.mounts, env=dict(way.env))
             process = await asyncio.create_subprocess_exec(
-                "bwrap", *arguments(box_, uid=1000, gid=1000), "--", *way.prefix,
-                "curl", "-sS", "-m", "20", url, stdout=PIPE, stderr=STDOUT,
-                env={"PATH": "/usr/bin:/bin", **way.env},
-            )  # fmt: skip
-            await process.communicate()
+                *way.prefix, "echo", "ran", stdout=PIPE, stderr=PIPE
+            )
+            said, _ = await process.communicate()
+            assert b"ran" not in said
             assert process.returncode != 0 and echo.seen == []
-        code, _ = await inside(egress, box, "curl", "-sS", url)
+        code, _ = await out.run(box, "curl", "-sS", url)
         assert code == 0 and len(echo.seen) == 1
-        assert egress.pid not in (None, killed)
+        assert out.egress.pid not in (None, killed)
 
 
 async def test_the_proxy_ends_when_it_is_not_needed(make: Make) -> None:
     """Some time after the last sandbox, and at the end of who started it."""
-    egress = make(idle_s=0.1)
-    async with egress.open(Box("shell", hosts=(Host("example.com"),))):
-        pid = egress.pid
+    out = make(idle_s=0.1)
+    async with out.egress.open(Box("shell", hosts=(Host("example.com"),))):
+        pid = out.egress.pid
         assert pid is not None
     await until(lambda: not psutil.pid_exists(pid))
-    assert egress.pid is None
+    assert out.egress.pid is None
 
 
 async def test_bad_terms_are_said(make: Make) -> None:
     """No proxy is started with an exception that opens all of this machine."""
-    egress = make(private=("127.0.0.1",))
+    out = make(private=("127.0.0.1",))
     with pytest.raises(NoWayOut, match="say which port"):
-        async with egress.open(Box("shell", hosts=(Host("example.com"),))):
+        async with out.egress.open(Box("shell", hosts=(Host("example.com"),))):
             pass
 
 

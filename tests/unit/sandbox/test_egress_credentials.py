@@ -158,16 +158,22 @@ def test_the_longest_path_decides() -> None:
 async def test_the_certificate_must_be_right(echo: Echo, tmp_path: Path, secrets: Path) -> None:
     """No key goes to a server that cannot prove its name, nor over a connection in clear."""
     strange = Ca(tmp_path)
-    for tls in (strange.server("other.example"), None):
+
+    async def in_clear(reader: StreamReader, writer: StreamWriter) -> None:
+        got.append(await reader.read(5))
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    got: list[bytes] = []
+    for server, tls in ((echo, strange.server("other.example")), (in_clear, None)):
         async with (
-            listening(echo, tls) as port,
+            listening(server, tls) as port,
             way_out(
                 granted(port), credentials=(credential(port),), secrets=secrets, ca=strange
             ) as way,
         ):
             answer = await way.get(f"http://localhost:{port}/")
         assert answer.line.split(" ")[1] == "502"
-    assert echo.seen == []
+    assert echo.seen == [] and got[0].startswith(b"\x16\x03")
 
 
 async def test_in_clear_only_where_the_owner_says_so(echo: Echo, secrets: Path) -> None:
