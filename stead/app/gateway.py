@@ -199,7 +199,7 @@ class Gateway:
         self._home = home
         self._settings = settings
         self._store = store
-        self._tools = tools_of(home)
+        self._tools = tools_of(loaded)
         limit_undo(home, loaded)
         self._channels = channels.make(home, settings)
         self._stopping = asyncio.Event()

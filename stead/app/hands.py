@@ -12,17 +12,26 @@ from stead.agent.tools import TOOLS
 from stead.agent.tools.base import Context, Toolbox
 from stead.agent.tools.changing import UNDO
 from stead.agent.tools.more_tools import with_more
+from stead.app.ways import egress_of, known_to
 from stead.config import Loaded
+from stead.core import logs
 from stead.sandbox.walls import walls_here
 
 
-def tools_of(home: Path) -> Toolbox:
+def tools_of(loaded: Loaded) -> Toolbox:
     """All tools, working in the workspace of this home, in sandboxes."""
-    walls = walls_here(home / "run")
-    # egress: the proxy and secrets are made here and handed to the walls.
-    # masker: masks what tools give back.
+    home = loaded.home
+    egress, known = egress_of(loaded), known_to(loaded)
+    walls = walls_here(home / "run", egress)
+    logs.hide(known.hide)
     # permits: the node's own rules.
-    context = Context(workspace=home / "workspace", walls=walls, keep=home / "keep")
+    context = Context(
+        workspace=home / "workspace",
+        walls=walls,
+        keep=home / "keep",
+        hide=known.hide,
+        closing=(egress.aclose,),
+    )
     return Toolbox(with_more(TOOLS), context)
 
 

@@ -35,7 +35,7 @@ def run(home: Path, loaded: Loaded, tools: Callable[[Path], Toolbox] | None = No
         permits=tuple(permit_rule(one) for one in settings.permit),
     )
     limit_undo(home, loaded)
-    return run_node(home, options, tools or (lambda _: tools_of(home)))
+    return run_node(home, options, tools or (lambda _: tools_of(loaded)))
 
 
 def local_url(listen: str) -> str:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from stead.config.description import Setting, as_toml, describe, starter
     from stead.config.differences import Changes, changes, is_live, leaves, merged
     from stead.config.editing import edit, prepare_home, value_of
+    from stead.config.egress_settings import CredentialSection, EgressSection, SearchSection
     from stead.config.loading import DEFAULT, Loaded, child_environment, load
     from stead.config.permit_settings import ApprovalsSection, PermitSection
     from stead.config.permits import permit_rule
@@ -44,6 +45,7 @@ _NAMES = {
     "description": ("Setting", "as_toml", "describe", "starter"),
     "differences": ("Changes", "changes", "is_live", "leaves", "merged"),
     "editing": ("edit", "prepare_home", "value_of"),
+    "egress_settings": ("CredentialSection", "EgressSection", "SearchSection"),
     "permits": ("permit_rule",),
     "permit_settings": ("ApprovalsSection", "PermitSection"),
     "section": ("Section",),
@@ -60,6 +62,8 @@ __all__ = [
     "BudgetSection",
     "Changes",
     "ChannelSection",
+    "CredentialSection",
+    "EgressSection",
     "GatewaySection",
     "JudgeSection",
     "LaneSection",
@@ -72,6 +76,7 @@ __all__ = [
     "QueueSection",
     "RouteSection",
     "RuleSection",
+    "SearchSection",
     "Section",
     "ServicesSection",
     "Setting",

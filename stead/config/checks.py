@@ -13,6 +13,7 @@ import msgspec
 
 from stead.config.address import is_url, parse_listen
 from stead.config.description import describe, section_in
+from stead.config.egress import check_credentials, check_egress, check_search
 from stead.config.house import check_audit, check_budget, check_rules
 from stead.config.lanes import check_models
 from stead.config.permits import check_permits
@@ -137,6 +138,9 @@ def _crosschecks(settings: Settings) -> Iterator[tuple[str, str]]:
     yield from check_rules(settings.rule)
     yield from check_audit(settings.audit)
     yield from check_permits(settings.permit)
+    yield from check_egress(settings.egress)
+    yield from check_credentials(settings.credential)
+    yield from check_search(settings.search, settings.credential)
     yield from check_models(settings)
     yield from _check_routes(settings.route)
     yield from _check_channels(settings.channel)

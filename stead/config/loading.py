@@ -62,6 +62,12 @@ class Loaded:
         return self.path(self.settings.gateway.key_file or OWNER_KEY)
 
     @property
+    def systemd_credentials(self) -> Path | None:
+        """The folder in which systemd hands over credentials (systemd.exec(5)), if it does."""
+        given = os.environ.get("CREDENTIALS_DIRECTORY")
+        return Path(given) if given else None
+
+    @property
     def node_key_file(self) -> Path:
         return self.path(self.settings.node.key_file or "secrets/node.key")
 

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from stead.config.address import LISTEN
+from stead.config.egress_settings import CredentialSection, EgressSection, SearchSection
 from stead.config.permit_settings import ApprovalsSection, PermitSection
 from stead.config.section import Section
 from stead.config.section import help_ as _help
@@ -431,6 +432,11 @@ class Settings(Section, frozen=True):
     rule: Annotated[list[RuleSection], _help("What may be asked, and what never leaves")] = []
     permit: Annotated[list[PermitSection], _help("What tools may do, and what never")] = []
     approvals: ApprovalsSection = ApprovalsSection()
+    egress: EgressSection = EgressSection()
+    credential: Annotated[
+        list[CredentialSection], _help("Keys that tools use without ever seeing them")
+    ] = []
+    search: SearchSection = SearchSection()
     services: ServicesSection = ServicesSection()
     limits: LimitsSection = LimitsSection()
     budget: BudgetSection = BudgetSection()

@@ -14,6 +14,7 @@ import os
 import re
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 _KEY = re.compile(
@@ -23,8 +24,20 @@ _KEY = re.compile(
 _DEEPEST = 6
 
 
+_hiding: list[Callable[[str], str]] = []
+
+
+def hide(values: Callable[[str], str]) -> None:
+    """From now on all that is logged goes through ``values`` as well, which hides the secrets that
+    are known here. A second call replaces the first."""
+    _hiding[:] = [values]
+
+
 def redact(text: str) -> str:
-    """Mask whatever looks like a key or a bearer token; its first letters stay."""
+    """Mask whatever looks like a key or a bearer token, whose first letters stay, and every
+    secret that is known by its value."""
+    for values in _hiding:
+        text = values(text)
     return _KEY.sub(lambda m: (m["prefix"] or m["bearer"]) + "***", text)
 
 

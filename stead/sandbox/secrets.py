@@ -15,7 +15,7 @@ import re
 import stat
 import time
 from asyncio.subprocess import DEVNULL, PIPE
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -225,17 +225,3 @@ class Values:
 
 def _fits_a_line(value: str) -> bool:
     return all(character == "\t" or 0x20 <= ord(character) < 0x7F for character in value)
-
-
-def known_values(folder: Path, systemd: Path | None) -> Iterator[tuple[str, str]]:
-    """All values that files on this machine hold, by name, to be masked: keys of stead's own too.
-    Files that cannot be read are passed over."""
-    for place in (folder, systemd):
-        if place is None:
-            continue
-        with contextlib.suppress(OSError):
-            for path in sorted(place.iterdir()):
-                with contextlib.suppress(OSError, UnicodeDecodeError):
-                    small = path.is_file() and path.stat().st_size <= MOST
-                    if small and (value := path.read_text().strip()):
-                        yield path.name.removesuffix(SUFFIX), value

@@ -74,6 +74,10 @@ class Context:
     """Background work: the lowest priority there is."""
     background: Background = field(default_factory=Background)
     """What calls have started that goes on without them."""
+    hide: Callable[[str], str] = str
+    """Hides the secrets that are known on this machine; all that tools give back goes through."""
+    closing: tuple[Callable[[], Awaitable[None]], ...] = ()
+    """What ends with the toolbox."""
 
     @property
     def late(self) -> bool:
@@ -191,6 +195,8 @@ class Toolbox:
             await self._pool.aclose()
         if self._context.walls is not None:
             await self._context.walls.aclose()
+        for close in self._context.closing:
+            await close()
 
     def in_background(self) -> Toolbox:
         """The same tools for background work: at the lowest priority, if there is a pool."""
@@ -276,8 +282,8 @@ class Toolbox:
         except Exception as problem:  # noqa: BLE001 - edge of a tool: its bug must not end the job
             if isinstance(problem, TimeoutError) and timer.expired():
                 return Outcome(f"gave up after {tool.time_limit_s:g} s{_unsure(tool)}", ok=False)
-            return Outcome(cut(failed(problem), limit), ok=False)
-        return Outcome(cut(text, limit))
+            return Outcome(cut(self._context.hide(failed(problem)), limit), ok=False)
+        return Outcome(cut(self._context.hide(text), limit))
 
     async def _in_process(
         self, pool: Pool, tool: Tool[Any], args: Args, context: Context
@@ -295,7 +301,8 @@ class Toolbox:
             return Outcome(f"no process could be started for it: {failed(problem)}", ok=False)
         except Exception as problem:  # noqa: BLE001 - edge of a tool: its box may be wrong
             return Outcome(cut(failed(problem), context.limit), ok=False)
-        return Outcome(answer.text + ("" if answer.whole else _unsure(tool)), ok=answer.ok)
+        text = self._context.hide(answer.text)
+        return Outcome(text + ("" if answer.whole else _unsure(tool)), ok=answer.ok)
 
 
 def _repaired(tool: Tool[Any], arguments: str) -> Any:
