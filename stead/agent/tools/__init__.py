@@ -12,6 +12,7 @@ from stead.agent.tools.host_facts import HOST_FACTS
 from stead.agent.tools.list_files import LIST_FILES
 from stead.agent.tools.more_tools import with_more
 from stead.agent.tools.processes import PROCESSES
+from stead.agent.tools.python import PYTHON
 from stead.agent.tools.read_file import READ_FILE
 from stead.agent.tools.read_output import READ_OUTPUT
 from stead.agent.tools.search_files import SEARCH_FILES
@@ -30,6 +31,7 @@ TOOLS: tuple[Tool[Any], ...] = (
     SHELL,
     READ_OUTPUT,
     PROCESSES,
+    PYTHON,
 )
 
 

@@ -88,6 +88,7 @@ def box(args: ShellArgs, context: Context) -> Box:
         cwd=where,
         bounds=Bounds(cpu_s=max(600.0, seconds), wall_s=seconds + 30.0),
         low=context.low,
+        job=context.job,
     )
 
 
