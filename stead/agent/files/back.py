@@ -82,12 +82,16 @@ def take_back(book: Book, ident: str, *, force: bool = False) -> Undone:
             raise Refused(f"the change {ident[-8:]} has been taken back already")
         entry = book.read(line)
         tree = Tree(Path(given(entry.root)))
-        change = Change(tree, book)
+        change = Change(tree, book, backwards=True)
         undone = Undone(ident, "")
         leaving = {place(op.path) for op in entry.ops} | {place(op.to) for op in entry.ops}
+        freed = {op.to for op in entry.ops if op.to}  # by moving back what is there
         for op in reversed(entry.ops):
             if op.to:
                 _move_back(tree, change, op)
+            elif op.after is None and op.path in freed:
+                assert op.before is not None
+                change.put(place(op.path), Source(sha=op.before.sha), op.before, None)
             elif "folder" in (_kind(op.before), _kind(op.after)):
                 _folder_back(tree, change, op, leaving, undone)
             else:

@@ -72,8 +72,8 @@ class Limits(msgspec.Struct, frozen=True):
     """How much is kept, and for how long (``[undo]`` in stead.toml)."""
 
     keep_days: float = 30.0
-    most_mb: float = 2000.0
-    most_file_mb: float = 500.0
+    max_mb: float = 2000.0
+    max_file_mb: float = 500.0
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -180,7 +180,7 @@ class Book:
         lines = [line for line in self.lines() if line.state in (DONE, NONE)]
         entries = {line: self._entry(line) for line in lines}
         oldest = int(time.time() * 1000) - int(self.limits.keep_days * _DAY_MS)
-        room = int(self.limits.most_mb * 1e6)
+        room = int(self.limits.max_mb * 1e6)
         kept: list[Line] = []
         seen: set[str] = set()
         for line in reversed(lines):
@@ -217,7 +217,7 @@ class Book:
             (self.folder / "size").write_bytes(str(total).encode())
 
     def _too_much(self) -> bool:
-        return _number(self.folder / "size") > self.limits.most_mb * 1e6
+        return _number(self.folder / "size") > self.limits.max_mb * 1e6
 
     def _entry(self, line: Line) -> Entry | None:
         try:

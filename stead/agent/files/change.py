@@ -94,8 +94,10 @@ class _Step:
 class Change:
     """Collects what shall become of some paths, then does it. Used under ``book.alone()``."""
 
-    def __init__(self, tree: Tree, book: Book) -> None:
+    def __init__(self, tree: Tree, book: Book, *, backwards: bool = False) -> None:
+        """``backwards``: it takes another one back, so what was there before may come again."""
         self.tree, self.book = tree, book
+        self._backwards = backwards
         self._steps: list[_Step] = []
         self._made: set[Parts] = set()
         self._id = uuid7()
@@ -109,7 +111,7 @@ class Change:
 
     def put(self, parts: Parts, source: Source, after: State | None, before: State | None) -> None:
         """``after`` instead of ``before``, which is what was seen there (None: nothing)."""
-        _check_place(parts)
+        self._check(parts, after)
         if after is not None:
             self.folders(parts[:-1])
         temp = f"{OURS}{self._id[-12:]}-{len(self._steps)}.tmp"
@@ -127,7 +129,7 @@ class Change:
 
     def folder(self, parts: Parts, before: State | None, after: State | None) -> None:
         """Make one folder, or remove one that is empty by then."""
-        _check_place(parts)
+        self._check(parts, after)
         if after is not None:
             self._made.add(parts)
         temp = f"{OURS}{self._id[-12:]}-{len(self._steps)}.tmp" if after is None else ""
@@ -135,10 +137,13 @@ class Change:
 
     def move(self, parts: Parts, to: Parts, ino: int) -> None:
         """Give what is there another name; ``ino``: the inode that was seen."""
-        _check_place(parts)
-        _check_place(to)
+        self._check(to, State("folder"))
         self.folders(to[:-1])
         self._add(_Step(Op(say(parts), to=say(to), ino=ino)))
+
+    def _check(self, parts: Parts, after: State | None) -> None:
+        if after is not None and not self._backwards:
+            _check_place(parts)
 
     def _add(self, step: _Step) -> None:
         if len(self._steps) >= MOST_PATHS:
@@ -184,7 +189,7 @@ class Change:
 
     def _keep(self) -> None:
         """Copies of all that will not be there any more."""
-        most = int(self.book.limits.most_file_mb * 1e6)
+        most = int(self.book.limits.max_file_mb * 1e6)
         for step in self._steps:
             before = step.op.before
             if before is None or before.kind != "file":

@@ -10,7 +10,9 @@ from stead.agent.tools.clock import CLOCK
 from stead.agent.tools.edit_file import EDIT_FILE
 from stead.agent.tools.host_facts import HOST_FACTS
 from stead.agent.tools.list_files import LIST_FILES
+from stead.agent.tools.manage_files import MANAGE_FILES
 from stead.agent.tools.more_tools import with_more
+from stead.agent.tools.patch import PATCH
 from stead.agent.tools.processes import PROCESSES
 from stead.agent.tools.python import PYTHON
 from stead.agent.tools.read_file import READ_FILE
@@ -32,6 +34,8 @@ TOOLS: tuple[Tool[Any], ...] = (
     READ_OUTPUT,
     PROCESSES,
     PYTHON,
+    PATCH,
+    MANAGE_FILES,
 )
 
 

@@ -39,7 +39,7 @@ class Desk:
     def check_size(self, parts: Parts, info: os.stat_result) -> None:
         """Refuse early what is too large to be kept for undo."""
         try:
-            check_size(info.st_size, int(self._book.limits.most_file_mb * 1e6))
+            check_size(info.st_size, int(self._book.limits.max_file_mb * 1e6))
         except Refused as problem:
             raise Refused(f"{say(parts)}: {problem}") from problem
 

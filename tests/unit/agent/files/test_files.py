@@ -228,7 +228,7 @@ def test_binary_and_diff(desk: Desk) -> None:
 
 def test_a_file_too_large_to_keep_is_not_changed(desk: Desk) -> None:
     """Nothing happens that could not be undone."""
-    set_limits(desk.keep / "undo", Limits(most_file_mb=0.001))
+    set_limits(desk.keep / "undo", Limits(max_file_mb=0.001))
     (desk.work / "large.txt").write_text("old" + "x" * 2000)
     assert "max_file_mb" in desk.refused("edit_file", path="large.txt", old="old", new="y")
     desk.refused("write_file", path="large.txt", content="y" * 2000)
@@ -240,7 +240,7 @@ def test_a_file_too_large_to_keep_is_not_changed(desk: Desk) -> None:
 
 def test_old_changes_are_forgotten(desk: Desk) -> None:
     """Over its limit the oldest go, and what they kept; the newest can still be undone."""
-    set_limits(desk.keep / "undo", Limits(most_mb=0.05))
+    set_limits(desk.keep / "undo", Limits(max_mb=0.05))
     for number in range(12):
         desk.use("write_file", path="f.txt", content=os.urandom(6000).hex() + str(number))
     blobs = list((desk.keep / "undo" / "blobs").iterdir())
