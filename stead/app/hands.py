@@ -22,7 +22,8 @@ def tools_of(loaded: Loaded) -> Toolbox:
     """All tools, working in the workspace of this home, in sandboxes."""
     home = loaded.home
     egress, known = egress_of(loaded), known_to(loaded)
-    walls = walls_here(home / "run", egress)
+    chosen = loaded.settings.sandbox
+    walls = walls_here(home / "run", egress, kind=chosen.kind, image=chosen.image)
     logs.hide(known.hide)
     # permits: the node's own rules.
     context = Context(

@@ -414,6 +414,18 @@ class ServicesSection(Section, frozen=True):
     ] = ""
 
 
+class SandboxSection(Section, frozen=True):
+    """What tools with effects run in (docs/sandboxes.md)."""
+
+    kind: Annotated[
+        Literal["auto", "bubblewrap", "podman", "seatbelt", "none"],
+        _help("auto: what this machine has; none: no tool that changes things may run"),
+    ] = "auto"
+    image: Annotated[
+        str, _help("Image for podman, which must be there already (`podman pull`)")
+    ] = ""
+
+
 class Settings(Section, frozen=True):
     listen: Annotated[str, _help("Address and port of the gateway")] = LISTEN
     offline: Annotated[bool, _help("Never touch the network beyond this machine")] = False
@@ -442,6 +454,7 @@ class Settings(Section, frozen=True):
     budget: BudgetSection = BudgetSection()
     retention: RetentionSection = RetentionSection()
     undo: UndoSection = UndoSection()
+    sandbox: SandboxSection = SandboxSection()
     audit: AuditSection = AuditSection()
     metrics: MetricsSection = MetricsSection()
     log: LogSection = LogSection()

@@ -74,6 +74,53 @@ async def test(start: Start, kind: str, run: Path, limits: Callable[[], set[str]
     return Report(True, "", kind, walls, weaker)
 
 
+async def test_plain(start: Start, kind: str, run: Path) -> Report:
+    """The same for walls that another program makes, in the words of a shell: an image may hold no
+    Python, and its own."""
+    folder = Path(tempfile.mkdtemp(prefix="sandbox-test.", dir=run))
+    granted, canary = folder / "granted", folder / "canary"
+    granted.mkdir()
+    canary.write_text("nobody-in-a-sandbox-reads-this")
+    script = (
+        'cat "$1"; echo x > "$2/made" || echo cannot-write;'
+        " echo x > /usr/stead-probe && echo wrote;"
+        " cat /proc/net/dev; grep -E '^(CapEff|NoNewPrivs|Seccomp):' /proc/self/status; echo end"
+    )
+    box = Box("self-test", (Mount(granted, write=True),), bounds=_SMALL)
+    try:
+        async with asyncio.timeout(_LONG_S):
+            said = await _said(start, box, ["sh", "-c", script, "sh", str(canary), str(granted)])
+        walls = _read_plain(said)
+    except (BadBox, NoSandbox, OSError, TimeoutError) as problem:
+        return Report(False, _advice(str(problem) or "it took too long"), kind)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    broken = [f"{name}: {what}" for name, what in walls.items() if what]
+    weaker = [f"{kind} keeps fewer limits than bubblewrap (docs/sandboxes.md)"]
+    if broken:
+        return Report(False, f"a wall did not hold ({'; '.join(broken)})", kind, walls, weaker)
+    return Report(True, "", kind, walls, weaker)
+
+
+def _read_plain(said: str) -> dict[str, str]:
+    lines = [line.strip() for line in said.splitlines()]
+    if "end" not in lines:
+        raise BadBox(why=f"what tries it did not run: {said[-300:].strip()}")
+    devices = [line.split(":")[0] for line in lines if ":" in line and line.count(" ") > 8]
+    status = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+    files = "what lies outside can be read" if "nobody-in-a-sandbox-reads-this" in said else ""
+    if "cannot-write" in lines:
+        files = "what was granted cannot be written"
+    if "wrote" in lines:
+        files = "programs of the machine can be written"
+    found = {"files": files, "network": "" if set(devices) <= {"lo"} else "there are devices"}
+    if status:
+        found["rights"] = "it has capabilities" if int(status.get("CapEff", "0"), 16) else ""
+        if status.get("NoNewPrivs") != "1" or status.get("Seccomp") != "2":
+            found["system calls"] = "no filter of system calls is at work"
+    return found
+
+
 def _weaker(limits: set[str]) -> list[str]:
     found = []
     if not landlock.version():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 import subprocess
 import sys
@@ -18,69 +17,25 @@ from stead.sandbox.box import Box, Boxed, Egress, Report, Walls
 from stead.sandbox.bubblewrap import request
 from stead.sandbox.errors import BadBox, NoSandbox
 from stead.sandbox.keeping import Keeping, Kept
+from stead.sandbox.plain import Podman, Seatbelt, seatbelt_program
+from stead.sandbox.tried import TriedWalls
 from stead.sandbox.view import etc
 
 
-class Bubblewrap:
-    """Walls made by bubblewrap, started and watched by a process of their own.
-
-    They are tried before anything else runs in them; who starts something meanwhile waits."""
+class Bubblewrap(TriedWalls):
+    """Walls made by bubblewrap, started and watched by a process of their own."""
 
     kind = "bubblewrap"
 
     def __init__(self, program: str, run: Path, egress: Egress | None = None) -> None:
-        self._program = program
-        self._run = run
+        super().__init__(program, run, egress)
         self._etc: Path | None = None
         self._filter = b""
-        self._egress = egress
         self._keeping = Keeping()
-        self._testing: asyncio.Future[Report] | None = None
 
-    @property
-    def works(self) -> bool:
-        testing = self._testing
-        return testing is None or not testing.done() or testing.result().ok
-
-    async def tested(self) -> Report:
-        """What the test of this boot has found; the first who asks has it made."""
-        if self._testing is None:
-            self._testing = asyncio.ensure_future(self._test())
-        return await asyncio.shield(self._testing)
-
-    async def _test(self) -> Report:
-        try:
-            self._run.mkdir(mode=0o700, parents=True, exist_ok=True)
-            changed = os.stat(self._program).st_mtime_ns
-            key = selftest.key_of(self._program, changed)
-            report = selftest.kept(self._run, key)
-            if report is None:
-                report = await selftest.test(
-                    self._start, self.kind, self._run, lambda: set(self._keeping.groups["limits"])
-                )
-                if report.ok:
-                    selftest.keep(self._run, key, report)
-        except OSError as problem:
-            report = Report(False, f"it could not be tried: {problem}", self.kind)
-        except seccomp.UnknownMachine as machine:
-            report = Report(False, f"there is no filter of system calls for {machine}", self.kind)
-        return report
-
-    async def start(
-        self,
-        box: Box,
-        command: Sequence[str],
-        *,
-        stdin: int | None = None,
-        stdout: int | None = None,
-        stderr: int | None = None,
-        pass_fds: Sequence[int] = (),
-    ) -> Kept:
-        report = await self.tested()
-        if not report.ok:
-            raise NoSandbox(why=report.why)
-        return await self._start(
-            box, command, stdin=stdin, stdout=stdout, stderr=stderr, pass_fds=pass_fds
+    async def _try(self) -> Report:
+        return await selftest.test(
+            self._start, self.kind, self._run, lambda: set(self._keeping.groups["limits"])
         )
 
     async def _start(
@@ -122,9 +77,7 @@ class Bubblewrap:
                 raise BadBox(why=str(problem)) from problem
             raise
 
-    async def aclose(self) -> None:
-        if self._testing is not None:
-            self._testing.cancel()
+    async def _close(self) -> None:
         await self._keeping.aclose()
 
 
@@ -164,15 +117,38 @@ class NoWalls:
         pass
 
 
-def walls_here(run: Path, egress: Egress | None = None) -> Walls:
-    """The walls of this machine. ``run``: a folder of stead's own that no sandbox sees."""
+def walls_here(
+    run: Path, egress: Egress | None = None, *, kind: str = "auto", image: str = ""
+) -> Walls:
+    """The walls of this machine. ``run``: a folder of stead's own that no sandbox sees; ``kind``
+    and ``image`` as in the settings."""
+    if kind == "none":
+        return NoWalls("they are switched off (sandbox.kind in stead.toml)")
+    if kind == "auto":
+        kind = "seatbelt" if sys.platform == "darwin" else "bubblewrap"
+    if kind == "podman":
+        return _podman(run, image, egress)
+    if kind == "seatbelt":
+        found = seatbelt_program()
+        if found is None:
+            return NoWalls("seatbelt is macOS's; here sandbox.kind is to be bubblewrap, or auto")
+        return Seatbelt(found, run, egress)
     program = bubblewrap_program()
     if program is None:
         return NoWalls(
-            "bubblewrap is missing. Install it: apt install bubblewrap, dnf install bubblewrap, or"
-            " the extra stead[sandbox]"
+            "bubblewrap is missing. Install it: `apt install bubblewrap`, `dnf install bubblewrap`,"
+            " or the extra stead[sandbox]"
         )
     return Bubblewrap(program, run, egress)
+
+
+def _podman(run: Path, image: str, egress: Egress | None) -> Walls:
+    program = shutil.which("podman")
+    if program is None:
+        return NoWalls('podman is missing: `apt install podman`, or sandbox.kind = "auto"')
+    if not image:
+        return NoWalls("podman needs an image: name one as sandbox.image in stead.toml")
+    return Podman(program, image, run, egress)
 
 
 def bubblewrap_program() -> str | None:
