@@ -30,7 +30,7 @@ class Accepted:
     route: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Granted:
     """A claimed job with all that was journalled of it."""
 
@@ -46,7 +46,7 @@ class Beat:
     lost: list[str]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Ruling:
     """What the end of an attempt means for its job: decided by flow, written by the store."""
 
@@ -77,7 +77,7 @@ Rule = Callable[[Job, Finish], Ruling]
 CrashRule = Callable[[Job, str], Ruling]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Ended:
     """An attempt that has ended, as it was written."""
 

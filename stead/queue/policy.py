@@ -20,7 +20,7 @@ class Policy:
     backoff_max_ms: int = 300_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Verdict:
     """The state a job goes to, after how long, and why in words."""
 

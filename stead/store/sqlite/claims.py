@@ -7,7 +7,7 @@ for their time, for their key, for another kind of worker, or are over.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -15,13 +15,13 @@ import apsw
 import msgspec
 
 from stead.core.nouns import Job, Step
-from stead.core.states import JobState
 from stead.core.storage import Granted
 from stead.store.sqlite import holds, poison, suspects
 from stead.store.sqlite.budget import Budget
 from stead.store.sqlite.demands import Asker, Demands
-from stead.store.sqlite.jobs import OBJECT, get, steps
-from stead.store.sqlite.sql import NOW, Many, Those, encoded, row, rows
+from stead.store.sqlite.jobs import COLUMNS, NUMBER, get, made, steps
+from stead.store.sqlite.running import Grant, Running, write_in
+from stead.store.sqlite.sql import NOW, Row, Those, encoded, row, rows
 
 _decode = msgspec.json.decode
 
@@ -44,11 +44,10 @@ class Asked(NamedTuple):
 #: What was given to these requests before, whether anything has become due, and whether there
 #: are suspects: nearly always nothing of all that.
 _FIRST = Those(f"""
-SELECT json_array(
-    json((SELECT json_group_array(json_array(id, claim_req, node_id)) FROM job
-          WHERE claim_req {{those}} AND state = 'running')),
+SELECT
+    (SELECT json_group_array(json_array(id, claim_req, node_id)) FROM job
+     WHERE claim_req {{those}} AND state = 'running'),
     ({holds.ANY_DUE}), ({suspects.ANY})
-)
 """)
 
 _HEADS = """
@@ -79,36 +78,33 @@ UPDATE job SET hold = {holds.ASIDE} WHERE id IN (SELECT value FROM json_each(?))
 #: What is to be known of a job to give it out. The time between its attempts is not counted as
 #: work on it, and nor is what its worker has not seen of an attempt (the clock jumped). The history
 #: that it sees ends at what was recorded at its first claim.
-_BEFORE = f"""json_object('job', {OBJECT}, 'now', {NOW},
-    'idle_since', CASE started_at WHEN 0 THEN NULL
+_BEFORE = f"""{COLUMNS}, {NOW},
+    CASE started_at WHEN 0 THEN NULL
         ELSE (SELECT CASE WHEN a.worked_ms BETWEEN 1 AND a.ended_at - a.started_at
                           THEN a.started_at + a.worked_ms ELSE a.ended_at END
               FROM attempt a WHERE a.job_id = job.id ORDER BY a.epoch DESC LIMIT 1) END,
-    'recorded', CASE WHEN history_upto > 0 OR message_id IS NULL THEN 0
-        ELSE (SELECT coalesce(max(seq), 0) FROM message) END)"""
+    CASE WHEN history_upto > 0 OR message_id IS NULL THEN 0
+        ELSE (SELECT coalesce(max(seq), 0) FROM message) END"""
 
-_THESE = Those(f"SELECT json_group_array({_BEFORE}) FROM job WHERE id {{those}}")
+_THESE = Those(f"SELECT {_BEFORE} FROM job WHERE id {{those}}")
 
-_GRANT = Many("""
-UPDATE job SET state = 'running', epoch = {1}, node_id = {2}, boot = {3}, claim_req = {4},
-    lease_until = {5}, cancel_req = 0, waiting_for = '', beside = 0, hold = 0, attempt_at = {6},
-    started_at = {7}, history_upto = {8}
-{rows} WHERE job.id = {0} AND state = 'queued'
-""")
+_AFTER_JOB = len(NUMBER)
+
+_GRANT = """
+UPDATE job SET state = 'running', epoch = ?, node_id = ?, boot = ?, claim_req = ?,
+    lease_until = ?, attempt_at = ?, started_at = ?, history_upto = ?, cancel_req = 0,
+    waiting_for = '', beside = 0, hold = 0
+WHERE id = ? AND state = 'queued'
+"""
 
 
-@dataclass(slots=True)
-class _Before:
-    """A job before it is given out."""
+class _Before(NamedTuple):
+    """A job before it is given out, and its row: of ``_THESE``."""
 
     job: Job
-    now: int
-    idle_since: int | None
-    recorded: int
-    steps: list[Step] = field(default_factory=list)
+    steps: list[Step]
+    values: Row
 
-
-_befores = msgspec.json.Decoder(list[_Before]).decode
 
 #: No rank is higher.
 _LAST = 2**63 - 1
@@ -122,13 +118,14 @@ _Given = dict[tuple[str, str], Granted | None]
 class Claims:
     """Serves claims; used by the thread that writes, and nowhere else."""
 
-    def __init__(self, demands: Demands) -> None:
+    def __init__(self, demands: Demands, running: Running) -> None:
         self._demands = demands
+        self._running = running
 
     def claim(self, c: apsw.Connection, asked: list[Asked]) -> list[Granted | None]:
         """Serve many claims in their order, those that ask for the same together."""
-        again, any_due, any_suspects = _array(_FIRST.look(c, [one.request_id for one in asked]))
-        given = _again(c, again, asked) if again else {}
+        again, any_due, any_suspects = _FIRST.look(c, [one.request_id for one in asked])[0]
+        given = _again(c, _decode(again), asked) if again != "[]" else {}
         if any_due:
             holds.promote(c, 16 + 2 * len(asked))
         budget = Budget(c, self._demands)
@@ -136,15 +133,80 @@ class Claims:
         if around is not None:
             for one in asked:
                 if one.key not in given:
-                    given.update(_serve_around(c, around, budget, self._met(one), one))
+                    given.update(self._serve_around(c, around, budget, one))
             return [given.get(one.key) for one in asked]
-        for (lanes, asker), alike in groupby(asked, key=lambda one: (one.lanes, one.asker)):
+        for (lanes, asker), alike in groupby(asked, key=_wants):
             new = {one.key: one for one in alike if one.key not in given}
-            given.update(_serve(c, lanes, budget, self._demands.met(asker), list(new.values())))
+            met = self._demands.met(asker)
+            given.update(self._serve(c, lanes, budget, met, list(new.values())))
         return [given.get(one.key) for one in asked]
 
-    def _met(self, one: Asked) -> tuple[int, ...]:
-        return self._demands.met(one.asker)
+    def _serve(
+        self,
+        c: apsw.Connection,
+        lanes: tuple[str, ...],
+        budget: Budget,
+        met: tuple[int, ...],
+        asked: list[Asked],
+    ) -> _Given:
+        given: _Given = {}
+        for lane in lanes:
+            # A round gives less than was asked for when there is no more, or some was unreadable.
+            while len(given) < len(asked):
+                ready = _next(c, lane, budget, met, len(asked) - len(given))
+                if not ready:
+                    break
+                befores = _readable(c, [job_id for _, job_id, _ in ready])
+                given.update(self._give(c, befores, asked[len(given) :]))
+        return given
+
+    def _serve_around(
+        self, c: apsw.Connection, around: suspects.Around, budget: Budget, one: Asked
+    ) -> _Given:
+        """Serve one claim while there are jobs that must be kept apart; see ``suspects``."""
+        met = self._demands.met(one.asker)
+        open_ = [demand for demand in met if budget.room(demand) > 0]
+        for lane in one.lanes:
+            while (picked := around.pick(one.node_id, lane, open_)) is not None:
+                job_id, demand = picked
+                given = self._give(c, _readable(c, [job_id]), [one])
+                if given:
+                    budget.take(demand)
+                    return given
+                around.leave_out(job_id)
+            if around.free(one.node_id, lane, open_):
+                given = self._serve(c, (lane,), budget, met, [one])
+                if given:
+                    return given
+        return {}
+
+    def _give(self, c: apsw.Connection, befores: list[_Before], asked: list[Asked]) -> _Given:
+        given: _Given = {}
+        c.executemany(_GRANT, self._grants(c, befores, asked, given))
+        return given
+
+    def _grants(
+        self, c: apsw.Connection, befores: list[_Before], asked: list[Asked], given: _Given
+    ) -> Iterator[Grant]:
+        """What to write into the row of each, one at a time: the one before has been written."""
+        for (job, steps_, values), one in zip(befores, asked, strict=False):
+            now, idle_since, recorded = values[_AFTER_JOB:]
+            began = now if job.started_at == 0 else job.started_at
+            if idle_since is not None:
+                began += now - idle_since
+            grant = Grant(
+                job.epoch + 1, one.node_id, one.boot, one.request_id, now + one.lease_ms, now,
+                began, job.history_upto or recorded, job.id,
+            )  # fmt: skip
+            yield grant
+            if not c.changes():
+                raise AssertionError("a job changed under its claim")
+            self._running.note(values, grant)
+            given[one.key] = Granted(write_in(job, grant), steps_)
+
+
+def _wants(one: Asked) -> tuple[tuple[str, ...], Asker]:
+    return one.lanes, one.asker
 
 
 def _again(c: apsw.Connection, again: list[Any], asked: list[Asked]) -> _Given:
@@ -160,89 +222,19 @@ def _again(c: apsw.Connection, again: list[Any], asked: list[Asked]) -> _Given:
     return given
 
 
-def _serve(
-    c: apsw.Connection,
-    lanes: tuple[str, ...],
-    budget: Budget,
-    met: tuple[int, ...],
-    asked: list[Asked],
-) -> _Given:
-    given: _Given = {}
-    for lane in lanes:
-        # A round gives less than was asked for when there is no more, or some was unreadable.
-        while len(given) < len(asked):
-            ready = _next(c, lane, budget, met, len(asked) - len(given))
-            if not ready:
-                break
-            befores = _readable(c, [job_id for _, job_id, _ in ready])
-            given.update(_give(c, befores, asked[len(given) :]))
-    return given
-
-
-def _serve_around(
-    c: apsw.Connection,
-    around: suspects.Around,
-    budget: Budget,
-    met: tuple[int, ...],
-    one: Asked,
-) -> _Given:
-    """Serve one claim while there are jobs that must be kept apart; see ``suspects``."""
-    open_ = [demand for demand in met if budget.room(demand) > 0]
-    for lane in one.lanes:
-        while (picked := around.pick(one.node_id, lane, open_)) is not None:
-            job_id, demand = picked
-            given = _give(c, _readable(c, [job_id]), [one])
-            if given:
-                budget.take(demand)
-                return given
-            around.leave_out(job_id)
-        if around.free(one.node_id, lane, open_):
-            given = _serve(c, (lane,), budget, met, [one])
-            if given:
-                return given
-    return {}
-
-
-def _give(c: apsw.Connection, befores: list[_Before], asked: list[Asked]) -> _Given:
-    grants = []
-    given: _Given = {}
-    for before, one in zip(befores, asked, strict=False):
-        job = before.job
-        began = before.now if job.started_at == 0 else job.started_at
-        if before.idle_since is not None:
-            began += before.now - before.idle_since
-        grants.append(
-            (
-                job.id, job.epoch + 1, one.node_id, one.boot, one.request_id,
-                before.now + one.lease_ms, before.now, began, job.history_upto or before.recorded,
-            )
-        )  # fmt: skip
-        _, job.epoch, job.node_id, _, _, job.lease_until, _, job.started_at, job.history_upto = (
-            grants[-1]
-        )
-        job.state, job.cancel_req, job.waiting_for = JobState.RUNNING, False, ""
-        job.beside = 0
-        given[one.key] = Granted(job, before.steps)
-    if grants:
-        _GRANT.write(c, grants)
-        if c.changes() != len(grants):
-            raise AssertionError("a job changed under its claim")
-    return given
-
-
 def _readable(c: apsw.Connection, job_ids: list[str]) -> list[_Before]:
     """Those of these jobs that can be given out, in their order; the others are set aside."""
     try:
-        there = {one.job.id: one for one in _befores(_THESE.look(c, job_ids))}
-        return [_complete(c, there[job_id]) for job_id in job_ids]
+        there = {values[0]: values for values in _THESE.look(c, job_ids)}
+        return [_before(c, there[job_id]) for job_id in job_ids]
     except Exception as fault:
         if not poison.is_poison(fault):
             raise
     found = []
     for job_id in job_ids:
         try:
-            (one,) = _befores(_THESE.look(c, [job_id]))
-            found.append(_complete(c, one))
+            (values,) = _THESE.look(c, [job_id])
+            found.append(_before(c, values))
         except Exception as fault:
             if not poison.is_poison(fault):
                 raise
@@ -250,14 +242,12 @@ def _readable(c: apsw.Connection, job_ids: list[str]) -> list[_Before]:
     return found
 
 
-def _complete(c: apsw.Connection, before: _Before) -> _Before:
-    """With the journal, if it has one. Raises ``ValueError`` for what no job can have."""
-    job = before.job
+def _before(c: apsw.Connection, values: Row) -> _Before:
+    """A job with its journal, if it has one. Raises ``ValueError`` for what no job can have."""
+    job = made(values)
     if not (0 <= job.epoch < 2**53 and 0 <= job.started_at < 2**53):
         raise ValueError(f"epoch {job.epoch} and started_at {job.started_at} cannot be")
-    if job.epoch > 0:
-        before.steps = steps(c, job.id)
-    return before
+    return _Before(job, steps(c, job.id) if job.epoch > 0 else [], values)
 
 
 def _next(

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import apsw
-import msgspec
 
 from stead.core.errors import NotFound, StaleEpoch, Unreadable, WrongState
 from stead.core.nouns import Job
@@ -14,12 +13,12 @@ from stead.core.states import ENDED, JobState
 from stead.core.storage import CrashRule, Ended, Rule, Ruling
 from stead.core.wire import Finish
 from stead.store.sqlite import holds, poison, record, suspects
-from stead.store.sqlite.jobs import OBJECT, get
-from stead.store.sqlite.sql import NOW, Many, Those, encoded, maybe, rows
+from stead.store.sqlite.jobs import COLUMNS, NUMBER, get, made
+from stead.store.sqlite.running import Running
+from stead.store.sqlite.sql import NOW, Row, Those, encoded, maybe, row, rows
 
 
-@dataclass(slots=True)
-class _Look:
+class _Look(NamedTuple):
     """A job as it is, when its present attempt began, and the time of looking."""
 
     job: Job
@@ -27,11 +26,13 @@ class _Look:
     now: int
 
 
-_OBJECT = f"json_object('job', {OBJECT}, 'began', attempt_at, 'now', {NOW})"
-_THESE = Those(f"SELECT json_group_array({_OBJECT}) FROM job WHERE id {{those}}")
+_BEHIND = len(NUMBER)
+_LOOK = f"SELECT {COLUMNS}, attempt_at, {NOW} FROM job WHERE id"
+_THESE = Those(_LOOK + " {those}")
 
-_look = msgspec.json.Decoder(_Look).decode
-_looks = msgspec.json.Decoder(list[_Look]).decode
+
+def _looked(values: Row) -> _Look:
+    return _Look(made(values), *values[_BEHIND:])
 
 
 class Reported(NamedTuple):
@@ -42,55 +43,95 @@ class Reported(NamedTuple):
     rule: Rule
 
 
-def finish(c: apsw.Connection, reported: list[Reported]) -> list[Ended | Exception]:
-    """End many attempts. Each stands or falls alone."""
-    ended: list[Ended | Exception] = []
-    part: dict[str, Reported] = {}
-    for one in reported:
-        if one.report.job_id in part:  # the second must find what the first has done
-            ended += _finish(c, list(part.values()))
-            part.clear()
-        part[one.report.job_id] = one
-    return ended + _finish(c, list(part.values()))
+class Ends:
+    """Ends attempts; used by the thread that writes, and nowhere else."""
+
+    def __init__(self, running: Running) -> None:
+        self._running = running
+
+    def finish(self, c: apsw.Connection, reported: list[Reported]) -> list[Ended | Exception]:
+        """End many attempts. Each stands or falls alone."""
+        ended: list[Ended | Exception] = []
+        part: dict[str, Reported] = {}
+        for one in reported:
+            if one.report.job_id in part:  # the second must find what the first has done
+                ended += self._finish(c, part)
+                part = {}
+            part[one.report.job_id] = one
+        return ended + self._finish(c, part)
+
+    def _finish(self, c: apsw.Connection, part: dict[str, Reported]) -> list[Ended | Exception]:
+        batch = _Batch(c, part)
+        known = self._running.look(c, part)
+        if known:
+            (now,) = row(c, f"SELECT {NOW}")
+            looks = {job_id: _Look(*one, now) for job_id, one in known.items()}
+            c.executemany(_MOVE_KNOWN, batch.moves(looks, fenced=True))
+        rest = [job_id for job_id in part if job_id not in batch.ended]
+        if rest:
+            there = _at_these(c, rest)
+            looked = {job_id: there.get(job_id) for job_id in rest}
+            c.executemany(_MOVE, batch.moves(looked))
+        c.executemany(_NOTE, batch.attempts)
+        return batch.answers()
 
 
-def _finish(c: apsw.Connection, reported: list[Reported]) -> list[Ended | Exception]:
-    there = _at_these(c, [one.report.job_id for one in reported])
-    ended: list[tuple[Job, Ruling] | Ended | Exception] = []
-    attempts, moves = [], []
-    for one in reported:
-        report = one.report
-        try:
-            look = there.get(report.job_id)
-            if isinstance(look, Unreadable):
-                raise look
-            if look is None or not _owns(look.job, one):
-                ended.append(_repeated(c, one.node_id, report))
+class _Batch:
+    """Reports of as many jobs, and what has become of them."""
+
+    def __init__(self, c: apsw.Connection, part: dict[str, Reported]) -> None:
+        self._c = c
+        self._part = part
+        self.ended: dict[str, tuple[Job, Ruling] | Ended | Exception] = {}
+        self.attempts: list[Row] = []
+
+    def moves(
+        self, looks: Mapping[str, _Look | Unreadable | None], *, fenced: bool = False
+    ) -> Iterator[Row]:
+        """What to write into the row of each, one at a time: the one before has been written.
+
+        ``fenced``: unless its row says that it was found otherwise; then nothing has ended yet.
+        """
+        for job_id, look in looks.items():
+            one = self._part[job_id]
+            report = one.report
+            try:
+                if isinstance(look, Unreadable):
+                    raise look
+                if look is None or not _owns(look.job, one):
+                    if not fenced:
+                        self.ended[job_id] = _repeated(self._c, one.node_id, report)
+                    continue
+                if abs(report.worked_ms) >= 2**63:
+                    raise OverflowError(f"worked_ms {report.worked_ms}")
+                ruling = one.rule(look.job, report)
+            except Exception as fault:  # noqa: BLE001 - the edge of a report: its reporter gets it
+                self.ended[job_id] = fault
                 continue
-            if abs(report.worked_ms) >= 2**63:  # JSON would carry it as something else
-                raise OverflowError(f"worked_ms {report.worked_ms}")
-            ruling = one.rule(look.job, report)
-        except Exception as fault:  # noqa: BLE001 - the edge of a report: its reporter gets it
-            ended.append(fault)
-            continue
-        error = report.trouble.message if report.trouble else ""
-        attempts.append(
-            _attempt(look, report.outcome, error, report.worked_ms, report.id, ruling.state)
-        )
-        failed = report.outcome == "failed" and ruling.counts
-        job = _ruled(look, ruling, tries=look.job.tries + failed)
-        moves.append(_move_of(job, look.now))
-        ended.append((job, ruling))
-    if moves:
-        _NOTE.write(c, attempts)
-        _MOVE.write(c, moves)
-    return [_after(c, *one) if isinstance(one, tuple) else one for one in ended]
+            error = report.trouble.message if report.trouble else ""
+            attempt = _attempt(
+                look, report.outcome, error, report.worked_ms, report.id, ruling.state
+            )
+            found = look.job.epoch, look.job.node_id, look.job.started_at
+            job = _ruled(look, ruling)
+            job.tries += report.outcome == "failed" and ruling.counts
+            move = _move_of(job, look.now)
+            yield move + found if fenced else move
+            if fenced and not self._c.changes():
+                continue
+            self.attempts.append(attempt)
+            self.ended[job_id] = job, ruling
+
+    def answers(self) -> list[Ended | Exception]:
+        """In the order of the reports, with all that the ends bring with them."""
+        found = (self.ended[job_id] for job_id in self._part)
+        return [_after(self._c, *one) if isinstance(one, tuple) else one for one in found]
 
 
 def _at_these(c: apsw.Connection, job_ids: list[str]) -> dict[str, _Look | Unreadable]:
     """The jobs that are there, each as it is; one that cannot be read spoils no other."""
     try:
-        return {look.job.id: look for look in _looks(_THESE.look(c, job_ids))}
+        return {values[0]: _looked(values) for values in _THESE.look(c, job_ids)}
     except Exception as fault:
         if not poison.is_poison(fault):
             raise
@@ -123,11 +164,11 @@ def _repeated(c: apsw.Connection, node_id: str, report: Finish) -> Ended:
     return Ended(get(c, report.job_id), JobState(earlier[0]), repeat=True)
 
 
-_NOTE = Many("""
+_NOTE = """
 INSERT INTO attempt (job_id, epoch, node_id, started_at, ended_at, outcome, error, worked_ms,
                      report_id, reply, under_way)
-SELECT {0}, {1}, {2}, {3}, {4}, {5}, {6}, {7}, {8}, {9}, {10} {rows}
-""")
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
 
 
 def _attempt(
@@ -147,34 +188,31 @@ def _attempt(
     )  # fmt: skip
 
 
-_MOVE = Many("""
-UPDATE job SET state = {1}, tries = {2}, crashes = {3}, error = {4},
-    rank = rank - run_at + {5}, run_at = {5}, ended_at = {6}, waiting_for = {7}, hold = {8},
-    lease_until = 0, claim_req = NULL
-{rows} WHERE job.id = {0}
-""")
+_MOVE = """
+UPDATE job SET state = ?2, tries = ?3, crashes = ?4, error = ?5, rank = rank - run_at + ?6,
+    run_at = ?6, ended_at = ?7, waiting_for = ?8, hold = ?9, lease_until = 0, claim_req = NULL
+WHERE id = ?1
+"""
+
+#: The same, if it is as it was given out in all that can change while it runs.
+_MOVE_KNOWN = (
+    _MOVE + " AND epoch = ?10 AND node_id = ?11 AND started_at = ?12 AND crashes = ?4"
+    " AND state = 'running' AND cancel_req = 0 AND beside = 0"
+)
 
 
-def _become(job: Job, **changes: Any) -> Job:
-    """Change a job that was read here and that nobody else has yet; a rule that saw it is done
-    with it. To make it anew would cost more than the statement that writes it."""
-    for name, value in changes.items():
-        object.__setattr__(job, name, value)
+def _ruled(look: _Look, ruling: Ruling) -> Job:
+    """The job in the state ruled. It was read here and nobody else has it yet; a rule that saw it
+    is done with it."""
+    job = look.job
+    job.state = ruling.state
+    job.error = ruling.error
+    if ruling.state is JobState.QUEUED:
+        job.run_at = look.now + ruling.delay_ms
+    job.ended_at = look.now if ruling.state in ENDED else 0
+    job.lease_until = 0
+    job.waiting_for = ruling.waiting_for
     return job
-
-
-def _ruled(look: _Look, ruling: Ruling, **counts: int) -> Job:
-    """The job in the state ruled."""
-    return _become(
-        look.job,
-        state=ruling.state,
-        error=ruling.error,
-        run_at=look.now + ruling.delay_ms if ruling.state is JobState.QUEUED else look.job.run_at,
-        ended_at=look.now if ruling.state in ENDED else 0,
-        lease_until=0,
-        waiting_for=ruling.waiting_for,
-        **counts,
-    )
 
 
 def _move_of(job: Job, now: int) -> tuple[Any, ...]:
@@ -196,7 +234,7 @@ def _keeps_turn(job: Job) -> bool:
 
 def _move(c: apsw.Connection, look: _Look, ruling: Ruling) -> Ended:
     job = _ruled(look, ruling)
-    _MOVE.write(c, [_move_of(job, look.now)])
+    c.execute(_MOVE, _move_of(job, look.now))
     return _after(c, job, ruling)
 
 
@@ -223,8 +261,8 @@ def _crashed(c: apsw.Connection, look: _Look, why: str, rule: CrashRule) -> Ende
     job = look.job
     under_way = suspects.under_way(c, job)
     beside = suspects.company(c, job)
-    _NOTE.write(c, [_attempt(look, "crashed", why, under_way=under_way)])
-    _become(job, crashes=job.crashes + 1, beside=beside)
+    c.execute(_NOTE, _attempt(look, "crashed", why, under_way=under_way))
+    job.crashes, job.beside = job.crashes + 1, beside
     return _move(c, look, rule(job, f"{why}; {under_way}"))
 
 
@@ -292,8 +330,8 @@ def release(
 def _at(c: apsw.Connection, job_id: str, more: str = "", *args: str) -> _Look | None:
     """Raises ``Unreadable``."""
     try:
-        found = maybe(c, f"SELECT {_OBJECT} FROM job WHERE id = ? {more}", (job_id, *args))
-        return None if found is None else _look(found[0])
+        found = maybe(c, f"{_LOOK} = ? {more}", (job_id, *args))
+        return None if found is None else _looked(found)
     except Exception as fault:
         if poison.is_poison(fault):
             raise Unreadable(job_id=job_id, why=fault) from fault

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -55,38 +54,17 @@ def encoded(value: Any) -> str:
     return msgspec.json.encode(value).decode()
 
 
-class Many:
-    """A statement that writes one row of values, or many at once from JSON.
-
-    Many in one, because each statement costs the writer a turn at the interpreter's lock. One by
-    itself, because to read a row out of JSON costs as much as to write it. ``{0}``, ``{1}``, ...
-    stand for the values of a row, ``{rows}`` for where they come from.
-    """
-
-    def __init__(self, sql: str) -> None:
-        values = range(1 + max(int(one) for one in re.findall(r"\{(\d+)\}", sql)))
-        self._one = sql.format(*(f"?{n + 1}" for n in values), rows="")
-        self._many = sql.format(*(f"(e.value ->> {n})" for n in values), rows="FROM json_each(?) e")
-
-    def write(self, c: apsw.Connection, values: Sequence[Row]) -> None:
-        if len(values) == 1:
-            c.execute(self._one, values[0])
-        else:
-            c.execute(self._many, (encoded(values),))
-
-
 class Those:
     """A look at those rows that have one of some values: ``{those}`` stands for ``= ...``.
 
-    It gives a single row. One value or many at once, for the same reason as ``Many``.
+    One value or many at once, since to read a value out of JSON costs as much as a look.
     """
 
     def __init__(self, sql: str) -> None:
         self._one = sql.format(those="= ?")
         self._many = sql.format(those="IN (SELECT value FROM json_each(?))")
 
-    def look(self, c: apsw.Connection, values: Sequence[str]) -> Any:
-        """The only cell of the row."""
+    def look(self, c: apsw.Connection, values: Sequence[str]) -> list[Row]:
         if len(values) == 1:
-            return row(c, self._one, (values[0],))[0]
-        return row(c, self._many, (encoded(values),))[0]
+            return rows(c, self._one, (values[0],))
+        return rows(c, self._many, (encoded(values),))

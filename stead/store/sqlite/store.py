@@ -52,6 +52,7 @@ from stead.store.sqlite import (
 )
 from stead.store.sqlite.claims import Asked, Claims
 from stead.store.sqlite.demands import Asker, Demands
+from stead.store.sqlite.running import Running
 from stead.store.sqlite.sql import row, rows
 from stead.store.sqlite.writer import CLOSING, Op, Writer, why
 
@@ -82,7 +83,9 @@ class SqliteStore:
             go_on_after(str(row(connection, f"SELECT max(id) FROM {table}")[0]))
         demands = Demands(connection, limits)
         self._insert = jobs.Inserter(demands, age_ms).insert
-        self._claim = Claims(demands).claim
+        running = Running(connection)
+        self._claim = Claims(demands, running).claim
+        self._finish = ends.Ends(running).finish
         self._writer = Writer(connection, str(path), demands.undone)
         self._readers = ThreadPoolExecutor(2, thread_name_prefix="store-reader")
         self._local = threading.local()
@@ -201,7 +204,7 @@ class SqliteStore:
         return await self.write(op)
 
     async def finish(self, node_id: str, report: Finish, rule: Rule) -> Ended:
-        return await self._writer.run_bulk(ends.finish, ends.Reported(node_id, report, rule))
+        return await self._writer.run_bulk(self._finish, ends.Reported(node_id, report, rule))
 
     async def discard(self, node_id: str, report: Events | Finish) -> bool:
         return await self.write(lambda c: discarded.keep(c, node_id, report))

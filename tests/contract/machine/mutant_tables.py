@@ -48,9 +48,17 @@ QUEUE = [
         "if look is None or not _owns(look.job, one):", "if look is None:",
     ),
     Mutant(
+        "what is known is not held against the row", ends,
+        "if fenced and not self._c.changes():", "if False:",
+    ),
+    Mutant(
+        "a wish to cancel is not seen at the end", ends,
+        "AND cancel_req = 0 AND", "AND cancel_req < 2 AND",
+    ),
+    Mutant(
         "the epoch stays", claims,
-        "job.id, job.epoch + 1, one.node_id",
-        "job.id, max(job.epoch, 1), one.node_id",
+        "job.epoch + 1, one.node_id",
+        "max(job.epoch, 1), one.node_id",
     ),
     Mutant(
         "two of a conversation at once", jobs,
@@ -169,13 +177,13 @@ QUEUE = [
     ),
     Mutant(
         "a crash is not counted", ends,
-        "crashes=job.crashes + 1, beside=beside",
-        "crashes=job.crashes, beside=beside",
+        "= job.crashes + 1, beside",
+        "= job.crashes, beside",
     ),
     Mutant(
         "company does not save", ends,
-        "crashes=job.crashes + 1, beside=beside",
-        "crashes=job.crashes + 1, beside=0",
+        "= job.crashes + 1, beside",
+        "= job.crashes + 1, 0",
     ),
     Mutant(
         "two suspects on one node", suspects,

@@ -53,8 +53,9 @@ CREATE TABLE job (
     prefer       TEXT NOT NULL DEFAULT '',
     avoid        TEXT NOT NULL DEFAULT '',
     payload      TEXT NOT NULL CHECK (json_valid(payload)),
-    state        TEXT NOT NULL
-                 CHECK (state IN ('queued', 'running', 'waiting', 'done', 'cancelled', 'dead')),
+    -- Not IN (...): for more than two values SQLite makes a table of them at each change of a row.
+    state        TEXT NOT NULL CHECK (state = 'queued' OR state = 'running' OR state = 'done'
+                 OR state = 'waiting' OR state = 'cancelled' OR state = 'dead'),
     -- Why it is queued but not ready (0: it is): see stead/store/sqlite/holds.py.
     hold         INTEGER NOT NULL DEFAULT 0,
     demand       INTEGER NOT NULL,
