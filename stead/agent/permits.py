@@ -113,7 +113,7 @@ class Gate:
         said = self._said(digest, facts)
         if said is None:
             raise MustAsk(
-                f"May this be done? {_preview(tool, args, self._tools)}",
+                f"May this be done? {preview_of(tool, args, self._tools)}",
                 self._approval(tool, args, facts, ruling, digest, seq),
             )
         if said.word == NO:
@@ -137,11 +137,11 @@ class Gate:
         self, tool: Tool[Any], args: Args, facts: Facts, ruling: Ruling, digest: str, seq: int
     ) -> Approval:
         scope, words = always_scope(facts)
-        said = msgspec.json.encode(facts.args).decode()
+        said = self._tools.context.hide(msgspec.json.encode(facts.args).decode())
         return Approval(
             seq=seq,
             tool=tool.name,
-            preview=_preview(tool, args, self._tools),
+            preview=preview_of(tool, args, self._tools),
             args=said if len(said) <= _ARGS_MOST else f"{said[:_ARGS_MOST]}[cut]",
             digest=digest,
             why=ruling.why,
@@ -206,12 +206,12 @@ def _asked_about(past: Step | None) -> bool:
     )
 
 
-def _preview(tool: Tool[Any], args: Args, tools: Toolbox) -> str:
+def preview_of(tool: Tool[Any], args: Args, tools: Toolbox) -> str:
     """What a call will do, in plain words."""
     if tool.preview is not None:
         try:
-            return tool.preview(args, tools.context)[:_PREVIEW_MOST]
+            return tools.context.hide(tool.preview(args, tools.context))[:_PREVIEW_MOST]
         except Exception:  # noqa: BLE001 - the edge of a tool: its arguments tell as well
             pass
-    said = msgspec.json.encode(args).decode()
+    said = tools.context.hide(msgspec.json.encode(args).decode())
     return f"{tool.name} {said}"[:_PREVIEW_MOST]

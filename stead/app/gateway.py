@@ -28,6 +28,7 @@ from stead.app.audit import taker as audit_taker
 from stead.app.hands import limit_undo, tools_of
 from stead.app.hup import terminal
 from stead.app.node import local_url
+from stead.app.own_node import own_node
 from stead.app.policy import LivePolicy, budgets_of
 from stead.app.reload import Reload
 from stead.app.server import Server
@@ -37,6 +38,7 @@ from stead.core import logs
 from stead.core.errors import HomeUnusable, OpenDoor, PortTaken, SteadError
 from stead.core.keys import ensure_key, read_key
 from stead.core.ports import Caller
+from stead.flow.approvals import Approvals
 from stead.flow.away import Away
 from stead.flow.flow import Flow, Tries
 from stead.flow.live import Live
@@ -44,7 +46,8 @@ from stead.flow.sender import Sender
 from stead.flow.spending import Spending
 from stead.gateway import channel_routes, node_routes
 from stead.gateway.app import build
-from stead.gateway.auth import Keys, hash_key
+from stead.gateway.approval_routes import ApprovalRoutes
+from stead.gateway.auth import Keys
 from stead.gateway.backend_routes import Backends
 from stead.gateway.config_routes import Config
 from stead.gateway.doors import ModelDoors
@@ -187,6 +190,7 @@ class _Parts:
     node_doors: NodeDoors
     audit: Audit
     spending: Spending
+    approvals: Approvals
     app: Any
 
 
@@ -210,7 +214,8 @@ class Gateway:
         """Start everything in order, serve, and stop in reverse."""
         parts = self._build(self._owner_key(), await self._secret())
         await parts.keys.refresh()
-        await self._own_node()
+        await own_node(self._home, self._settings, self._store)
+        await parts.approvals.refresh()
         cut = await self._store.close_open_calls()
         if cut:
             log.warning("%d model calls were cut off by the last stop", cut)
@@ -226,6 +231,7 @@ class Gateway:
             sending,
             asyncio.create_task(parts.retention.run(), name="retention"),
             asyncio.create_task(parts.spending.run(), name="budgets"),
+            asyncio.create_task(parts.approvals.run(), name="questions to the owner"),
             asyncio.create_task(parts.reload.run(), name="look at stead.toml"),
             asyncio.create_task(Prober(parts.routes).run(), name="look at the backends"),
             asyncio.create_task(
@@ -312,7 +318,8 @@ class Gateway:
             store, queue, flow, presence, live, job_key=keys.job_key, profile=door.profile,
             limits=terms.limits(settings), version=__version__, placement=placement,
         )  # fmt: skip
-        reload = self._reload(policy, routes, light, flow, service, plane, audit, keys)
+        approvals = permits.approvals_of(settings, store, flow, service)
+        reload = self._reload(policy, routes, light, flow, service, plane, audit, keys, approvals)
         memory = self._home / "memory"
         retention = Retention(store, terms.terms(settings), memory, audit.bodies.prune)
         # Terminal and API are read by their clients; the sender is for channels pushed to.
@@ -323,11 +330,7 @@ class Gateway:
             spending,
         )  # fmt: skip
         talk = Talk(store, live)
-        away = Away(
-            store, live, stuck=placement.stuck, any_alive=presence.any_alive,
-            settled=presence.settled, told=daily.nudge,
-        )  # fmt: skip
-        flow.on_accept(away.nudge)
+        away = self._away(flow, live, placement, presence, daily)
         flow.on_reply(sender.nudge)
         most, wait_s = int(settings.gateway.max_body_mb * 1e6), settings.gateway.answer_wait_s
         openai = OpenAI(flow, talk, door, keys, policy, max_body=most, wait_s=wait_s)
@@ -341,6 +344,7 @@ class Gateway:
                 *Owner(store, flow, talk, keys, placement, status, max_body=most).routes(),
                 *Nodes(store, keys, presence, placement, status, max_body=most).routes(),
                 *Outbox(store, sender, keys, max_body=most).routes(),
+                *ApprovalRoutes(store, approvals, keys, max_body=most).routes(),
                 *Prune(retention, keys, max_body=most).routes(),
                 *Backends(routes, keys).routes(),
                 *Config(keys, lambda: reload.apply().live, reload.view).routes(),
@@ -354,24 +358,34 @@ class Gateway:
         return _Parts(
             queue, live, daily, flow, keys, policy, routes, reload, door, service,
             presence, placement, status, away, sender, retention, light, openai, doors,
-            node_doors, audit, spending, app,
+            node_doors, audit, spending, approvals, app,
         )  # fmt: skip
 
     def _reload(
         self, policy: LivePolicy, routes: Routes, light: Services, flow: Flow,
-        service: NodeService, plane: Plane, audit: Audit, keys: Keys,
+        service: NodeService, plane: Plane, audit: Audit, keys: Keys, approvals: Approvals,
     ) -> Reload:  # fmt: skip
         """Who takes over what of a changed stead.toml."""
-        permits.taker(service)(self._settings)()
         takers = [
             ("rules of the house", policy.prepare),
             ("models", routing.taker(self._home, routes)),
             ("light services", services.taker(self._home, light)),
             ("budgets and audit", audit_taker(self._home, audit, keys)),
-            ("permissions", permits.taker(service)),
+            ("permissions", permits.taker(approvals, flow)),
             ("the rest", terms.taker(flow, service, plane)),
         ]
         return Reload(self._loaded, takers)
+
+    def _away(
+        self, flow: Flow, live: Live, placement: Placement, presence: Presence, daily: DailyLog
+    ) -> Away:
+        """Who tells the owner that no node is there."""
+        away = Away(
+            self._store, live, stuck=placement.stuck, any_alive=presence.any_alive,
+            settled=presence.settled, told=daily.nudge,
+        )  # fmt: skip
+        flow.on_accept(away.nudge)
+        return away
 
     def _spending(self, audit: Audit, keys: Keys, reload: Reload, daily: DailyLog) -> Spending:
         """Who tells the owner of budgets that run out."""
@@ -460,19 +474,6 @@ class Gateway:
             known = secrets.token_hex(32)
             await self._store.set_fact("job_secret", known)
         return bytes.fromhex(known)
-
-    async def _own_node(self) -> None:
-        """The node on this machine has its key from a file here, so it needs no invitation."""
-        if self._settings.node.gateway:
-            return
-        hashed = hash_key(ensure_key(self._home / "secrets" / "node.key", "node"))
-        # One that was revoked or retired stays so, until it is invited anew.
-        if await self._store.node_by_key(hashed, revoked=True) is None:
-            name = self._settings.node.name or socket.gethostname() or "node"
-            known = {node.name for node in await self._store.nodes() if not node.revoked}
-            if name in known:  # a new key for the same machine replaces the old one
-                await self._store.revoke_node(name)
-            await self._store.add_node(name, hashed)
 
     def _model_words(self, routes: Routes) -> dict[str, Any]:
         state = modelstate.read(self._home)

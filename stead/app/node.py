@@ -32,7 +32,8 @@ def run(home: Path, loaded: Loaded, tools: Callable[[Path], Toolbox] | None = No
         chat_slots=node.chat_slots,
         version=__version__,
         refused_s=node.refused_s,
-        permits=tuple(permit_rule(one) for one in settings.permit),
+        # The file of the gateway's own machine is the owner's: its rules come with the jobs.
+        permits=tuple(permit_rule(one) for one in settings.permit) if node.gateway else (),
     )
     limit_undo(home, loaded)
     return run_node(home, options, tools or (lambda _: tools_of(loaded)))

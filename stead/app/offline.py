@@ -14,6 +14,7 @@ from stead.core.errors import NewerSchema, StoreUnusable
 from stead.core.storage import View
 from stead.inference import modelstate
 from stead.inference.audit import shown
+from stead.store.sqlite import approvals as questions
 from stead.store.sqlite import calls as audit
 from stead.store.sqlite import engine, views, writer
 from stead.store.sqlite import outbox as deliveries
@@ -105,6 +106,24 @@ def delivery(home: Path, ident: str) -> View:
     """One reply as ``/api/v1/outbox/ID`` shows it. Raises ``NotFound``."""
     with _database(home) as database:
         return deliveries.show(database, ident)
+
+
+def approvals(home: Path, **filters: Any) -> View:
+    """The questions as ``/api/v1/approvals`` lists them."""
+    with _database(home) as database:
+        return questions.listed(database, filters.get("state", "open"), filters.get("limit", 50))
+
+
+def approval(home: Path, ident: str) -> View:
+    """One question as ``/api/v1/approvals/ID`` shows it. Raises ``NotFound``."""
+    with _database(home) as database:
+        return questions.one(database, ident)
+
+
+def grants(home: Path, *, revoked: bool = False) -> View:
+    """What is allowed for ever, as ``/api/v1/grants`` lists it."""
+    with _database(home) as database:
+        return questions.granted(database, revoked)
 
 
 def attempts(home: Path, ident: str) -> View:

@@ -41,6 +41,7 @@ class End:
     waiting_for: str = ""
     job_id: str = ""
     message_id: str = ""
+    approval: str = ""
 
     def footer(self) -> str:
         """``waited 0.0 s, worked 3.1 s, 412 tokens, $0.0000, id 1a2b3c4d``."""

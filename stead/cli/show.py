@@ -73,7 +73,8 @@ def verdict(end: End) -> bool:
     if end.state == "waiting":
         job = short(end.job_id)
         click.echo(f"The job waits for you: {end.waiting_for}", err=True)
-        click.echo(f"Answer with: stead jobs answer {job} repeat|done|fail", err=True)
+        how = f"stead approvals {short(end.approval)}" if end.approval else ""
+        click.echo(f"Answer with: {how or f'stead jobs answer {job} repeat|done|fail'}", err=True)
     elif end.state == "cancelled":
         click.echo("The job was cancelled.", err=True)
     else:

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from stead.cli.approvals import words as asked_words
 from stead.cli.common import (
     Cli,
     json_option,
@@ -75,7 +76,8 @@ def words(story: dict[str, Any]) -> Iterator[str]:
         yield from _reply(story.get("reply"), story.get("delivery") or [])
         return
     yield from _route(story.get("route") or {}, job)
-    yield from _job(job, times)
+    asked = story.get("approvals") or []
+    yield from _job(job, times, any(row["state"] == "open" for row in asked))
     if story.get("waits_for_node"):
         yield f"  waits: {story['waits_for_node']}"
     attempts = story.get("attempts") or []
@@ -93,6 +95,7 @@ def words(story: dict[str, Any]) -> Iterator[str]:
         yield _title("Steps")
     for step in steps:
         yield from _step(step)
+    yield from _asked(asked)
     calls = story.get("calls") or []
     if calls:
         yield _title("Model calls")
@@ -149,7 +152,14 @@ def _route(route: dict[str, Any], job: dict[str, Any]) -> Iterator[str]:
             yield f"  {verb} the node: {str(route[key]).replace(',', ', ')}"
 
 
-def _job(job: dict[str, Any], times: dict[str, Any]) -> Iterator[str]:
+def _asked(rows: list[dict[str, Any]]) -> Iterator[str]:
+    if rows:
+        yield _title("Asked you")
+    for row in rows:
+        yield from (f"  {line}" for line in asked_words(row))
+
+
+def _job(job: dict[str, Any], times: dict[str, Any], asked: bool) -> Iterator[str]:
     yield _title("Job") + f" {job.get('id')}: {state_words(str(job.get('state')))}"
     if job.get("cancel_req"):
         yield "  the owner asked to cancel it"
@@ -157,7 +167,8 @@ def _job(job: dict[str, Any], times: dict[str, Any]) -> Iterator[str]:
         yield f"  error: {job['error']}"
     if job.get("waiting_for"):
         yield f"  waits for: {job['waiting_for']}"
-        yield f"  answer with: stead jobs answer {short(str(job.get('id')))} repeat|done|fail"
+        if not asked:
+            yield f"  answer with: stead jobs answer {short(str(job.get('id')))} repeat|done|fail"
     for label, key in (
         ("received", "received_at"),
         ("queued", "queued_at"),

@@ -118,6 +118,25 @@ class NotFound(SteadError):
     failure = Failure.SCHEMA
 
 
+class AlreadyAnswered(SteadError):
+    """The question {ident} is not open any more: {what}. Nothing was changed."""
+
+    status = 409
+    kind = "invalid_request_error"
+    code = "already_answered"
+    failure = Failure.SCHEMA
+
+
+class WaitsForApproval(SteadError):
+    """The job {job_id} waits for your word on a call: `stead approvals` shows it, and `stead approve
+    {ident}` or `stead deny {ident}` answers it."""
+
+    status = 409
+    kind = "invalid_request_error"
+    code = "waits_for_approval"
+    failure = Failure.SCHEMA
+
+
 class UnknownModel(NotFound):
     """There is no model named {model!r} here. There are: {known}.{hint}"""
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from stead.core.approvals import ApprovalStore
 from stead.core.audit import LedgerStore
 from stead.core.nouns import Inbound, Job, NewJob, Step, Turn
 from stead.core.placement import Ready
@@ -65,6 +66,8 @@ class Ruling:
     """Whether a reported failure uses up one of the job's tries."""
     tell: bool = False
     """Say the reply also of a job that came by no message: where the owner spoke last."""
+    expires_ms: int = 0
+    """With ``waiting`` for an answer to a question about a call: for how long."""
 
 
 #: So begins the reason given to a ``CrashRule`` for a job whose row makes no sense.
@@ -475,6 +478,7 @@ class ViewStore(Protocol):
 class Store(
     RecordStore,
     JobStore,
+    ApprovalStore,
     OutboxStore,
     LedgerStore,
     NodeStore,

@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
+from stead.core.approvals import Decided
 from stead.core.errors import StaleEpoch, SteadError
 from stead.core.nouns import Inbound, Job, NewJob
 from stead.core.states import ENDED, JobState
@@ -56,6 +57,8 @@ class Flow:
         tries: Tries,
         preferred: Preferred = _as_asked,
     ) -> None:
+        self.expire_ms = 86_400_000
+        """So long a question about a call is open."""
         self._preferred = preferred
         self._store = store
         self._queue = queue
@@ -190,6 +193,24 @@ class Flow:
         self._queue.wake(ready(job))
         return job
 
+    async def decide(self, ident: str, word: str, *, text: str = "", by: str = "owner") -> Decided:
+        """The owner's word on a question about a call: its job goes on with it."""
+        decided = await self._store.decide(ident, word, text=text, by=by)
+        self._go_on(decided)
+        return decided
+
+    async def expire(self) -> list[Decided]:
+        """End the questions that nobody answered in time: their jobs go on without."""
+        ended = await self._store.expire_approvals()
+        for decided in ended:
+            self._go_on(decided)
+        return ended
+
+    def _go_on(self, decided: Decided) -> None:
+        self._live.again(decided.job.id)
+        self._queue.wake(ready(decided.job))
+        self._daily.nudge()
+
     def _rule(self, job: Job, report: Finish) -> Ruling:
         """Written within the store's transaction, so it must not wait or fail."""
         verdict = after_report(self._queue.policy, job, report)
@@ -197,6 +218,13 @@ class Flow:
             waited = max(0, job.started_at - job.created_at)
             line = words.answered(job, report, waited, report.usage) if job.message_id else ""
             return Ruling(JobState.DONE, reply=report.text, line=line)
+        if verdict.state is JobState.WAITING and report.approval is not None:
+            ask = words.asked(report.approval, report.id, self.expire_ms)
+            line = words.ended(job, "waits for your word", report.approval.preview)
+            return Ruling(
+                verdict.state, reply=ask, role="notice", waiting_for=verdict.why, line=line,
+                tell=True, expires_ms=self.expire_ms,
+            )  # fmt: skip
         return _ruling(job, verdict)
 
     def crash_rule(self, job: Job, why: str) -> Ruling:

@@ -6,6 +6,7 @@ import json
 from datetime import datetime
 
 from stead.core.nouns import Inbound, Job, Step, Usage
+from stead.core.permits import ALWAYS, NO, Approval
 from stead.core.states import StepState
 from stead.core.wire import Finish
 
@@ -79,6 +80,31 @@ def answered(job: Job, report: Finish, waited_ms: int, total: Usage) -> str:
 
 def ended(job: Job, state: str, why: str) -> str:
     return f"job {job.id[-8:]} {state}: {why}"
+
+
+def asked(approval: Approval, ident: str, expires_ms: int) -> str:
+    """A question to the owner about a call, or one of the agent's own, with how to answer it."""
+    short, until = ident[-8:], f"within {duration(expires_ms).removesuffix(' 0 min')}"
+    if approval.kind == "question":
+        how = f"`stead answer {short} TEXT`"
+        if approval.offers:
+            how = f"{' or '.join(approval.offers)}: {how}"
+        return f"{approval.preview}\n\nAnswer {until} with {how}."
+    told = ["May I do this?", "", approval.preview, "", f"I ask because of {approval.why}."]
+    if approval.foreign:
+        told.append(
+            "Careful: before this I have read text that others wrote, which may be what wants it."
+        )
+    if approval.args not in ("", "{}"):
+        told += ["", f"In full: {approval.tool} {approval.args}"]
+    words = "|".join(one for one in approval.offers if one != NO)
+    told += [
+        "",
+        f"Answer {until}: `stead approve {short} {words}` or `stead deny {short}`.",
+    ]
+    if ALWAYS in approval.offers:
+        told.append(f"(always: {approval.always})")
+    return "\n".join(told)
 
 
 def came_back(job_id: str, epoch: int) -> str:

@@ -27,6 +27,8 @@ class End:
     usage: dict[str, int]
     job_id: str
     message_id: str
+    approval: str = ""
+    """With ``waiting``: the id of the question about a call that waits for the owner's word."""
 
     @property
     def answered(self) -> bool:
@@ -146,4 +148,5 @@ def _end(story: View) -> End:
         },
         job_id=job["id"],
         message_id=job["message_id"] or "",
+        approval=next((one["id"] for one in story["approvals"] if one["state"] == "open"), ""),
     )

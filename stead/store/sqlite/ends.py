@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import apsw
 
-from stead.core.errors import NotFound, StaleEpoch, Unreadable, WrongState
+from stead.core.approvals import OPEN, Decided
+from stead.core.errors import NotFound, StaleEpoch, Unreadable, WaitsForApproval, WrongState
 from stead.core.nouns import Job
+from stead.core.permits import Answered
 from stead.core.states import ENDED, JobState
-from stead.core.storage import CrashRule, Ended, Rule, Ruling
+from stead.core.storage import CrashRule, Ended, Rule, Ruling, View
 from stead.core.wire import Finish
-from stead.store.sqlite import holds, poison, record, suspects
+from stead.store.sqlite import approvals, holds, poison, record, suspects
 from stead.store.sqlite.jobs import COLUMNS, NUMBER, get, made
 from stead.store.sqlite.running import Running
 from stead.store.sqlite.sql import NOW, Row, Those, encoded, maybe, row, rows
@@ -124,8 +127,17 @@ class _Batch:
 
     def answers(self) -> list[Ended | Exception]:
         """In the order of the reports, with all that the ends bring with them."""
-        found = (self.ended[job_id] for job_id in self._part)
-        return [_after(self._c, *one) if isinstance(one, tuple) else one for one in found]
+        return [self._answer(job_id) for job_id in self._part]
+
+    def _answer(self, job_id: str) -> Ended | Exception:
+        ended = self.ended[job_id]
+        if not isinstance(ended, tuple):
+            return ended
+        job, ruling = ended
+        report = self._part[job_id].report
+        if report.approval is not None and ruling.state is JobState.WAITING:
+            approvals.ask(self._c, report.id, job_id, report.approval, ruling.expires_ms)
+        return _after(self._c, job, ruling)
 
 
 def _at_these(c: apsw.Connection, job_ids: list[str]) -> dict[str, _Look | Unreadable]:
@@ -233,6 +245,8 @@ def _keeps_turn(job: Job) -> bool:
 
 
 def _move(c: apsw.Connection, look: _Look, ruling: Ruling) -> Ended:
+    if look.job.state is JobState.WAITING:
+        approvals.void(c, look.job.id)
     job = _ruled(look, ruling)
     c.execute(_MOVE, _move_of(job, look.now))
     return _after(c, job, ruling)
@@ -369,16 +383,59 @@ def answer(c: apsw.Connection, job_id: str, words: str) -> Job:
     job = get(c, job_id)
     if job.state is not JobState.WAITING:
         raise WrongState(job_id=job_id, state=job.state)
+    if question := approvals.open_of(c, job_id):
+        raise WaitsForApproval(job_id=job_id, ident=question[-8:])
     asked = c.execute(  # by the last attempt: an earlier one may have left later intents
         "SELECT seq FROM step WHERE job_id = ? AND state IN ('unknown', 'intent')"
         " ORDER BY epoch DESC, seq DESC LIMIT 1",
         (job_id,),
     ).get
     answers = {**job.payload.get("answers", {}), str(asked or 0): words}
-    payload = encoded({**job.payload, "answers": answers})
-    c.execute("UPDATE job SET payload = ? WHERE id = ?", (payload, job_id))
+    return _back(c, job, {**job.payload, "answers": answers})
+
+
+def decide(c: apsw.Connection, ident: str, word: str, text: str, by: str) -> Decided:
+    """The owner's word on a question about a call; its job goes on with it."""
+    question = approvals.one(c, ident)
+    job = get(c, question["job_id"])
+    if question["state"] == OPEN and job.state is not JobState.WAITING:
+        approvals.void(c, job.id)  # nobody waits for it
+        question = approvals.one(c, question["id"])
+    said = approvals.answer(c, question, word, text, by)
+    record.day_line(c, _told(question, word, text, by))
+    return _decided(c, job, question["id"], said)
+
+
+def expire(c: apsw.Connection, ident: str) -> Decided | None:
+    """End a question whose time is over; None if it was answered meanwhile."""
+    question = approvals.expire(c, ident)
+    if question is None:
+        return None
+    job = get(c, question["job_id"])
+    if job.state is not JobState.WAITING:
+        return None
+    record.day_line(c, _told(question, "expired", "", "time"))
+    said = Answered(question["seq"], question["digest"], "expired")
+    return _decided(c, job, question["id"], said)
+
+
+def _decided(c: apsw.Connection, job: Job, ident: str, said: Answered) -> Decided:
+    answered = [*job.payload.get("answered", []), asdict(said)]
+    job = _back(c, job, {**job.payload, "answered": answered})
+    return Decided(approvals.one(c, ident), job)
+
+
+def _told(question: View, word: str, text: str, by: str) -> str:
+    what = " ".join(question["preview"].split())[:160]
+    why = f" ({text})" if text else ""
+    return f"asked: {what}: {word} by {by}{why} [job {question['job_id'][-8:]}]"
+
+
+def _back(c: apsw.Connection, job: Job, payload: View) -> Job:
+    """Queue a job that waited, with what was said."""
+    c.execute("UPDATE job SET payload = ? WHERE id = ?", (encoded(payload), job.id))
     _requeue(c, job)
-    return get(c, job_id)
+    return get(c, job.id)
 
 
 _REQUEUE = f"""

@@ -52,6 +52,7 @@ from stead.store.sqlite import (
 )
 from stead.store.sqlite.claims import Asked, Claims
 from stead.store.sqlite.demands import Asker, Demands
+from stead.store.sqlite.questions import Questions
 from stead.store.sqlite.running import Running
 from stead.store.sqlite.sql import row, rows
 from stead.store.sqlite.writer import CLOSING, Op, Writer, why
@@ -64,7 +65,7 @@ T = TypeVar("T")
 _AT_ONCE = 500
 
 
-class SqliteStore:
+class SqliteStore(Questions):
     """One file, one writer thread, two reading threads with a connection each.
 
     ``age_ms`` of waiting count in the queue as much as one ``prio``, for jobs queued from now on.

@@ -9,8 +9,8 @@ import apsw
 from stead.core.errors import BadRequest, NotFound
 from stead.core.states import JobState
 from stead.core.storage import View
+from stead.store.sqlite import approvals, discarded, ledger, outbox, prune
 from stead.store.sqlite import calls as audit
-from stead.store.sqlite import discarded, ledger, outbox, prune
 from stead.store.sqlite.sql import NOW as _NOW
 from stead.store.sqlite.sql import Row, maybe, row, rows, shown
 
@@ -139,6 +139,7 @@ def why(c: apsw.Connection, ident: str) -> View:
         "attempts": attempts,
         "steps": _steps(c, job_id, attempts),
         "calls": calls,
+        "approvals": approvals.of_job(c, job_id),
         "reply": replies[-1] if replies else None,
         "delivery": outbox.of_job(c, job_id),
         "cost": {

@@ -175,6 +175,46 @@ CREATE TABLE replay (
     PRIMARY KEY (job_id, seq, epoch)
 ) STRICT, WITHOUT ROWID;
 
+-- Questions to the owner about single calls (stead.core.permits.Approval).
+CREATE TABLE approval (
+    id           TEXT PRIMARY KEY,  -- of the report that let its job wait
+    job_id       TEXT NOT NULL REFERENCES job (id) ON DELETE CASCADE,
+    seq          INTEGER NOT NULL,
+    kind         TEXT NOT NULL,
+    tool         TEXT NOT NULL,
+    preview      TEXT NOT NULL,
+    args         TEXT NOT NULL,
+    digest       TEXT NOT NULL,
+    why          TEXT NOT NULL,
+    is_foreign   INTEGER NOT NULL,
+    offers       TEXT NOT NULL CHECK (json_valid(offers)),
+    job_scope    TEXT NOT NULL,
+    always_scope TEXT NOT NULL,
+    always       TEXT NOT NULL,
+    asked_at     INTEGER NOT NULL,
+    expires_at   INTEGER NOT NULL,
+    state        TEXT NOT NULL CHECK (state IN ('open', 'answered', 'expired', 'void')),
+    word         TEXT NOT NULL DEFAULT '',
+    said         TEXT NOT NULL DEFAULT '',  -- in the owner's words: why not, or the answer
+    answered_by  TEXT NOT NULL DEFAULT '',
+    answered_at  INTEGER NOT NULL DEFAULT 0
+) STRICT, WITHOUT ROWID;
+CREATE INDEX approval_open ON approval (expires_at) WHERE state = 'open';
+CREATE INDEX approval_job ON approval (job_id);
+
+-- What the owner has allowed for ever, by the digest of the calls that are meant.
+CREATE TABLE permit_grant (
+    id          TEXT PRIMARY KEY,
+    at          INTEGER NOT NULL,
+    tool        TEXT NOT NULL,
+    scope       TEXT NOT NULL,
+    always      TEXT NOT NULL,
+    preview     TEXT NOT NULL,
+    job_id      TEXT NOT NULL,
+    granted_by  TEXT NOT NULL,
+    revoked_at  INTEGER NOT NULL DEFAULT 0
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE outbox (
     id           INTEGER PRIMARY KEY AUTOINCREMENT,
     message_id   TEXT NOT NULL UNIQUE,
