@@ -12,7 +12,7 @@ from stead.agent.tools import TOOLS
 from stead.agent.tools.base import Context, Toolbox
 from stead.agent.tools.changing import UNDO
 from stead.agent.tools.more_tools import with_more
-from stead.app.ways import egress_of, known_to
+from stead.app.ways import egress_of, known_to, web_of
 from stead.config import Loaded
 from stead.core import logs
 from stead.sandbox.walls import walls_here
@@ -32,6 +32,7 @@ def tools_of(loaded: Loaded) -> Toolbox:
         keep=home / "keep",
         hide=known.hide,
         closing=(egress.aclose,),
+        web=web_of(loaded),
     )
     return Toolbox(with_more(TOOLS), context)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from stead.agent.web import Search, Web
 from stead.config import CredentialSection, Loaded, child_environment
 from stead.sandbox.egress import EgressProcess
 from stead.sandbox.egress_terms import Terms
@@ -49,6 +50,15 @@ def credential_of(one: CredentialSection) -> Credential:
         field=one.field,
         user=one.user,
         plain=one.plain,
+    )
+
+
+def web_of(loaded: Loaded) -> Web:
+    """What tools are told of credentials and of the search: names, and what they are for."""
+    search = loaded.settings.search
+    return Web(
+        credentials=tuple(credential_of(one) for one in loaded.settings.credential),
+        search=Search(search.kind, search.url, search.credential, search.results),
     )
 
 

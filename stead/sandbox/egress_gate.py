@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from stead.sandbox.box import Host
 from stead.sandbox.egress_dial import Dialler
-from stead.sandbox.egress_hosts import Target, read_target
+from stead.sandbox.egress_hosts import WEB_PORTS, Refused, Target, read_target
 from stead.sandbox.secrets import Credential, Values
 
 PIECE = 65536
@@ -65,7 +65,7 @@ class Place:
     credential: Credential
     host: str
     port: int
-    """0: the usual one."""
+    """0: 80 and 443."""
 
 
 class Gate:
@@ -101,7 +101,8 @@ class Gate:
         return [
             place
             for place in self._places
-            if place.host == target.host and (not place.port or place.port == target.port)
+            if place.host == target.host
+            and target.port in ((place.port,) if place.port else WEB_PORTS)
         ]
 
     def begin(self, task: asyncio.Task[None]) -> bool:
@@ -149,7 +150,10 @@ def _places(hosts: Sequence[Host], credentials: Mapping[str, Credential], tool: 
             if credential is None or tool not in credential.tools:
                 continue
             for text in credential.hosts:
-                target = read_target(text, default_port=65535)
+                try:
+                    target = read_target(text, default_port=65535)
+                except Refused:
+                    continue  # such a host cannot be asked for either
                 port = 0 if target.port == 65535 else target.port
                 if target.host == host.name.lower().strip("[]"):
                     found.append(Place(credential, target.host, port))

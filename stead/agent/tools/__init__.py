@@ -9,6 +9,7 @@ from stead.agent.tools.base import Context, Tool, Toolbox
 from stead.agent.tools.clock import CLOCK
 from stead.agent.tools.edit_file import EDIT_FILE
 from stead.agent.tools.host_facts import HOST_FACTS
+from stead.agent.tools.http import HTTP
 from stead.agent.tools.list_files import LIST_FILES
 from stead.agent.tools.manage_files import MANAGE_FILES
 from stead.agent.tools.more_tools import with_more
@@ -19,6 +20,8 @@ from stead.agent.tools.read_file import READ_FILE
 from stead.agent.tools.read_output import READ_OUTPUT
 from stead.agent.tools.search_files import SEARCH_FILES
 from stead.agent.tools.shell import SHELL
+from stead.agent.tools.web_fetch import WEB_FETCH
+from stead.agent.tools.web_search import WEB_SEARCH
 from stead.agent.tools.write_file import WRITE_FILE
 
 #: The order is part of every prompt: add at the end.
@@ -36,6 +39,9 @@ TOOLS: tuple[Tool[Any], ...] = (
     PYTHON,
     PATCH,
     MANAGE_FILES,
+    WEB_FETCH,
+    WEB_SEARCH,
+    HTTP,
 )
 
 

@@ -17,6 +17,7 @@ from stead.agent.background import Background
 from stead.agent.changes import GONE, input_hash
 from stead.agent.pool import Pool
 from stead.agent.repair import repaired
+from stead.agent.web import Web
 from stead.core.errors import SteadError
 from stead.core.states import Effects, OnUnknown
 from stead.permit.words import Touches, Word
@@ -74,6 +75,8 @@ class Context:
     """Background work: the lowest priority there is."""
     background: Background = field(default_factory=Background)
     """What calls have started that goes on without them."""
+    web: Web = field(default_factory=Web)
+    """What the owner's settings say to tools that reach the network."""
     hide: Callable[[str], str] = str
     """Hides the secrets that are known on this machine; all that tools give back goes through."""
     closing: tuple[Callable[[], Awaitable[None]], ...] = ()
@@ -116,6 +119,9 @@ class Tool(Generic[A]):
     box: Callable[[A, Context], Box] | None = None
     """The sandbox of a call: the process of a ``run`` that is :func:`blocking` is put into it;
     another ``run`` starts its processes in it by itself (``context.walls``)."""
+    reads_only: Callable[[A], bool] | None = None
+    """Of a tool with effects (and with no ``box``): whether a call with these arguments has none,
+    so that it may be done, and done again, without a question."""
     group: str = ""
     """Empty: always shown to the model. Else shown once the model asked for this group."""
     small: bool = False
@@ -129,6 +135,14 @@ class Tool(Generic[A]):
         if self.permission is not None:
             return self.permission
         return Word.ASK if self.effects is Effects.OUTSIDE else Word.ALLOW
+
+    def as_called(self, args: A) -> Tool[A]:
+        """The tool as it is for this call."""
+        if self.reads_only is None or not self.reads_only(args):
+            return self
+        return replace(
+            self, effects=Effects.NONE, on_unknown=OnUnknown.REPEAT, permission=Word.ALLOW
+        )
 
     def schema(self, *, described: bool = True) -> dict[str, Any]:
         """JSON Schema of the arguments, flat (no references)."""
@@ -245,7 +259,7 @@ class Toolbox:
                 raise ToolError(
                     f"wrong arguments {arguments[:200]!r}: {problem}. Expected: {expected}"
                 ) from problem
-        return tool, args
+        return tool.as_called(args), args
 
     def _unknown(self, name: str) -> str:
         """Words on a tool that there is not, with those that may be meant."""
