@@ -10,10 +10,13 @@ from stead.agent.tools.clock import CLOCK
 from stead.agent.tools.edit_file import EDIT_FILE
 from stead.agent.tools.host_facts import HOST_FACTS
 from stead.agent.tools.http import HTTP
+from stead.agent.tools.image import IMAGE
 from stead.agent.tools.list_files import LIST_FILES
 from stead.agent.tools.manage_files import MANAGE_FILES
+from stead.agent.tools.media import MEDIA
 from stead.agent.tools.more_tools import with_more
 from stead.agent.tools.patch import PATCH
+from stead.agent.tools.pdf import PDF
 from stead.agent.tools.processes import PROCESSES
 from stead.agent.tools.python import PYTHON
 from stead.agent.tools.read_file import READ_FILE
@@ -42,6 +45,9 @@ TOOLS: tuple[Tool[Any], ...] = (
     WEB_FETCH,
     WEB_SEARCH,
     HTTP,
+    MEDIA,
+    IMAGE,
+    PDF,
 )
 
 

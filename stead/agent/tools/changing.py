@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -91,6 +92,46 @@ def changing(context: Context, tool: str, args: Args) -> Iterator[Desk]:
             yield Desk(context, tool, args, book)
     except Refused as problem:
         raise ToolError(str(problem)) from problem
+
+
+@contextlib.contextmanager
+def speaking() -> Iterator[None]:
+    """What is refused is told to the model."""
+    try:
+        yield
+    except Refused as problem:
+        raise ToolError(str(problem)) from problem
+
+
+def content(context: Context, path: str, most: int) -> tuple[bytes, str]:
+    """All bytes of a file of at most so many, and its name. Raises ``Refused``."""
+    tree = Tree(context.workspace)
+    parts = tree.find(path)
+    info = tree.look(parts)
+    if info is None:
+        raise Refused(missing(tree, path, parts))
+    if stat.S_ISDIR(info.st_mode):
+        raise Refused(f"{say(parts)} is a folder")
+    return tree.read(parts, most)[0], say(parts)
+
+
+def put_all(
+    context: Context, tool: str, args: Args, made: list[tuple[str, bytes]], told: str,
+    *, overwrite: bool,
+) -> str:  # fmt: skip
+    """Write what was made, by path, as one change; ``told`` is what is said of it."""
+    with changing(context, tool, args) as desk:
+        if desk.before:
+            return desk.before
+        for path, data in made:
+            at = desk.tree.find(path)
+            info = desk.tree.look(at)
+            if info is not None and not overwrite:
+                raise Refused(f"{say(at)} is there already; overwrite=true replaces it")
+            if info is not None:
+                desk.check_size(at, info)
+            desk.write(at, data, desk.tree.state(at) if info is not None else None)
+        return desk.done(told)
 
 
 def find(tree: Tree, path: str, *, follow: bool = True) -> tuple[Parts, State]:
