@@ -5,16 +5,19 @@ Each part is made here once, for the node and for the gateway's own light worker
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from stead.agent.files.book import Limits, set_limits
+from stead.agent.named import Database, Peripheral
 from stead.agent.tools import TOOLS
 from stead.agent.tools.base import Context, Toolbox
 from stead.agent.tools.changing import UNDO
 from stead.agent.tools.more_tools import with_more
-from stead.app.ways import egress_of, known_to, web_of
+from stead.app.ways import SECRETS, egress_of, known_to, web_of
 from stead.config import Loaded
 from stead.core import logs
+from stead.sandbox.secrets import SecretStore
 from stead.sandbox.walls import walls_here
 
 
@@ -30,11 +33,47 @@ def tools_of(loaded: Loaded) -> Toolbox:
         workspace=home / "workspace",
         walls=walls,
         keep=home / "keep",
+        databases=databases_of(loaded),
+        peripherals=peripherals_of(loaded),
         hide=known.hide,
         closing=(egress.aclose,),
         web=web_of(loaded),
     )
     return Toolbox(with_more(TOOLS), context)
+
+
+def databases_of(loaded: Loaded) -> dict[str, Database]:
+    """The databases by name; how to connect is read from its file at each call."""
+    store = SecretStore(loaded.home / SECRETS)
+    return {
+        one.name: Database(
+            one.name,
+            partial(store.get, one.secret or one.name),
+            loaded.path(one.ca_file) if one.ca_file else None,
+            one.foreign,
+        )
+        for one in loaded.settings.database
+    }
+
+
+def peripherals_of(loaded: Loaded) -> dict[str, Peripheral]:
+    """The machines by name."""
+
+    def file(given: str, name: str) -> Path:
+        return loaded.path(given) if given else loaded.home / SECRETS / name
+
+    return {
+        one.name: Peripheral(
+            name=one.name,
+            host=one.host,
+            user=one.user,
+            key=file(one.key_file, f"ssh-{one.name}.key"),
+            known_hosts=file(one.known_hosts, f"ssh-{one.name}.known_hosts"),
+            port=one.port,
+            foreign=one.foreign,
+        )
+        for one in loaded.settings.peripheral
+    }
 
 
 def limit_undo(home: Path, loaded: Loaded) -> None:

@@ -13,6 +13,7 @@ import msgspec
 
 from stead.config.address import LISTEN
 from stead.config.egress_settings import CredentialSection, EgressSection, SearchSection
+from stead.config.hands_settings import DatabaseSection, PeripheralSection
 from stead.config.permit_settings import ApprovalsSection, PermitSection
 from stead.config.section import Section
 from stead.config.section import help_ as _help
@@ -449,6 +450,8 @@ class Settings(Section, frozen=True):
         list[CredentialSection], _help("Keys that tools use without ever seeing them")
     ] = []
     search: SearchSection = SearchSection()
+    database: Annotated[list[DatabaseSection], _help("Databases that tools may ask")] = []
+    peripheral: Annotated[list[PeripheralSection], _help("Machines that tools may work on")] = []
     services: ServicesSection = ServicesSection()
     limits: LimitsSection = LimitsSection()
     budget: BudgetSection = BudgetSection()

@@ -23,6 +23,8 @@ from stead.agent.tools.read_file import READ_FILE
 from stead.agent.tools.read_output import READ_OUTPUT
 from stead.agent.tools.search_files import SEARCH_FILES
 from stead.agent.tools.shell import SHELL
+from stead.agent.tools.sql import SQL
+from stead.agent.tools.sql_change import SQL_CHANGE
 from stead.agent.tools.web_fetch import WEB_FETCH
 from stead.agent.tools.web_search import WEB_SEARCH
 from stead.agent.tools.write_file import WRITE_FILE
@@ -48,6 +50,8 @@ TOOLS: tuple[Tool[Any], ...] = (
     MEDIA,
     IMAGE,
     PDF,
+    SQL,
+    SQL_CHANGE,
 )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import difflib
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -15,6 +15,7 @@ import msgspec
 
 from stead.agent.background import Background
 from stead.agent.changes import GONE, input_hash
+from stead.agent.named import Database, Peripheral
 from stead.agent.pool import Pool
 from stead.agent.repair import repaired
 from stead.agent.web import Web
@@ -77,6 +78,9 @@ class Context:
     """What calls have started that goes on without them."""
     web: Web = field(default_factory=Web)
     """What the owner's settings say to tools that reach the network."""
+    databases: Mapping[str, Database] = field(default_factory=dict)
+    """By name, as the owner's settings have them."""
+    peripherals: Mapping[str, Peripheral] = field(default_factory=dict)
     hide: Callable[[str], str] = str
     """Hides the secrets that are known on this machine; all that tools give back goes through."""
     closing: tuple[Callable[[], Awaitable[None]], ...] = ()

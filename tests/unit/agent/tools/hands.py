@@ -14,6 +14,8 @@ import psutil
 from stead.agent.tools import TOOLS
 from stead.agent.tools.base import Context, Outcome, Tool, Toolbox
 from stead.agent.tools.more_tools import with_more
+from stead.sandbox.egress import EgressProcess
+from stead.sandbox.egress_terms import Terms
 from stead.sandbox.walls import walls_here
 
 T = TypeVar("T")
@@ -56,7 +58,13 @@ def at(folder: Path, *more: Tool[Any]) -> Hands:
     workspace = folder / "workspace"
     workspace.mkdir(exist_ok=True)
     known = [tool for tool in TOOLS if tool.name not in {one.name for one in more}]
-    context = Context(workspace=workspace, walls=walls_here(folder), keep=folder / "keep")
+    egress = EgressProcess(lambda: Terms(secrets=str(folder / "secrets")))
+    context = Context(
+        workspace=workspace,
+        walls=walls_here(folder, egress),
+        keep=folder / "keep",
+        closing=(egress.aclose,),
+    )
     return Hands(Toolbox(with_more([*known, *more]), context), workspace)
 
 
