@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
+import json
 import os
 import signal
 import socket
@@ -23,6 +24,7 @@ from collections.abc import Callable, Collection
 from types import FrameType
 
 from stead.agent.serve import load, serve
+from stead.sandbox import landlock
 from stead.sandbox.kernel import adopt_orphans
 
 _PR_SET_PDEATHSIG = 1
@@ -36,14 +38,17 @@ _SCHED_SETATTR = {"x86_64": 314, "aarch64": 274, "riscv64": 274}
 
 
 def main(arguments: list[str]) -> int:
-    """``REGISTRY PARENT PRIORITY``: ``module:name`` of the tools, the parent's process id, and
-    ``low`` or ``normal``."""
-    registry, parent, priority = arguments
+    """``REGISTRY PARENT PRIORITY [WALL]``: ``module:name`` of the tools, the parent's process id,
+    ``low`` or ``normal``, and in a sandbox what may be read and written, as JSON: the second wall
+    around files that is put up here."""
+    registry, parent, priority, *wall = arguments
     _die_with(int(parent))
     boxed = parent == "1"
     if boxed:
         adopt_orphans()
     tools = load(registry)
+    if wall:
+        landlock.restrict(**json.loads(wall[0]))
     gc.freeze()  # so that what is loaded stays shared
     if priority == "low":  # only now: on a busy machine it would else never come to be
         step_back()

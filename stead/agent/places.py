@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from stead.sandbox.box import Box, Walls
 from stead.sandbox.errors import NoSandbox
-from stead.sandbox.view import interpreter
+from stead.sandbox.view import interpreter, readable, writable
 
 _SLOW_S = 2.0
 """A process that a nursery was told to end is gone by then, or the nursery ends with it."""
@@ -120,7 +121,8 @@ class Nursery:
         whole = replace(
             box, mounts=(*interpreter(), *box.mounts), env={**needed, **box.env}, cwd=None
         )
-        boxed = await walls.start(whole, words, stdin=theirs.fileno())
+        told = {"read": readable(whole), "write": writable(whole), "tcp": bool(box.hosts)}
+        boxed = await walls.start(whole, [*words, json.dumps(told)], stdin=theirs.fileno())
         return cls(ours, True, boxed.kill, lambda: boxed.ended.why if boxed.ended else "")
 
     @property

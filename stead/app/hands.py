@@ -23,14 +23,14 @@ from stead.sandbox.walls import walls_here
 
 def tools_of(loaded: Loaded) -> Toolbox:
     """All tools, working in the workspace of this home, in sandboxes."""
-    home = loaded.home
+    home = loaded.home.resolve()  # from here on no granted path may hold a link
     egress, known = egress_of(loaded), known_to(loaded)
     chosen = loaded.settings.sandbox
     walls = walls_here(home / "run", egress, kind=chosen.kind, image=chosen.image)
     logs.hide(known.hide)
     # permits: the node's own rules.
     context = Context(
-        workspace=home / "workspace",
+        workspace=(home / "workspace").resolve(),
         walls=walls,
         keep=home / "keep",
         databases=databases_of(loaded),

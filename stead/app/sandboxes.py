@@ -50,12 +50,14 @@ def walls_report(loaded: Loaded) -> dict[str, Any]:
 def tool_view(loaded: Loaded, name: str) -> dict[str, Any]:
     """What a call of a tool sees and may use. Raises ``NotFound``."""
     tools = tools_of(loaded)
-    home = loaded.home
+    home = loaded.home.resolve()
     tool = next((one for one in tools if one.name == name), None)
     if tool is None:
         there = ", ".join(one.name for one in tools)
         raise NotFound(f"There is no tool {name!r}; there are: {there}.")
-    context = Context(home / "workspace", walls=tools.walls, keep=home / "keep", job="JOB", step=1)
+    context = Context(
+        (home / "workspace").resolve(), walls=tools.walls, keep=home / "keep", job="JOB", step=1
+    )
     view: dict[str, Any] = {
         "tool": tool.name,
         "effects": tool.effects.value,

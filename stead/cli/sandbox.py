@@ -110,10 +110,10 @@ def run(
     code, why = app.run_in(
         obj.loaded,
         command,
-        write=[path.absolute() for path in write],
-        read=[path.absolute() for path in read],
+        write=[path.resolve() for path in write],
+        read=[path.resolve() for path in read],
         hosts=host,
-        cwd=Path.cwd(),
+        cwd=Path.cwd().resolve(),
         memory_mb=memory,
         processes=processes,
         seconds=seconds,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,16 +80,30 @@ def limits(bounds: Bounds, low: bool) -> dict[str, float]:
 
 
 def request(
-    box: Box, command: Sequence[str], *, program: str, seccomp: bytes, by_fd: bool, etc: Path
+    box: Box,
+    command: Sequence[str],
+    *,
+    program: str,
+    seccomp: bytes,
+    by_fd: bool,
+    etc: Path,
+    trusted: Collection[Path] = (),
 ) -> dict[str, Any]:
-    """What the keeper is asked (:mod:`stead.sandbox.enter`). Raises ``BadBox``."""
+    """What the keeper is asked (:mod:`stead.sandbox.enter`). Raises ``BadBox``.
+
+    A granted path may hold no symbolic link, which what runs in another sandbox could have put
+    there; but ``trusted`` ones, to which only stead and the machine's programs write, may.
+    """
     return {
         "program": program,
         "by_fd": by_fd,
         "head": head(box),
         "mounts": [
             _mount(Path("/etc"), etc, False),
-            *(_mount(one.path, one.path.resolve(), one.write) for one in ordered(box.mounts)),
+            *(
+                _mount(one.path, one.path.resolve() if one.path in trusted else one.path, one.write)
+                for one in ordered(box.mounts)
+            ),
         ],
         "seccomp": seccomp.hex(),
         "tail": tail(box),

@@ -111,6 +111,8 @@ def _mounts(asked: dict[str, Any], ids: Ids) -> list[str]:
         try:
             opened.append(kernel.open_plain(mount["real"]))
         except OSError as problem:
+            if problem.errno == errno.ELOOP:
+                problem.strerror = "a symbolic link is on the way to it; name what it leads to"
             if problem.errno != errno.ENOSYS:
                 problem.filename = mount["path"]
                 raise

@@ -21,7 +21,7 @@ def arguments(box: Box, command: Sequence[str], *, name: str, image: str, root: 
         "--hostname", "sandbox", "--network", "none", "--ipc", "private", "--pid", "private",
         "--uts", "private", "--cgroupns", "private", "--cap-drop", "all",
         "--security-opt", "no-new-privileges", "--read-only", "--read-only-tmpfs=false",
-        "--env-host=false", "--http-proxy=false", "--log-driver", "none", "--no-hosts",
+        "--env-host=false", "--http-proxy=false", "--log-driver", "passthrough", "--no-hosts",
         "--memory", f"{bounds.memory_mb}m", "--memory-swap", f"{bounds.memory_mb}m",
         "--pids-limit", str(bounds.processes), "--ulimit", "core=0:0",
         "--ulimit", "nofile=4096:4096", "--ulimit", "nproc=4096:4096",

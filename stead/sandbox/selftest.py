@@ -13,6 +13,7 @@ import sys
 import tempfile
 from asyncio.subprocess import PIPE
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 from stead import __version__
@@ -23,7 +24,7 @@ from stead.sandbox.errors import BadBox, NoSandbox
 from stead.sandbox.view import interpreter
 
 _FILE = "sandbox-test.json"
-_SMALL = Bounds(memory_mb=64, processes=24, cpu_s=30, wall_s=30, file_mb=1)
+_SMALL = Bounds(memory_mb=256, processes=24, cpu_s=30, wall_s=50, file_mb=1)
 _LONG_S = 60.0
 
 
@@ -154,11 +155,13 @@ async def _tries(start: Start, folder: Path) -> dict[str, str]:
         ]  # fmt: skip
         said = await _said(start, box, words)
     try:
-        found: dict[str, str] = json.loads(said)
-    except ValueError:
+        found: dict[str, str] = json.loads(said.splitlines()[0])
+    except (IndexError, ValueError):
         raise BadBox(why=f"what tries it did not run: {said[-300:].strip()}") from None
     made = granted / "made"
-    if made.stat().st_uid != granted.stat().st_uid:
+    if not made.exists():
+        found["owner"] = "nothing can be made in what was granted"
+    elif made.stat().st_uid != granted.stat().st_uid:
         found["owner"] = "what is made inside does not belong to the owner of the folder"
     return found
 
@@ -166,8 +169,7 @@ async def _tries(start: Start, folder: Path) -> dict[str, str]:
 async def _memory(start: Start) -> str:
     """Takes three times what it may; a kernel that only accepts the limit lets it."""
     script = "x = bytearray(b'1') * (192 << 20); import time; time.sleep(20); print('had it')"
-    bounds = _SMALL
-    box = Box("self-test", interpreter(), bounds=bounds)
+    box = Box("self-test", interpreter(), bounds=replace(_SMALL, memory_mb=64))
     said = await _said(start, box, [sys.executable, "-I", "-S", "-c", script])
     return "it can take more memory than it may" if "had it" in said else ""
 
@@ -194,9 +196,9 @@ async def _end(start: Start) -> str:
 async def _said(start: Start, box: Box, words: list[str]) -> str:
     boxed = await start(box, words, stdout=PIPE, stderr=asyncio.subprocess.STDOUT)
     assert boxed.stdout is not None
-    said = await boxed.stdout.read(100_000)
-    await boxed.wait()
-    return said.decode("utf-8", "replace")
+    said = (await boxed.stdout.read()).decode("utf-8", "replace")
+    ended = await boxed.wait()
+    return said + (f" (it {ended.why})" if ended.why else "")
 
 
 def _advice(problem: str) -> str:

@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 
 import stead
-from stead.sandbox.box import Mount
+from stead.sandbox.box import Box, Mount
 from stead.sandbox.enter import INSIDE
 
 HOME = Path("/home/sandbox")
@@ -157,6 +157,19 @@ def _copy(path: Path, to: Path) -> None:
                 _copy(entry, to / entry.name)
         elif stat.S_ISREG(info.st_mode) and info.st_mode & 0o004:
             shutil.copyfile(path, to)
+
+
+def readable(box: Box) -> list[str]:
+    """What a process in it has to read, for a second wall around files (Landlock)."""
+    shown, links = system()
+    granted = [str(mount.path) for mount in box.mounts if not mount.write]
+    return [*map(str, shown), *(str(path) for _, path in links), "/etc", *granted]
+
+
+def writable(box: Box) -> list[str]:
+    """What it may change; ``/proc`` and ``/dev`` are the sandbox's own."""
+    granted = [str(mount.path) for mount in box.mounts if mount.write]
+    return ["/tmp", "/dev", "/proc", str(HOME), *granted]
 
 
 @cache

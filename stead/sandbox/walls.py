@@ -19,7 +19,7 @@ from stead.sandbox.errors import BadBox, NoSandbox
 from stead.sandbox.keeping import Keeping, Kept
 from stead.sandbox.plain import Podman, Seatbelt, seatbelt_program
 from stead.sandbox.tried import TriedWalls
-from stead.sandbox.view import etc
+from stead.sandbox.view import etc, interpreter
 
 
 class Bubblewrap(TriedWalls):
@@ -51,6 +51,7 @@ class Bubblewrap(TriedWalls):
         if self._etc is None:
             self._filter = seccomp.program()
             self._etc = await asyncio.to_thread(etc, self._run)
+        trusted = {mount.path for mount in interpreter()}
         async with AsyncExitStack() as stack:
             if box.hosts:
                 if self._egress is None:
@@ -60,6 +61,7 @@ class Bubblewrap(TriedWalls):
                     box, mounts=(*box.mounts, *way.mounts), env=dict(box.env) | dict(way.env)
                 )
                 command = (*way.prefix, *command)
+                trusted |= {mount.path for mount in way.mounts}
             asked = request(
                 box,
                 command,
@@ -67,6 +69,7 @@ class Bubblewrap(TriedWalls):
                 seccomp=self._filter,
                 by_fd=_by_fd(self._program),
                 etc=self._etc,
+                trusted=trusted,
             )
             kept_open = stack.pop_all()
         try:

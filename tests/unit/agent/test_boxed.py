@@ -54,7 +54,7 @@ async def test_it_reaches_nothing(tools: Toolbox) -> None:
     async with server:
         outcome = await use(tools, "call", str(server.sockets[0].getsockname()[1]))
     assert not outcome.ok
-    assert "refused" in outcome.text
+    assert "refused" in outcome.text or "denied" in outcome.text  # which of the walls was first
 
 
 async def test_what_a_call_leaves_ends_with_it(tools: Toolbox, tmp_path: Path) -> None:
