@@ -50,6 +50,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "chaos": ("stead.cli.chaos:chaos", "Break a stead of its own on purpose, and judge."),
     "config": ("stead.cli.config:config", "Check, show or change the settings."),
     "prices": ("stead.cli.prices:prices", "Show what your models cost; renew the list."),
+    "secret": ("stead.cli.secret:secret", "Keep values that tools use without seeing them."),
     "key": ("stead.cli.key:key", "Print your key; make, list and revoke keys of programs."),
     "version": ("stead.cli.version:version", "Print the version."),
 }

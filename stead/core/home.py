@@ -50,9 +50,11 @@ PLACES: tuple[Place, ...] = (
     Place("skills/", "skills (folders with a SKILL.md)", "yours", "add and remove folders"),
     Place(
         "secrets/",
-        "owner.key, node.key and runtime.key, readable by you only",
-        "the source of truth of who may come in",
-        "never share it; a lost owner.key is made anew at the next start",
+        "owner.key, node.key and runtime.key, and values of credentials (*.secret), readable by"
+        " you only",
+        "the source of truth of who may come in, and of what your tools log in with",
+        "never share it; a lost owner.key is made anew at the next start; `stead secret` keeps the"
+        " others",
     ),
     Place(
         "spool/",
