@@ -36,6 +36,9 @@ class LivePolicy:
         self._rates = Rates()
         self._guards: list[Guard] = []
         self._holds: HousePolicy
+        # What each request asks goes straight there.
+        self.check: Callable[[Who, Asked], Verdict]
+        self.ended: Callable[[Verdict, int], None]
         self.prepare(settings)()
 
     def prepare(self, settings: Settings) -> Callable[[], None]:
@@ -50,17 +53,12 @@ class LivePolicy:
             self._holds = HousePolicy(
                 rules, self._scope_of, guard, judged=judged, rates=self._rates
             )
+            self.check, self.ended = self._holds.check, self._holds.ended
 
         return take
 
-    def check(self, who: Who, asked: Asked) -> Verdict:
-        return self._holds.check(who, asked)
-
     async def look(self, who: Who, asked: Asked, verdict: Verdict) -> Verdict:
         return await self._holds.look(who, asked, verdict)
-
-    def ended(self, verdict: Verdict, tokens: int) -> None:
-        self._holds.ended(verdict, tokens)
 
     def sees(self, who: Who, name: str) -> bool:
         return self._holds.sees(who, name)

@@ -10,15 +10,14 @@ _lock = threading.Lock()
 _last = 0
 
 _SUB_BITS = 12
-_POOL = 4096
-_pool = ""
-"""Random digits, of which some are used."""
-_used = 0
+_MANY = 256
+_tails: list[str] = []
+"""Random ends of ids, with the variant's two bits in front."""
 _millis = -1
 _stamp = ""
 """What ids of that millisecond begin with."""
-#: The variant's two bits in front of the first two random ones.
 _VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+_FINE = [f"{n:03x}" for n in range(1 << _SUB_BITS)]
 
 
 def uuid7() -> str:
@@ -28,31 +27,33 @@ def uuid7() -> str:
     of RFC 9562 section 6.2 allows. A clock that stands still or steps back does
     not break the order: the last value plus one is taken instead.
     """
-    global _last, _pool, _used, _millis, _stamp
-    fine = time.time_ns() * (1 << _SUB_BITS) // 1_000_000
+    global _last, _millis, _stamp
+    fine = (time.time_ns() << _SUB_BITS) // 1_000_000
     with _lock:
         if fine <= _last:
             fine = _last + 1
         _last = fine
-        if fine >> _SUB_BITS != _millis:
-            _millis = fine >> _SUB_BITS
+        millis = fine >> _SUB_BITS
+        if millis != _millis:
+            _millis = millis
             text = f"{_millis & 0xFFFFFFFFFFFF:012x}"
             _stamp = f"{text[:8]}-{text[8:]}-7"
-        at, stamp = _used, _stamp
-        if at == len(_pool):
-            _pool, at = os.urandom(_POOL).hex(), 0  # one call of the system for many ids
-        _used = at + 16
-        tail = _pool[at : at + 16]
-    return f"{stamp}{fine & 0xFFF:03x}-{_VARIANT[tail[0]]}{tail[1:4]}-{tail[4:]}"
+        if not _tails:
+            _more_tails()
+        return _stamp + _FINE[fine & 0xFFF] + _tails.pop()
 
 
-def _forget_pool() -> None:
-    """A process that was forked must not give away the ids of its parent."""
-    global _used
-    _used = len(_pool)
+def _more_tails() -> None:
+    """One call of the system for many ids."""
+    digits, variant = os.urandom(8 * _MANY).hex(), _VARIANT
+    _tails.extend([
+        f"-{variant[digits[at]]}{digits[at + 1 : at + 4]}-{digits[at + 4 : at + 16]}"
+        for at in range(0, len(digits), 16)
+    ])  # fmt: skip
 
 
-os.register_at_fork(after_in_child=_forget_pool)
+#: A process that was forked must not give away the ids of its parent.
+os.register_at_fork(after_in_child=_tails.clear)
 
 
 def go_on_after(ident: str) -> None:

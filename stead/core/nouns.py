@@ -109,9 +109,13 @@ class NewJob:
     """Which rule sent it where, for `stead why`."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Usage:
-    """Tokens and money of one call or a sum of calls."""
+    """Tokens and money of one call or a sum of calls.
+
+    Never changed once it is made. Not frozen, because one is made for each request, and to make
+    a frozen one takes five times as long.
+    """
 
     prompt_tokens: int = 0
     """All of the prompt, with what was read from or written to a cache."""

@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 from starlette.requests import Request
@@ -46,6 +47,17 @@ _OWNER = Who("owner")
 
 class _Rows(NodeStore, KeyStore, Protocol):
     """Where keys are kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A key that was right, and what it was held against."""
+
+    who: Who
+    keys: object
+    """The keys of programs, as they were; others are another object."""
+    expires_at: int
+    """In milliseconds since 1970; 0: never."""
 
 
 class Keys:
@@ -173,6 +185,21 @@ class Keys:
                 f" `stead key set {row.name} --expires 30d`."
             )
         return who
+
+    def shown(self, key: str) -> Shown | None:
+        """A key that is right (raises as :meth:`who`), so that it need not be looked up again;
+        None for a job's, which may be over at any time."""
+        who = self.who(key)
+        if who.job_id is not None:
+            return None
+        scope = self._scopes.get(who.key_id)
+        return Shown(who, self._programs, scope.expires_at if scope is not None else 0)
+
+    def holds(self, shown: Shown) -> bool:
+        """Whether that key is right still: no key was changed or taken back, its time is not up."""
+        if shown.keys is not self._programs:
+            return False
+        return not shown.expires_at or time.time() * 1000 < shown.expires_at
 
     def caller(self, scope: Scope) -> Caller:
         """The owner or a job. Raises ``WrongKey``; ``Forbidden`` for a job that is over."""

@@ -34,6 +34,12 @@ class Line(Protocol):
     def hand_over(self, exchange: Exchange) -> None:
         """It is for the application."""
 
+    def go_on(self, exchange: Exchange) -> None:
+        """What its door has begun is to be served."""
+
+    def cut(self, exchange: Exchange) -> None:
+        """End it, whatever it was doing."""
+
 
 class Door(Protocol):
     """What answers the requests at some places."""
@@ -47,12 +53,50 @@ class Door(Protocol):
         """
         ...
 
+    def asker(self, headers: Pairs) -> Any:
+        """What can be kept of a head that may come again: who asks, and for what. None: nothing
+        is kept."""
+        ...
+
+    def still(self, asker: Any) -> Any:
+        """Whose request that is, as :meth:`who`, by what was kept; None: look anew."""
+        ...
+
+    def begin(self, exchange: Exchange) -> bool:
+        """Begin to answer it; False: it is to be served. A ``SteadError`` is told by the caller.
+
+        Where ``taskless`` is set then, it is answered later, or :meth:`Exchange.go_on` is called.
+        """
+        ...
+
+    def over(self, exchange: Exchange) -> None:
+        """What was begun without a task is answered."""
+
+    def left(self, exchange: Exchange) -> None:
+        """What was begun without a task is to be ended: its client has gone."""
+
     async def serve(self, exchange: Exchange) -> None:
         """Answer it. A ``SteadError`` is told by the caller, if nothing is out yet."""
         ...
 
     def refused(self, exchange: Exchange, error: SteadError) -> None:
         """A request of somebody known was refused before it was read to its end."""
+
+
+class HeadTooLarge(SteadError):
+    """The request's headers are larger than the {limit} bytes allowed."""
+
+    status = 431
+    kind = "invalid_request_error"
+    code = "head_too_large"
+
+
+class TooSlow(SteadError):
+    """The {what} of the request was not here within the time allowed; send it again, in one go."""
+
+    status = 408
+    kind = "invalid_request_error"
+    code = "request_timeout"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,20 +117,41 @@ class Exchange:
     """
 
     __slots__ = (
-        "_front", "_length", "_size", "begun", "bound", "call_id", "disconnected", "headers",
+        "_front",
+        "_size",
+        "asker",
+        "begun",
+        "bound",
+        "call",
+        "call_id",
+        "disconnected",
+        "headers",
         "http10",
-        "keep_alive", "message_event", "more_body", "pieces", "place", "query", "refusal",
-        "response_complete", "task", "valve", "waits", "who",
+        "keep_alive",
+        "message_event",
+        "more_body",
+        "pieces",
+        "place",
+        "query",
+        "refusal",
+        "response_complete",
+        "task",
+        "taskless",
+        "valve",
+        "waits",
+        "who",
     )  # fmt: skip
 
     def __init__(self, front: Line, place: Place, query: bytes, headers: Pairs) -> None:
         self._front = front
         self._size = 0
-        self._length = False
         self.place = place
         self.query = query
         self.headers = headers
         self.who: Any = None
+        self.asker: Any = None
+        self.call: Any = None
+        """What its door has begun."""
         self.refusal: SteadError | None = None
         self.pieces: list[bytes] = []
         self.more_body = True
@@ -103,6 +168,8 @@ class Exchange:
         self.disconnected = False
         self.valve: Callable[[bool], None] | None = None
         self.task: asyncio.Task[None] | None = None
+        self.taskless = False
+        """Whether it is being answered, and no task does that."""
         self.message_event = _NO_EVENT
 
     def body(self) -> bytes:
@@ -125,12 +192,14 @@ class Exchange:
 
     def whole(self, status: int, headers: Pairs, body: bytes) -> None:
         self.begun = True
-        lines = self._lines(headers)
-        close = b"" if self.keep_alive else b"connection: close\r\n"
-        self._front.transport.write(
-            b"%b%b%bcontent-length: %d\r\n\r\n%b"
-            % (_OK if status == 200 else status_line(status), lines, close, len(body), body)
-        )
+        if status == 200 and self.call_id and self.keep_alive and headers.__class__ is Kept:
+            answer = _PLAIN % (headers.lines, self.call_id, len(body), body)
+        else:
+            close = b"" if self.keep_alive else b"connection: close\r\n"
+            answer = b"%b%b%bcontent-length: %d\r\n\r\n%b" % (
+                status_line(status), self._lines(headers), close, len(body), body
+            )  # fmt: skip
+        self._front.transport.write(answer)
         self._over()
 
     def begin(self, status: int, headers: Pairs) -> None:
@@ -161,6 +230,7 @@ class Exchange:
     def abort(self) -> None:
         """Nobody may take what is out for a whole answer."""
         self.response_complete = True
+        self._front.over(self)
         self._front.transport.abort()
 
     def fail(self, error: SteadError) -> None:
@@ -181,6 +251,14 @@ class Exchange:
     def to_asgi(self) -> None:
         """Not for the plane after all: handed to the application, as it came."""
         self._front.hand_over(self)
+
+    def go_on(self) -> None:
+        """What the door has begun is to be served."""
+        self._front.go_on(self)
+
+    def cancel(self, msg: str = "") -> None:
+        """For the server that stops: as a task of it would be."""
+        asyncio.get_running_loop().call_soon(self._front.cut, self)
 
     def _over(self) -> None:
         self.response_complete = True
@@ -207,7 +285,7 @@ def error_headers(error: SteadError) -> list[tuple[str, str]]:
 
 
 _KNOWN: dict[int, bytes] = {}
-_OK = b"HTTP/1.1 200 OK\r\n"
+_PLAIN = b"HTTP/1.1 200 OK\r\n%bx-stead-call: %b\r\ncontent-length: %d\r\n\r\n%b"
 
 
 def status_line(status: int) -> bytes:

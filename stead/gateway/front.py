@@ -19,12 +19,15 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from stead.core.errors import BadRequest, SteadError, TooLarge
 from stead.gateway.exchange import (
     Exchange,
+    HeadTooLarge,
     Pairs,
     Place,
+    TooSlow,
     error_headers,
     header_lines,
     status_line,
 )
+from stead.gateway.heads import Heads
 from stead.inference.plane import shapes
 
 log = logging.getLogger(__name__)
@@ -36,33 +39,23 @@ HEAD_MOST = 65_536
 HEAD_S, BODY_S, BODY_RATE, IDLE_S = 30.0, 60.0, 16_384, 75.0
 #: After an answer that came before the request was whole, what still comes is thrown away so long.
 LINGER_S = 3.0
+#: So many different heads of a connection are kept, in case they come again.
+_LEARNT = 4
 #: A refused request whose body is no longer than this is read to its end first.
 _SHORT = 65_536
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-class HeadTooLarge(SteadError):
-    """The request's headers are larger than the {limit} bytes allowed."""
-
-    status = 431
-    kind = "invalid_request_error"
-    code = "head_too_large"
-
-
-class TooSlow(SteadError):
-    """The {what} of the request was not here within the time allowed; send it again, in one go."""
-
-    status = 408
-    kind = "invalid_request_error"
-    code = "request_timeout"
-
-
 class Front(HttpToolsProtocol):
     """One connection."""
 
-    def __init__(self, places: Mapping[bytes, Place], **given: Any) -> None:
+    def __init__(self, places: Mapping[bytes, Place], heads: Heads, **given: Any) -> None:
         super().__init__(**given)
         self._places = places
+        self._heads = heads
+        self._learnt = 0
+        self._packet = b""
+        """What came last, while it may be one whole request."""
         self._in_head = False
         self._busy_body = False
         self._head = 0
@@ -85,10 +78,16 @@ class Front(HttpToolsProtocol):
             self._timer = None
         super().connection_lost(exc)
         serving = self._serving
-        if serving is not None and serving.task is not None:
-            serving.disconnected = True
-            if serving.bound:
-                serving.task.cancel()
+        if serving is None:
+            return
+        serving.disconnected = True
+        if serving.taskless:
+            self.tasks.discard(serving)
+            serving.taskless = False
+            serving.place.door.left(serving)
+        elif serving.task is not None and serving.bound:
+            # Not before it has begun, or nobody would know of it.
+            self.loop.call_soon(serving.task.cancel)
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
         """The client sends no more. In the middle of a request it is told so; else it has left."""
@@ -113,8 +112,12 @@ class Front(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._deaf:
             return
-        self._fed = len(data)
         fresh = not self._busy_body
+        if fresh and not self._in_head and (self.cycle is None or self.cycle.response_complete):
+            if self._plainly(data):
+                return
+            self._packet = data
+        self._fed = len(data)
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -123,6 +126,8 @@ class Front(HttpToolsProtocol):
             if not self._deaf and not self.transport.is_closing():
                 self._refuse(BadRequest(why="what came is not HTTP/1.1"))
             return
+        finally:
+            self._packet = b""
         if self._in_head:
             # The parser keeps what is not whole yet, however much that is.
             if not self._head:
@@ -136,6 +141,25 @@ class Front(HttpToolsProtocol):
                 self._since = self.loop.time()
                 self._arm(BODY_S)
             self._got += len(data)
+
+    def _plainly(self, data: bytes) -> bool:
+        """Take a whole request with a head that was here before; False: parse it."""
+        found = self._heads.find(data)
+        if found is None or self.pipeline:
+            return False
+        known, start = found
+        place, asker = known.place, known.asker
+        who = place.door.still(asker)
+        if who is None or len(data) - start > place.door.max_body:
+            return False
+        exchange = Exchange(self, place, known.query, known.headers)
+        exchange.who = who
+        exchange.asker = asker
+        exchange.pieces = [data[start:]]
+        exchange.more_body = False
+        self.cycle = exchange  # type: ignore[assignment]
+        self._start(exchange)
+        return True
 
     # --- the parser's callbacks ---
 
@@ -169,11 +193,23 @@ class Front(HttpToolsProtocol):
         exchange.http10 = parser.get_http_version() != "1.1"
         exchange.keep_alive = not exchange.http10 and parser.should_keep_alive()
         free = self.cycle is None or self.cycle.response_complete
+        if self._packet and self._learnt < _LEARNT and exchange.keep_alive:
+            self._learn(exchange)
+        self._packet = b""
         self.cycle = exchange  # type: ignore[assignment]
         if not free:
             self.flow.pause_reading()
             self.pipeline.appendleft((exchange, None))  # type: ignore[arg-type]
         self._admit(exchange)
+
+    def _learn(self, exchange: Exchange) -> None:
+        if exchange.refusal is None:
+            asker = exchange.place.door.asker(exchange.headers)
+            if asker is not None:
+                self._learnt += 1
+                self._heads.learn(
+                    self._packet, exchange.place, exchange.query, exchange.headers, asker
+                )
 
     def _known(self, exchange: Exchange) -> bool:
         """Whether the door can say at once whose it is, or that it is refused."""
@@ -237,28 +273,55 @@ class Front(HttpToolsProtocol):
             self._note(exchange, exchange.refusal)
             exchange.fail(exchange.refusal)
             return
+        try:
+            begun = exchange.place.door.begin(exchange)
+        except Exception as error:  # noqa: BLE001  the edge of a request
+            self._failed(exchange, error)
+            return
+        if not begun:
+            self._go_on(exchange)
+        elif exchange.taskless:
+            self.tasks.add(exchange)  # type: ignore[arg-type]
+
+    def _go_on(self, exchange: Exchange) -> None:
         exchange.task = self.loop.create_task(self._serve(exchange))
         self.tasks.add(exchange.task)
+
+    def go_on(self, exchange: Exchange) -> None:
+        self.tasks.discard(exchange)
+        exchange.taskless = False
+        self._go_on(exchange)
+
+    def cut(self, exchange: Exchange) -> None:
+        if exchange.taskless:
+            exchange.taskless = False
+            self.tasks.discard(exchange)
+            exchange.place.door.left(exchange)
+            exchange.abort()
+        elif exchange.task is not None:
+            exchange.task.cancel()
 
     async def _serve(self, exchange: Exchange) -> None:
         try:
             await exchange.place.door.serve(exchange)
-        except SteadError as error:
-            exchange.fail_or_abort(error)
         except asyncio.CancelledError:
             if not exchange.disconnected:  # not the client: stead is being stopped
                 exchange.abort()
-        except OverflowError as error:  # JSON knows no largest number, the database does
-            log.warning("POST %s: %s", exchange.place.path.decode(), error)
-            exchange.fail_or_abort(BadRequest("A number in the request is too large."))
-        except Exception:  # the edge of a request: nothing of the inside may leak out
-            log.exception("POST %s failed", exchange.place.path.decode())
-            exchange.fail_or_abort(
-                SteadError("stead failed on this request; `stead logs` says more.")
-            )
+        except Exception as error:  # noqa: BLE001  the edge of a request
+            self._failed(exchange, error)
         finally:
             if exchange.task is not None:
                 self.tasks.discard(exchange.task)
+
+    def _failed(self, exchange: Exchange, error: Exception) -> None:
+        """Tell it; nothing of the inside may leak out."""
+        if isinstance(error, OverflowError):  # JSON knows no largest number, the database does
+            log.warning("POST %s: %s", exchange.place.path.decode(), error)
+            error = BadRequest("A number in the request is too large.")
+        elif not isinstance(error, SteadError):
+            log.error("POST %s failed", exchange.place.path.decode(), exc_info=error)
+            error = SteadError("stead failed on this request; `stead logs` says more.")
+        exchange.fail_or_abort(error)
 
     def _to_uvicorn(self) -> None:
         """What uvicorn's own methods would have done until here."""
@@ -308,6 +371,10 @@ class Front(HttpToolsProtocol):
         """It needs no answer of ours any more."""
         if self._serving is exchange:
             self._serving = None
+        if exchange.taskless:
+            exchange.taskless = False
+            self.tasks.discard(exchange)
+            exchange.place.door.over(exchange)
 
     def on_response_complete(self) -> None:
         """An answer is out: the next request that waits, or the time of being idle."""
@@ -328,7 +395,8 @@ class Front(HttpToolsProtocol):
                 # Not from here: an answer may end while its request is still being started.
                 self.loop.call_soon(self._start, cycle)
             return
-        self.flow.resume_reading()
+        if self.flow.read_paused:
+            self.flow.resume_reading()
         self._since = self.loop.time()
         if self._timer is None:
             self._arm(IDLE_S)
@@ -415,9 +483,10 @@ class Front(HttpToolsProtocol):
 def front(*places: Place) -> Callable[..., Front]:
     """What uvicorn makes its connections with."""
     by_path = {place.path: place for place in places}
+    heads = Heads()
 
     def made(**given: Any) -> Front:
-        return Front(by_path, **given)
+        return Front(by_path, heads, **given)
 
     return made
 

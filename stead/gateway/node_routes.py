@@ -68,6 +68,22 @@ class NodeDoors:
     def refused(self, exchange: Exchange, error: SteadError) -> None:
         """It sends it again."""
 
+    def asker(self, headers: Pairs) -> None:
+        """Its key may be taken back at any time."""
+
+    def still(self, asker: None) -> None:
+        """Nobody's: nothing is kept."""
+
+    def begin(self, exchange: Exchange) -> bool:
+        """Each call of a node has its task."""
+        return False
+
+    def over(self, exchange: Exchange) -> None:
+        """Never called: nothing is begun."""
+
+    def left(self, exchange: Exchange) -> None:
+        """Never called: nothing is begun."""
+
     async def serve(self, exchange: Exchange) -> None:
         """Answer one call. What is begun is ended also when the node has gone; only waiting for
         a job is not."""

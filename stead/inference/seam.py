@@ -74,9 +74,12 @@ class Asked:
     """Of the URL it was sent to, without the question mark."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Verdict:
-    """What policy says of a request that it does not refuse. (A refusal is raised.)"""
+    """What policy says of a request that it does not refuse. (A refusal is raised.)
+
+    Never changed once it is made; frozen it would cost more to make, and rates make one a request.
+    """
 
     local_only: bool = False
     """It may not leave the house."""
@@ -120,6 +123,12 @@ class Plan:
     """Why there, in words."""
     shadow: Way | None = None
     """Asked as well; its answer is only recorded."""
+    costs: bool = field(init=False)
+    """Whether some way may have to be paid for, so that money is set aside before."""
+
+    def __post_init__(self) -> None:
+        costs = any(way.model.paid or way.model.unpriced for way in self.ways)
+        object.__setattr__(self, "costs", costs)
 
 
 @dataclass(slots=True)

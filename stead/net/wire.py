@@ -12,6 +12,7 @@ from typing import Any, cast
 import httptools
 
 from stead.net.failed import Broken, TimedOut, Unanswered
+from stead.net.plain import KNOWN, plain_head
 
 #: Body bytes held for a slow reader before the socket is no longer read, and
 #: the level at which reading goes on.
@@ -19,9 +20,6 @@ HIGH_WATER = 256 * 1024
 LOW_WATER = 64 * 1024
 #: The most a server may send that is not body: head, chunk sizes, trailers.
 MAX_HEAD = 64 * 1024
-#: How a plain answer begins, and what it has not got: by them it is known without a parser.
-_OK = (b"HTTP/1.1 200 ", b"HTTP/1.1 200\r\n")
-_LENGTH = b"\r\ncontent-length:"
 _ANY = select.POLLIN | select.POLLHUP | select.POLLERR
 #: A request body up to this size is copied behind its head, to leave in one packet.
 _JOIN = 64 * 1024
@@ -34,27 +32,10 @@ class Answer:
     """
 
     __slots__ = (
-        "_barren",
-        "_error",
-        "_head",
-        "_headers",
-        "_held",
-        "_interim",
-        "_keep",
-        "_no_body",
-        "_over",
-        "_parser",
-        "_pieces",
-        "_take",
-        "_thrown",
-        "_until_close",
-        "_waiter",
-        "_wire",
-        "complete",
-        "heard",
-        "low",
-        "status",
-    )
+        "_barren", "_error", "_head", "_headers", "_held", "_interim", "_keep", "_no_body",
+        "_over", "_parser", "_pieces", "_take", "_thrown", "_until_close", "_waiter", "_wire",
+        "complete", "heard", "low", "status", "then",
+    )  # fmt: skip
 
     def __init__(self, wire: Wire, *, no_body: bool) -> None:
         self.status = 0
@@ -79,6 +60,8 @@ class Answer:
         self._thrown: Exception | None = None
         self._until_close = False
         self._waiter: asyncio.Future[None] | None = None
+        self.then: Callable[[Answer], None] | None = None
+        """Called once, when its head is known or never will be: for who does not wait."""
 
     # --- the reader's side ---
 
@@ -93,6 +76,11 @@ class Answer:
                 self._add(headers, name, value.strip(b" \t"))
         return headers
 
+    @property
+    def failed(self) -> bool:
+        """Whether it never will be whole."""
+        return self._error is not None
+
     async def headed(self) -> None:
         """Return when status and headers are known; if they never will be, the answer is left."""
         try:
@@ -104,11 +92,9 @@ class Answer:
             self.leave()
             raise
 
-    def here(self) -> bytes | None:
-        """The whole body, if all of it has come; None: wait for it."""
-        if not self.complete or len(self._pieces) != 1:
-            return None
-        return self._pieces.pop()
+    def plain(self) -> bytes | None:
+        """The whole body of a plain 200 that came in one piece; None: it did not."""
+        return self._pieces[0] if self.low and self._pieces else None
 
     async def piece(self) -> bytes:
         """The body bytes that have come since the last call; empty at its end."""
@@ -209,6 +195,8 @@ class Answer:
             self._wake()
         elif self._barren > MAX_HEAD and not self.complete:
             self._broke(f"sent more than {MAX_HEAD} bytes of headers")
+        if self.status and self.then is not None:
+            self._tell()
 
     def _at_once(self, data: bytes) -> bool:
         """Take a plain answer that came in one piece, which most do; False: parse it properly.
@@ -216,20 +204,17 @@ class Answer:
         Anything that is not quite plain is for the parser to judge.
         """
         end = data.find(b"\r\n\r\n")
-        if end < 0 or self._no_body or not data.startswith(_OK):
+        if end < 0 or self._no_body:
             return False
-        head = data[:end].lower()
-        at = head.find(_LENGTH)
-        if at < 0 or head.find(_LENGTH, at + 1) >= 0 or b"\ntransfer-encoding:" in head:
+        head = data[:end]
+        known = KNOWN.get(head) or plain_head(head)
+        if known is None:
             return False
-        if b"close" in head or b"upgrade" in head or b"\n " in head or b"\n\t" in head:
+        self.low, size = known
+        if len(data) - end - 4 != size:
+            self.low = b""
             return False
-        if b"\0" in head or head.count(b"\n") != head.count(b"\r\n"):
-            return False
-        size = head[at + len(_LENGTH) :].partition(b"\r\n")[0].strip(b" \t")
-        if not size.isdigit() or len(data) - end - 4 != int(size):
-            return False
-        self._head, self.low = data[:end], head
+        self._head = head
         body = data[end + 4 :]
         if body:
             self._pieces.append(body)
@@ -237,7 +222,13 @@ class Answer:
         self.complete = True
         self._wire.finished(self, keep=True)
         self._wake()
+        self._tell()
         return True
+
+    def _tell(self) -> None:
+        then, self.then = self.then, None
+        if then is not None:
+            then(self)
 
     def ended(self, error: Exception | None) -> None:
         """The connection is gone."""
@@ -255,6 +246,7 @@ class Answer:
             self._error = error
             self._wire.finished(self, keep=False)
             self._wake()
+            self._tell()
 
     def _broke(self, what: str) -> None:
         self.fail(Broken(f"{self._wire.peer} {what}"))
@@ -337,6 +329,8 @@ class Wire(asyncio.Protocol):
     ) -> None:
         self.peer = peer
         self.idle_since = 0.0
+        self.answers = 0
+        """How many came on it, whole."""
         self.open = False
         self._loop = loop
         self._idle = idle
@@ -383,12 +377,14 @@ class Wire(asyncio.Protocol):
         if answer is not self._answer:
             return
         self._answer = None
-        self.resume()
+        if self._paused:
+            self.resume()
         transport = self._transport
         if keep and self.open and transport is not None and not transport.is_closing():
             if transport.get_write_buffer_size():
                 self.cut()  # it answered before it had read the request: out of step
                 return
+            self.answers += 1
             self.idle_since = time.monotonic()
             self._idle(self)
         else:

@@ -80,11 +80,10 @@ class StoreBook:
     def begin(self, record: Record) -> None:
         """A request has come. If it takes a while, it is written that it is under way."""
         self._open[record.id] = record
-        loop = asyncio.get_running_loop()
         if self._look is None:
-            self._look = loop.call_later(_OPEN_S, self._look_at_open)
+            self._look = asyncio.get_running_loop().call_later(_OPEN_S, self._look_at_open)
         if record.who.job_id is not None:  # a moment later it is known where it goes
-            loop.call_soon(self._job_began)
+            asyncio.get_running_loop().call_soon(self._job_began)
 
     async def reserve(self, record: Record, most_micro: int) -> None:
         """Set aside so much; durable when it returns. Raises ``OverBudget``."""

@@ -10,6 +10,8 @@ from stead.net.wire import Answer
 _PASSED = frozenset({"content-type", "retry-after", "x-request-id", "request-id"})
 _RATES = ("x-ratelimit-", "anthropic-")
 _KINDS: dict[bytes, tuple[str, Headers]] = {}
+_HEADS: dict[bytes, tuple[str, Headers]] = {}
+"""By the whole head of an answer, in lower case."""
 _TYPE = b"\ncontent-type:"
 
 
@@ -20,6 +22,9 @@ def headers_of(answer: Answer, backend: str) -> tuple[str, Headers]:
     for an answer that cannot be read.
     """
     low = answer.low
+    known = _HEADS.get(low)
+    if known is not None:
+        return known
     if low and not (
         b"\nx-" in low or b"request-id:" in low or b"\nretry-after:" in low
         or b"\nanthropic-" in low or b"\ncontent-encoding:" in low or b"boundary=" in low
@@ -32,6 +37,9 @@ def headers_of(answer: Answer, backend: str) -> tuple[str, Headers]:
                 _KINDS.clear()
             headers = Kept([(b"content-type", kind)] if kind else [])
             known = _KINDS[kind] = (kind.decode("latin-1"), headers)
+        if len(_HEADS) > 100:
+            _HEADS.clear()
+        _HEADS[low] = known
         return known
     coding = answer.headers.get("content-encoding", "identity").lower()
     if coding not in ("", "identity"):

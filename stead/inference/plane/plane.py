@@ -93,16 +93,24 @@ class Plane:
             )
             self.parts.book.end(record)
 
+    def call(self, record: Record, out: Outlet) -> Call:
+        """A request that was read, on its way: to be started, or to be answered."""
+        assert record.asked is not None
+        return Call(self.parts, record, record.asked, out)
+
     async def answer(self, record: Record, out: Outlet) -> None:
         """Answer a request that was read. Raises a ``SteadError`` if nothing of an answer is out.
 
         Cancelled, it cuts the call at the backend and books what was used.
         """
-        asked = record.asked
-        assert asked is not None
-        await Call(self.parts, record, asked, out).run()
-        if record.plan is not None and record.plan.shadow is not None:
-            self._ask_beside(record, asked, record.plan)
+        await self.go_on(self.call(record, out))
+
+    async def go_on(self, call: Call) -> None:
+        """As :meth:`answer`, with one that may have been started."""
+        await call.run()
+        plan = call.record.plan
+        if plan is not None and plan.shadow is not None:
+            self._ask_beside(call.record, call.asked, plan)
 
     def revoked(self, key_id: str) -> None:
         """That program's key was taken back: what is being answered to it ends in an error."""

@@ -24,6 +24,9 @@ _DATA_URL = re.compile(rb'(?:;base64,|"data"\s*:\s*")[A-Za-z0-9+/=_-]+')
 _NOTHING = frozenset({b"", b"null", b"[]", b"{}"})
 #: Of a long text so much, from its beginning and its end, tells it from others.
 _SAMPLE = 2048
+_UNSAID = msgspec.Raw()
+_EMPTY = frozenset({b'""', b"null", b"[]"})
+_NO_HEADERS: Mapping[bytes, bytes] = {}
 _ASKS_USAGE = b',"stream_options":{"include_usage":true}}'
 
 
@@ -43,7 +46,7 @@ class _Body(msgspec.Struct):
 
     model: str | None = None
     stream: bool | None = None
-    tools: msgspec.Raw = msgspec.Raw()
+    tools: msgspec.Raw = _UNSAID
     prompt_cache_key: str | None = None
 
     def most(self) -> int | None:
@@ -80,7 +83,8 @@ class _Chat(_Body):
         return most * max(1, self.n or 1) if most is not None and most > 0 else None
 
     def check(self) -> None:
-        _need(self.messages, "messages")
+        if not self.messages:
+            _need(self.messages, "messages")
 
     def tells(self) -> bool:
         return self.stream_options is not None and self.stream_options.include_usage is True
@@ -203,14 +207,7 @@ def read(
         raise BadRequest(why="`model` is missing or empty", param="model")
     said.check()
     images = b"image" in body and _has_images(body)
-    asked = _Read(
-        api, body, content_type, said.model or "", said.stream is True, said.most(),
-        bytes(said.tools) not in _NOTHING, images,
-        len(body) if not images else len(_DATA_URL.sub(b"", body)),
-        said.prompt_cache_key or "", headers or {}, said.tells(), query,
-    )  # fmt: skip
-    asked.said = said
-    return asked
+    return _Read(said, api, body, content_type, images, headers or _NO_HEADERS, query)
 
 
 class _Read(Asked):
@@ -220,6 +217,25 @@ class _Read(Asked):
 
     said: _Body | None
     _known: str | None
+
+    def __init__(
+        self, said: _Body, api: Api, body: bytes, content_type: str, images: bool,
+        headers: Mapping[bytes, bytes], query: str,
+    ) -> None:  # fmt: skip
+        self.api = api
+        self.body = body
+        self.content_type = content_type
+        self.model = said.model or ""
+        self.stream = stream = said.stream is True
+        self.most_tokens = said.most()
+        self.tools = said.tools is not _UNSAID and bytes(said.tools) not in _NOTHING
+        self.images = images
+        self.chars = len(body) if not images else len(_DATA_URL.sub(b"", body))
+        self.headers = headers
+        self.tells_usage = stream and said.tells()
+        self.query = query
+        self.said = said
+        self._known = said.prompt_cache_key or None
 
     @property
     def session(self) -> str:
@@ -313,7 +329,7 @@ def _options(raw: Any) -> dict[str, Any]:
 
 
 def _need(value: Any, name: str) -> None:
-    if not value or value in (b'""', b"null", b"[]"):
+    if not value or (value.__class__ is bytes and value in _EMPTY):
         raise BadRequest(why=f"`{name}` is missing or empty", param=name)
 
 

@@ -56,6 +56,13 @@ class UsageJson(msgspec.Struct):
 
     def usage(self) -> Usage:
         """Prompt tokens count the cached ones in, whoever told them."""
+        if (  # which is how most tell it
+            self.prompt_tokens_details is None and self.completion_tokens_details is None
+            and self.input_tokens is None and self.output_tokens is None
+            and self.input_tokens_details is None and self.output_tokens_details is None
+            and self.cache_read_input_tokens is None and self.cache_creation_input_tokens is None
+        ):  # fmt: skip
+            return Usage(self.prompt_tokens or 0, 0, self.completion_tokens or 0)
         details = self.prompt_tokens_details or self.input_tokens_details or _NONE
         out = self.completion_tokens_details or self.output_tokens_details or _NONE
         cached, written = details.cached_tokens or 0, details.cache_write_tokens or 0
@@ -116,9 +123,9 @@ def whole(body: bytes) -> Usage | None:
         return _odd(body)
     except _BAD as error:
         raise NoAnswer(f"what it answered is no JSON object ({error})") from None
-    if bytes(answer.error) not in (b"", b"null") and not answer.choices:
+    if not answer.choices and bytes(answer.error) not in (b"", b"null"):
         raise ErrorWithin("it answered 200 with an error inside")
-    return answer.usage.usage() if answer.usage else None
+    return answer.usage.usage() if answer.usage is not None else None
 
 
 def _odd(body: bytes) -> Usage | None:

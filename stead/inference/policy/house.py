@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from stead.core.errors import (
     BlockedByRule,
@@ -49,6 +49,12 @@ class _Plan:
     looks: tuple[Rule, ...] = ()
     gauges: tuple[_Counted, ...] = ()
     max_body: int = 0
+    plain: bool = field(init=False)
+    """Whether there is nothing to see to for each request."""
+
+    def __post_init__(self) -> None:
+        plain = not (self.refused or self.timed or self.gauges or self.max_body)
+        object.__setattr__(self, "plain", plain)
 
 
 class HousePolicy:
@@ -80,6 +86,8 @@ class HousePolicy:
 
     def check(self, who: Who, asked: Asked) -> Verdict:
         plan = self._plan(who, asked)
+        if plan.plain:
+            return plan.verdict
         if plan.refused:
             raise Forbidden(why="; ".join(plan.refused))
         if plan.max_body and len(asked.body) > plan.max_body:
@@ -125,7 +133,7 @@ class HousePolicy:
         if who.key_id and scope is None:
             raise WrongKey
         name = "" if who.job_id is not None else who.name
-        kind = (name, who.key_id, asked.api.value, asked.model, asked.images)
+        kind = (name, who.key_id, asked.api._value_, asked.model, asked.images)
         plan = self._plans.get(kind)
         if plan is None or plan.scope is not scope:
             if len(self._plans) >= _MOST_PLANS:  # names that clients invent
@@ -201,8 +209,8 @@ class HousePolicy:
         for gauge, rule in plan.gauges:
             if rule is not None and rule.hours is not None and not self._left(rule):
                 continue
-            wait_s, what = gauge.wait_s(now, tokens)
-            if wait_s:
+            if not gauge.fits(now, tokens):
+                wait_s, what = gauge.wait_s(now, tokens)
                 whose = f"by the rule {rule.name}" if rule else f"for the key {who.name}"
                 raise RateLimited(what=f"{what} {whose}").after(wait_s)
             gauges.append(gauge)

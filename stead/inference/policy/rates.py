@@ -43,19 +43,31 @@ class Gauge:
         self._tokens += rate.tokens_per_min - self.rate.tokens_per_min
         self.rate = rate
 
-    def wait_s(self, now: float, tokens: int) -> tuple[float, str]:
-        """How long until a call with so many tokens fits, and what it waits for; 0: it fits now."""
+    def fits(self, now: float, tokens: int) -> bool:
+        """Whether a call with so many tokens fits now. Asked for each."""
         rate = self.rate
-        passed = now - self._at
-        if passed > 0:
-            share = passed / _MINUTE_S
-            most = rate.requests_per_min
+        share = (now - self._at) / _MINUTE_S
+        self._at = now
+        if share < 0.0:
+            share = 0.0
+        most = rate.requests_per_min
+        if most:
             filled = self._requests + share * most
             self._requests = filled if filled < most else most
-            most = rate.tokens_per_min
+            if filled < 1:
+                return False
+        most = rate.tokens_per_min
+        if most:
             filled = self._tokens + share * most
             self._tokens = filled if filled < most else most
-        self._at = now
+            if self._tokens < tokens and self._tokens < most:
+                return False  # what is larger than all of it comes through when it is full
+        return not rate.at_once or self.running < rate.at_once
+
+    def wait_s(self, now: float, tokens: int) -> tuple[float, str]:
+        """How long until a call with so many tokens fits, and what it waits for; 0: it fits now."""
+        self.fits(now, tokens)
+        rate = self.rate
         if rate.at_once and self.running >= rate.at_once:
             return 1.0, f"at most {rate.at_once} at once"
         if rate.requests_per_min and self._requests < 1:
