@@ -18,14 +18,17 @@ from stead.agent.limits import Meter
 from stead.agent.permits import Asker, Gate
 from stead.agent.steps import Made, MustAsk, Output, Plan, Steps
 from stead.agent.tools import toolbox
+from stead.agent.tools.ask_owner import AskArgs
 from stead.agent.tools.base import Toolbox, ToolError
+from stead.agent.tools.message import MessageArgs
 from stead.agent.tools.more_tools import NAME as MORE_TOOLS
 from stead.agent.tools.more_tools import asked_group
 from stead.core.errors import BackendFailed, SteadError
 from stead.core.nouns import Limits, ModelProfile, Turn, Usage
 from stead.core.permits import Approval
 from stead.core.ports import Emit, Journal, ModelChunk, ModelClient, ModelRequest, ToolCall
-from stead.core.states import Effects, Failure
+from stead.core.states import Effects, Failure, StepState
+from stead.permit.answer import Shown
 from stead.permit.foreign import mark_of, wrapped
 
 __all__ = ["BadAnswer", "Result", "Task", "Toolbox", "run", "toolbox"]
@@ -65,6 +68,8 @@ class Task:
     seq -> ``repeat``, ``done`` or ``fail``."""
     asker: Asker = field(default_factory=Asker)
     """What it may do, and for whom."""
+    channels: tuple[str, ...] = ()
+    """That a message can be sent by."""
     from_outside: str = ""
     """Who wrote the message, where that is not the owner: a channel."""
 
@@ -135,6 +140,9 @@ class _Job:
         self.results: list[int] = []
         self.guard = Guard()
         self.gate = Gate(task.asker, tools)
+        self.seen = Shown()
+        self.seen.knows(task.text)
+        self._notice()
         self.groups: tuple[str, ...] = ()
         """Of tools that the model has asked for; known from the outcomes alone, so a job that is
         resumed offers the same."""
@@ -169,7 +177,7 @@ class _Job:
         output, replayed = await self.steps.take(plan, call)
         answer = Answer.of(output)
         if replayed:
-            self._say(answer.text)
+            self._say(answer.text, end=True)
         self._gap = bool(self.shown)
         if answer.finish == "length" and not answer.calls and not answer.fault:
             self.emit("note", f"The answer was cut off at {request.max_tokens} tokens.")
@@ -215,7 +223,7 @@ class _Job:
         answer = reader.end(calls, finish, final=final)
         if answer.fault and again:
             return Made(usage=usage, problem=BadAnswer(model=request.model, why=answer.fault))
-        self._say(answer.text[len("".join(said)) :])
+        self._say(answer.text[len("".join(said)) :], end=True)
         return Made(answer.as_output(), usage)
 
     async def _use(self, call: ToolCall) -> str:
@@ -247,6 +255,10 @@ class _Job:
         if not self.meter.room_for_tool:
             return await self._refuse(plan, call, {"error": OUT_OF_STEPS})
         plan = replace(plan, rule=tool.on_unknown, effects=tool.effects)
+        if isinstance(args, MessageArgs) and args.to not in ("owner", *self.task.channels):
+            there = ", ".join(("owner", *self.task.channels))
+            error = f"there is no channel {args.to[:60]!r}; a message goes to: {there}"
+            return await self._refuse(plan, call, {"error": error})
         try:
             touches = self.gate.touches(tool, args)
             refusal = self.gate.refusal(tool, args, touches, *self.steps.coming())
@@ -254,6 +266,8 @@ class _Job:
             return await self._refuse(plan, call, {"error": str(problem)})
         if refusal:
             return await self._refuse(plan, call, {"error": refusal})
+        if isinstance(args, AskArgs):
+            return await self._ask_owner(plan, call, args)
         effects = tool.effects is not Effects.NONE
 
         step, most = self.steps.next, prompt.result_chars(self.task.profile)
@@ -261,12 +275,26 @@ class _Job:
         async def run_it() -> Made:
             done = await self.tools.call(tool, args, most, job=self.task.id, step=step)
             said: Output = {"result" if done.ok else "error": done.text}
+            if isinstance(args, MessageArgs) and done.ok:
+                said["post"] = {"to": args.to, "text": self.seen.whole(args.text)}
             return Made(said | self.gate.origin(touches))
 
         output, _ = await self.steps.take(replace(plan, intent=effects, counts=True), run_it)
         if group and "result" in output:
             self.groups += (group,)
         return self._tell(call, output, fresh=tool.fresh)
+
+    async def _ask_owner(self, plan: Plan, call: ToolCall, args: AskArgs) -> str:
+        """A question of the agent's own: its job waits, and the answer is the result."""
+        seq, past = self.steps.coming()
+        done = past is not None and past.state is StepState.DONE
+        said = {} if done else self.gate.question(args.question, tuple(args.choices), seq)
+
+        async def answered() -> Made:
+            return Made(said)
+
+        output, _ = await self.steps.take(replace(plan, counts=True), answered)
+        return self._tell(call, output, fresh=True)
 
     async def _refuse(self, plan: Plan, call: ToolCall, output: Output) -> str:
         async def say_no() -> Made:
@@ -280,10 +308,22 @@ class _Job:
         first = text.strip().split("\n", 1)[0]
         self.emit("tool", f"{call.name[:64]}: {first[:140]}")
         told = self.gate.told(call.name[:64], text, output)
+        self.seen.knows(text)
+        self._notice()
         return told + self.guard.note(call, text, told, fresh=fresh)
 
-    def _say(self, text: str) -> None:
-        """Show the owner more of the answer; two answers of one job are set apart."""
+    def _notice(self) -> None:
+        """What the run has read decides how its answer is shown."""
+        read = self.gate.foreign, self.gate.private
+        if read == (True, True) and (self.seen.foreign, self.seen.private) != read:
+            for turn in self.task.history:
+                self.seen.knows(turn.text)
+        self.seen.foreign, self.seen.private = read
+
+    def _say(self, text: str, *, end: bool = False) -> None:
+        """Show the owner more of the answer; two answers of one job are set apart. What showing
+        it could send out is made harmless, once foreign text was read."""
+        text = self.seen.feed(text) + (self.seen.end() if end else "")
         if not text:
             return
         if self._gap:

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from stead.agent.changes import input_hash
 from stead.agent.steps import MustAsk
 from stead.agent.tools.base import Args, Tool, Toolbox, ToolError
 from stead.core.nouns import Step
@@ -33,6 +34,7 @@ FOREIGN, PRIVATE = "foreign", "private"
 _ARGS_MOST = 4000
 _PREVIEW_MOST = 2000
 
+NO_ANSWER = "the owner did not answer in time. Go on without, or say what you would need to know"
 EXPIRED = "not approved in time: the owner did not answer. Do without it, or say what you would do"
 
 
@@ -152,12 +154,14 @@ class Gate:
             always=words,
         )
 
-    def question(self, text: str, choices: tuple[str, ...], seq: int) -> str:
-        """The owner's answer to a question of the agent's own. Raises ``MustAsk``."""
-        digest = msgspec.json.encode(["question", seq, text, choices]).decode()
+    def question(self, text: str, choices: tuple[str, ...], seq: int) -> dict[str, str]:
+        """The owner's answer to a question of the agent's own, as an outcome. Raises
+        ``MustAsk``."""
+        text = self._tools.context.hide(text)[:_PREVIEW_MOST]
+        digest = input_hash(["question", seq, text, choices])
         for one in reversed(self._asker.answered):
             if one.digest == digest:
-                return one.text if one.word == "answer" else "(the owner did not answer in time)"
+                return {"result": one.text} if one.word == "answer" else {"error": NO_ANSWER}
         asked = Approval(
             seq=seq,
             tool="ask_owner",
@@ -178,7 +182,7 @@ class Gate:
         read = [
             name
             for name, is_so in (
-                (FOREIGN, touches.foreign or bool(touches.hosts)),
+                (FOREIGN, touches.foreign or bool(touches.hosts) or self._may_hold(touches)),
                 (PRIVATE, touches.private),
             )
             if is_so
@@ -186,6 +190,10 @@ class Gate:
         if not read:
             return {}
         return {"origin": read, "mark": new_mark()} if FOREIGN in read else {"origin": read}
+
+    def _may_hold(self, touches: Touches) -> bool:
+        """Whether it gives back what the foreign text of this very run may have left behind."""
+        return self.foreign and (touches.private or touches.code)
 
     def told(self, tool: str, text: str, output: dict[str, Any]) -> str:
         """A result as the model is handed it, and note what the run has read with it."""

@@ -35,6 +35,8 @@ def approvals_of(settings: Settings, store: Store, flow: Flow, service: NodeServ
     def hold(rules: list[PermitRule]) -> None:
         service.permits = rules
 
+    flow.channels = frozenset(one.name for one in settings.channel if one.url)
+    service.channels = sorted(flow.channels)
     made = Approvals(store, flow, hold)
     taker(made, flow)(settings)()
     flow.on_reply(made.nudge)

@@ -173,6 +173,15 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Post:
+    """A message that a job sends beside its answer."""
+
+    to: str
+    """``owner`` (where the job came from), or the name of a channel."""
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Trouble:
     """Why a job failed."""
 

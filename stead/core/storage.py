@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from stead.core.approvals import ApprovalStore
 from stead.core.audit import LedgerStore
-from stead.core.nouns import Inbound, Job, NewJob, Step, Turn
+from stead.core.nouns import Inbound, Job, NewJob, Post, Step, Turn
 from stead.core.placement import Ready
 from stead.core.scope import KeyStore
 from stead.core.states import JobState
@@ -208,9 +208,11 @@ class JobStore(Protocol):
     def heartbeat_sync(self, node_id: str, held: Sequence[Held], lease_ms: int) -> Beat: ...
 
     async def journal(
-        self, job_id: str, epoch: int, node_id: str, steps: Sequence[Step], lines: Sequence[str]
-    ) -> bool:
-        """Write steps; returns whether the owner wants the job cancelled.
+        self, job_id: str, epoch: int, node_id: str, steps: Sequence[Step], lines: Sequence[str],
+        posts: Sequence[Post | None] = (),
+    ) -> bool:  # fmt: skip
+        """Write steps; returns whether the owner wants the job cancelled. ``posts``: what a step
+        sends, put in the outbox with it and never again for the same place of the job.
 
         Raises ``StaleEpoch``. A step written before is left as it is.
         """

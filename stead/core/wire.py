@@ -76,6 +76,8 @@ class ClaimedJob:
     """How long ago its first attempt began; the wall-time limit counts from there."""
     permits: list[PermitRule] = field(default_factory=list)
     """The owner's rules and grants. A node may only be stricter."""
+    channels: list[str] = field(default_factory=list)
+    """Names of the channels that a message can be sent by."""
 
 
 @dataclass(slots=True)

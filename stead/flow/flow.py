@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 
 from stead.core.approvals import Decided
 from stead.core.errors import StaleEpoch, SteadError
-from stead.core.nouns import Inbound, Job, NewJob
-from stead.core.states import ENDED, JobState
+from stead.core.nouns import Inbound, Job, NewJob, Post, Step
+from stead.core.states import ENDED, JobState, StepState
 from stead.core.storage import Accepted, Ended, Ruling, Store
 from stead.core.wire import Events, Finish
 from stead.flow import words
@@ -57,6 +57,8 @@ class Flow:
         tries: Tries,
         preferred: Preferred = _as_asked,
     ) -> None:
+        self.channels: frozenset[str] = frozenset()
+        """Those that a job can send a message by."""
         self.expire_ms = 86_400_000
         """So long a question about a call is open."""
         self._preferred = preferred
@@ -133,17 +135,30 @@ class Flow:
         cancel = False
         if steps or not self._queue.holds(report.job_id, report.epoch, node_id):
             lines = [words.stepped(report.job_id, step) for step in steps]
+            posts = [self._post(step) for step in steps]
             try:
                 cancel = await self._store.journal(
-                    report.job_id, report.epoch, node_id, steps, lines
+                    report.job_id, report.epoch, node_id, steps, lines, posts
                 )
             except StaleEpoch:
                 await self._too_late(node_id, report)
                 raise
             if any(lines):
                 self._daily.nudge()
+            if any(posts):
+                for call in self._on_reply:
+                    call()
         self._live.publish(report.job_id, report.epoch, report.events)
         return cancel
+
+    def _post(self, step: Step) -> Post | None:
+        """What a step sends with its outcome."""
+        if step.name != "tool:message" or step.state is not StepState.DONE:
+            return None
+        post = words.post_of(step.output)
+        if post is None or post.to == "owner" or post.to in self.channels:
+            return post
+        return Post("owner", f"(for the channel {post.to}, which is not there)\n{post.text}")
 
     # --- out -----------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from datetime import datetime
 
-from stead.core.nouns import Inbound, Job, Step, Usage
+from stead.core.nouns import Inbound, Job, Post, Step, Usage
 from stead.core.permits import ALWAYS, NO, Approval
 from stead.core.states import StepState
 from stead.core.wire import Finish
@@ -82,6 +82,9 @@ def ended(job: Job, state: str, why: str) -> str:
     return f"job {job.id[-8:]} {state}: {why}"
 
 
+_CAREFUL = "Careful: before this I have read text that others wrote, which may be what wants it."
+
+
 def asked(approval: Approval, ident: str, expires_ms: int) -> str:
     """A question to the owner about a call, or one of the agent's own, with how to answer it."""
     short, until = ident[-8:], f"within {duration(expires_ms).removesuffix(' 0 min')}"
@@ -89,12 +92,11 @@ def asked(approval: Approval, ident: str, expires_ms: int) -> str:
         how = f"`stead answer {short} TEXT`"
         if approval.offers:
             how = f"{' or '.join(approval.offers)}: {how}"
-        return f"{approval.preview}\n\nAnswer {until} with {how}."
+        careful = f"\n\n{_CAREFUL}" if approval.foreign else ""
+        return f"{approval.preview}{careful}\n\nAnswer {until} with {how}."
     told = ["May I do this?", "", approval.preview, "", f"I ask because of {approval.why}."]
     if approval.foreign:
-        told.append(
-            "Careful: before this I have read text that others wrote, which may be what wants it."
-        )
+        told.append(_CAREFUL)
     if approval.args not in ("", "{}"):
         told += ["", f"In full: {approval.tool} {approval.args}"]
     words = "|".join(one for one in approval.offers if one != NO)
@@ -139,6 +141,18 @@ def waits_for_a_node(count: int, since: int, why: list[str]) -> str:
 def _short(text: str, most: int = 160) -> str:
     flat = " ".join(text.split())
     return flat if len(flat) <= most else flat[: most - 1] + "…"
+
+
+def post_of(output: str) -> Post | None:
+    """The message that a step sends, from its journalled JSON."""
+    try:
+        data = json.loads(output) if output else {}
+    except ValueError:
+        return None
+    match data:
+        case {"post": {"to": str(to), "text": str(text)}} if text:
+            return Post(to, text)
+    return None
 
 
 def step_result(output: str) -> str:

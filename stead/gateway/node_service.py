@@ -71,6 +71,8 @@ class NodeService:
         self.limits = limits
         self.permits: list[PermitRule] = []
         """The owner's rules and grants, which go with each job."""
+        self.channels: list[str] = []
+        """Names of those that a job can send a message by."""
         self._version = version
         self.boot = uuid7()
         self.stopping = False
@@ -178,6 +180,7 @@ class NodeService:
             # Both are times of the database's clock: the lease was set from its "now".
             age_ms=max(0, job.lease_until - lease - job.started_at),
             permits=self.permits if job.kind == "chat" else [],
+            channels=self.channels if job.kind == "chat" else [],
         )
 
     def _profile_of(self, role: str) -> ModelProfile:

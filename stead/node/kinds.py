@@ -58,6 +58,7 @@ async def chat(work: Work) -> Result:
             foreign=foreign,
             answered=_answered(job),
         ),
+        channels=tuple(job.channels),
         from_outside=_text(job, "channel") if foreign else "",
     )
     role = _text(job, "role") or "main"

@@ -120,7 +120,7 @@ def _default(facts: Facts) -> Ruling:
         why = f"{away[0]} lies outside of the workspace"
     elif facts.has_foreign and (touches.code or lines_of(facts)):
         why = "it runs commands, and this run has read foreign text"
-    elif facts.has_foreign and facts.effects == Effects.OUTSIDE:
+    elif facts.has_foreign and facts.effects == Effects.OUTSIDE and not touches.owner_only:
         why = "it has effects outside, and this run has read foreign text"
     if why:
         return Ruling(Word.ASK, f"{why}; no rule says otherwise")

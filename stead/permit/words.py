@@ -36,6 +36,8 @@ class Touches:
     """What it gives back is, or may be, text that others wrote (pages, mail, downloads)."""
     sends: bool = False
     """It may carry something out of the house, or to a person other than the owner."""
+    owner_only: bool = False
+    """What it does outside reaches nobody but the owner."""
     commands: tuple[str, ...] = ()
     """Command lines that a shell will read, as they are."""
     code: bool = False

@@ -178,6 +178,34 @@ def test_nobody_answers(asking: House) -> None:
     assert [one["state"] for one in story["approvals"]] == ["expired"]
 
 
+def test_a_question_and_a_message(lived_in: House) -> None:
+    """The agent asks in the midst of a job and goes on with the answer; a message beside its answer
+    is in the conversation once, also when the node dies after it."""
+    house = lived_in
+    text = (
+        '[[tool ask_owner {"question": "Which one?", "choices": ["red", "blue"]}]]'
+        ' [[tool message {"text": "half done"}]] [[first 400]] [[say Done.]] go on, please'
+    )
+    job_id = house.say(text, session="f")
+    row = waits(house, job_id)
+    assert (row["kind"], row["preview"]) == ("question", "Which one?")
+    wrong = house.cli("answer", row["id"][-8:], "green")
+    assert wrong.returncode == 1 and "red, blue" in wrong.stderr
+    assert house.cli("answer", row["id"][-8:], "blue").returncode == 0
+
+    def posted() -> list[str]:
+        page = house.get("/api/v1/messages?session=f&after=0")
+        return [one["text"] for one in page["messages"] if one["text"] == "half done"]
+
+    house.until(posted, 60, "the message")
+    house.kill("node")
+    house.start("node")
+    story = house.ended(job_id, 90)
+    assert story["reply"]["text"] == "Done."
+    assert json.loads(ran(house, job_id)[0][1])["result"] == "blue"
+    assert posted() == ["half done"]
+
+
 def test_a_rule_that_changes_holds_for_what_comes(lived_in: House) -> None:
     """A new rule in stead.toml is taken over without a restart."""
     house = lived_in

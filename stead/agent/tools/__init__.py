@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from stead.agent.tools.ask_owner import ASK_OWNER
 from stead.agent.tools.base import Context, Tool, Toolbox
 from stead.agent.tools.clock import CLOCK
 from stead.agent.tools.edit_file import EDIT_FILE
@@ -14,6 +15,7 @@ from stead.agent.tools.image import IMAGE
 from stead.agent.tools.list_files import LIST_FILES
 from stead.agent.tools.manage_files import MANAGE_FILES
 from stead.agent.tools.media import MEDIA
+from stead.agent.tools.message import MESSAGE
 from stead.agent.tools.more_tools import with_more
 from stead.agent.tools.patch import PATCH
 from stead.agent.tools.pdf import PDF
@@ -52,6 +54,8 @@ TOOLS: tuple[Tool[Any], ...] = (
     PDF,
     SQL,
     SQL_CHANGE,
+    MESSAGE,
+    ASK_OWNER,
 )
 
 

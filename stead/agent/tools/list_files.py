@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from stead.agent.files.names import shown
 from stead.agent.tools.base import Args, Context, Tool, ToolError, blocking
-from stead.agent.tools.workspace import locate, open_inside, size_words
+from stead.agent.tools.workspace import locate, looked_at, open_inside, size_words
 from stead.core.states import Effects, OnUnknown
 
 MOST = 200
@@ -69,5 +69,6 @@ LIST_FILES = Tool(
     run=blocking(entries),
     effects=Effects.NONE,
     on_unknown=OnUnknown.REPEAT,
+    touches=looked_at,
     small=True,
 )

@@ -9,6 +9,7 @@ from msgspec import Meta
 from stead.agent.tools.base import Args, Context, Tool, ToolError
 from stead.agent.tools.command import Command
 from stead.core.states import Effects, OnUnknown
+from stead.permit.words import Touches
 
 _SETTLE_S = 1.0
 """How long the answer to a text is waited for."""
@@ -50,6 +51,7 @@ PROCESSES = Tool(
     run=processes,
     effects=Effects.WORKSPACE,
     on_unknown=OnUnknown.REPEAT,  # with their worker the processes have ended: it does nothing
+    touches=lambda args, context: Touches(private=True, code=args.do == "write"),
     group="processes",
     fresh=True,
 )

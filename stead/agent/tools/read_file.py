@@ -8,7 +8,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from stead.agent.tools.base import Args, Context, Tool, ToolError, blocking
-from stead.agent.tools.workspace import is_binary, locate, open_inside, size_words
+from stead.agent.tools.workspace import is_binary, locate, looked_at, open_inside, size_words
 from stead.core.states import Effects, OnUnknown
 
 SKIP_MOST = 50_000_000
@@ -60,5 +60,6 @@ READ_FILE = Tool(
     run=blocking(content),
     effects=Effects.NONE,
     on_unknown=OnUnknown.REPEAT,
+    touches=looked_at,
     small=True,
 )

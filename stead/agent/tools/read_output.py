@@ -10,6 +10,7 @@ from stead.agent.spool import page
 from stead.agent.tools.base import Args, Context, Tool, ToolError
 from stead.agent.tools.command import Command
 from stead.core.states import Effects, OnUnknown
+from stead.permit.words import Touches
 
 
 class OutputArgs(Args, frozen=True):
@@ -50,6 +51,7 @@ READ_OUTPUT = Tool(
     run=read,
     effects=Effects.NONE,
     on_unknown=OnUnknown.REPEAT,
+    touches=lambda args, context: Touches(private=True),
     time_limit_s=70.0,
     output_limit=8000,
     fresh=True,

@@ -8,7 +8,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from stead.agent.tools.base import Args, Context, Tool, ToolError, blocking
-from stead.agent.tools.workspace import is_binary, locate, open_inside
+from stead.agent.tools.workspace import is_binary, locate, looked_at, open_inside
 from stead.core.states import Effects, OnUnknown
 
 MOST_FILES = 5_000
@@ -113,5 +113,6 @@ SEARCH_FILES = Tool(
     run=blocking(search),
     effects=Effects.NONE,
     on_unknown=OnUnknown.REPEAT,
+    touches=looked_at,
     small=True,
 )

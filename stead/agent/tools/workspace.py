@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
+from typing import Any
 
 from stead.agent.files.tree import Refused, Tree
 from stead.agent.tools.base import Context, ToolError
 from stead.agent.tools.changing import missing
+from stead.permit.words import Touches
 
 
 def locate(context: Context, path: str) -> tuple[Path, str]:
@@ -77,6 +79,14 @@ def _root(context: Context) -> Path:
     if not root.is_dir():
         raise ToolError("the workspace folder does not exist yet, so it holds no files")
     return root
+
+
+def looked_at(args: Any, context: Context) -> Touches:
+    """What reading ``args.path`` touches: something of the owner's."""
+    try:
+        return Touches(reads=(one_place(context, args.path or "."),), private=True)
+    except ToolError:  # the tool itself says what is wrong with it
+        return Touches(private=True)
 
 
 def one_place(context: Context, path: str) -> Path:

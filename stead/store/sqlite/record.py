@@ -9,7 +9,7 @@ import msgspec
 
 from stead.core.errors import KeyReused
 from stead.core.ids import uuid7
-from stead.core.nouns import Inbound, Job, NewJob, Turn
+from stead.core.nouns import Inbound, Job, NewJob, Post, Turn
 from stead.core.storage import Accepted
 from stead.store.sqlite import outbox
 from stead.store.sqlite.sql import NOW as _NOW
@@ -146,6 +146,32 @@ def notice(
     outbox.add(c, message_id, channel, session, None)
     day_line(c, f"notice: {text}")
     return message_id
+
+
+def post(c: apsw.Connection, job_id: str, seq: int, one: Post) -> None:
+    """Send what a step of a job says: where the job came from, or by a channel, into the
+    conversation that was the last one there. Once for each place of a job."""
+    ident = f"job:{job_id}:step:{seq}"
+    if maybe(c, "SELECT 1 FROM message WHERE external_id = ?", (ident,)):
+        return
+    place = maybe(
+        c,
+        "SELECT m.channel, m.session FROM message m WHERE m.role = 'owner' AND "
+        + ("m.job_id = ?" if one.to == "owner" else "m.channel = ?")
+        + " ORDER BY m.seq DESC LIMIT 1",
+        (job_id if one.to == "owner" else one.to,),
+    )
+    if one.to == "owner" and place is None:
+        place = maybe(
+            c, "SELECT channel, session FROM message WHERE role = 'owner' ORDER BY seq DESC LIMIT 1"
+        )
+    channel, session = place or (("cli" if one.to == "owner" else one.to), "main")
+    message_id = uuid7()
+    insert(
+        c, message_id=message_id, channel=channel, external_id=ident, session=session, turn=0,
+        role="assistant", text=one.text, job_id=None,
+    )  # fmt: skip
+    outbox.add(c, message_id, channel, session, None)
 
 
 def tell(

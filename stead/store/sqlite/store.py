@@ -16,7 +16,7 @@ import apsw
 from stead.core.errors import StoreUnusable
 from stead.core.ids import go_on_after, uuid7
 from stead.core.limits import Limit
-from stead.core.nouns import Call, Cap, Inbound, Job, NewJob, Step, Turn
+from stead.core.nouns import Call, Cap, Inbound, Job, NewJob, Post, Step, Turn
 from stead.core.scope import KeyRow, KeyScope
 from stead.core.storage import (
     Accepted,
@@ -192,14 +192,18 @@ class SqliteStore(Questions):
         return self._writer.run_sync(lambda c: jobs.heartbeat(c, node_id, held, lease_ms))
 
     async def journal(
-        self, job_id: str, epoch: int, node_id: str, steps: Sequence[Step], lines: Sequence[str]
-    ) -> bool:
+        self, job_id: str, epoch: int, node_id: str, steps: Sequence[Step], lines: Sequence[str],
+        posts: Sequence[Post | None] = (),
+    ) -> bool:  # fmt: skip
         def op(c: apsw.Connection) -> bool:
             cancel = jobs.fence(c, job_id, epoch, node_id)
             news = [jobs.journal(c, job_id, epoch, step) for step in steps]
             for line, new in zip(lines, news, strict=True):
                 if new and line:
                     record.day_line(c, line)
+            for step, post in zip(steps, posts, strict=False):
+                if post is not None:
+                    record.post(c, job_id, step.seq, post)
             return cancel
 
         return await self.write(op)
