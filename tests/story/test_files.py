@@ -39,8 +39,6 @@ def test_a_small_project_is_edited_and_all_of_it_undone(lived_in: House) -> None
         "--- a/shop/price.py\n+++ b/shop/price.py\n@@ -1,2 +1,3 @@\n def price(n):\n"
         "+    # gross\n     return n * 3\n"
         "--- /dev/null\n+++ b/shop/README\n@@ -0,0 +1 @@\n+A shop.\n"
-        "+    # gross\n     return n * 3\n--- /dev/null\n+++ b/shop/README\n"
-        "@@ -0,0 +1 @@\n+A shop.\n"
     )
     job = house.say(
         " ".join(
