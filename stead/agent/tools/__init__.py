@@ -27,6 +27,7 @@ from stead.agent.tools.search_files import SEARCH_FILES
 from stead.agent.tools.shell import SHELL
 from stead.agent.tools.sql import SQL
 from stead.agent.tools.sql_change import SQL_CHANGE
+from stead.agent.tools.ssh import SSH
 from stead.agent.tools.web_fetch import WEB_FETCH
 from stead.agent.tools.web_search import WEB_SEARCH
 from stead.agent.tools.write_file import WRITE_FILE
@@ -56,6 +57,7 @@ TOOLS: tuple[Tool[Any], ...] = (
     SQL_CHANGE,
     MESSAGE,
     ASK_OWNER,
+    SSH,
 )
 
 
