@@ -6,6 +6,7 @@ from bench.figures import Bench
 from bench.parts import (
     accept,
     claims,
+    egress,
     fair,
     first_token,
     inference,
@@ -29,6 +30,7 @@ BENCHES: tuple[Bench, ...] = (
     Bench("first-token", "what stead adds before the first token", 60, first_token.run),
     Bench("inference", "the model door beside nginx: CPU, first token, memory", 600, inference.run),
     Bench("fair", "first token beside ten burning jobs and ten thousand queued", 300, fair.run),
+    Bench("egress", "a sandboxed call that reaches a server through the proxy", 60, egress.run),
     Bench("prune", "claims while a million finished jobs are pruned", 600, prune.run),
     Bench("memory", "idle memory of gateway and node", 60, memory.run),
     Bench("ready", "`stead up` until it is ready", 60, ready.run),

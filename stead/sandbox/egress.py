@@ -137,7 +137,8 @@ class EgressProcess:
     def _logged(self, line: dict[str, object]) -> None:
         self.counts[str(line.get("tool")), str(line.get("verdict"))] += 1
         level = logging.INFO if line.get("verdict") == "allowed" else logging.WARNING
-        log.log(level, "connection of a tool", extra={"fields": line})
+        verdict, place = line.get("verdict"), f"{line.get('host')}:{line.get('port')}"
+        log.log(level, "%s: %s %s", line.get("tool"), verdict, place, extra={"fields": line})
 
 
 def _alive(starting: asyncio.Future[_Link]) -> bool:
