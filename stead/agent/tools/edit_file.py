@@ -22,10 +22,10 @@ _SHOWN = 300
 
 
 class EditArgs(Args, frozen=True):
-    path: Annotated[str, Meta(description="File, relative to the workspace")]
-    old: Annotated[str, Meta(description="Text to replace, exactly as it stands, once in it")]
-    new: Annotated[str, Meta(description="What to put there; empty: nothing")]
-    all: Annotated[bool, Meta(description="Replace it wherever it stands")] = False
+    path: Annotated[str, Meta(description="File")]
+    old: Annotated[str, Meta(description="Exact text, once in the file")]
+    new: Annotated[str, Meta(description="What to put there")]
+    all: Annotated[bool, Meta(description="Replace all of them")] = False
 
 
 def edit(args: EditArgs, context: Context) -> str:

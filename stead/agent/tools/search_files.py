@@ -33,11 +33,11 @@ SKIPPED = frozenset({".git", "node_modules", "__pycache__", ".venv"})
 
 
 class SearchArgs(Args, frozen=True):
-    text: Annotated[str, Meta(description="Words to find, as they stand; case does not matter")]
-    path: Annotated[str, Meta(description="Folder to search; empty: the whole workspace")] = ""
-    glob: Annotated[str, Meta(description="Only such files: *.py, docs/**")] = ""
+    text: Annotated[str, Meta(description="Words as they stand, in any case")]
+    path: Annotated[str, Meta(description="Folder; empty: the workspace")] = ""
+    glob: Annotated[str, Meta(description="Such as *.py")] = ""
     regex: bool = False
-    context: Annotated[int, Meta(description="Lines around a hit", ge=0, le=5)] = 0
+    context: Annotated[int, Meta(description="Lines around", ge=0, le=5)] = 0
 
 
 class _Search:
@@ -173,7 +173,7 @@ def search(args: SearchArgs, context: Context) -> str:
 
 SEARCH_FILES = Tool(
     name="search_files",
-    about="Find words, or a regular expression, in names and lines of the files of the workspace.",
+    about="Find words or a regular expression in the files of the workspace.",
     short="which files have a word",
     args=SearchArgs,
     run=blocking(search),

@@ -21,9 +21,9 @@ GUARDED = 1_000
 
 
 class WriteArgs(Args, frozen=True):
-    path: Annotated[str, Meta(description="File, relative to the workspace; folders are made")]
+    path: Annotated[str, Meta(description="File; folders are made")]
     content: Annotated[str, Meta(description="All of its text")]
-    append: Annotated[bool, Meta(description="Add at the end instead")] = False
+    append: Annotated[bool, Meta(description="Add at the end")] = False
     overwrite: Annotated[bool, Meta(description="Allow a much shorter text")] = False
 
 
@@ -104,7 +104,7 @@ def preview(args: WriteArgs, context: Context) -> str:
 
 WRITE_FILE = Tool(
     name="write_file",
-    about="Write a text file of the workspace. To change a part of one, use edit_file.",
+    about="Write a whole text file of the workspace.",
     short="write a file",
     args=WriteArgs,
     run=blocking(write),
