@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -10,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
@@ -52,6 +53,7 @@ class Peer:
     key: str
     pid: int
     model: str = "bench"
+    path: str = "/v1/chat/completions"
 
     def request(self, stream: bool) -> bytes:
         """A chat request as a client sends it."""
@@ -60,7 +62,7 @@ class Peer:
             b'{"role":"user","content":"What is six times seven? Answer in one sentence."}]%b}'
             % (self.model.encode(), b',"stream":true' if stream else b"")
         )
-        return post("/v1/chat/completions", self.key, body)
+        return post(self.path, self.key, body)
 
     def processes(self) -> list[psutil.Process]:
         top = psutil.Process(self.pid)
@@ -139,17 +141,51 @@ def nginx(folder: Path, model: int) -> Iterator[Peer | None]:
         yield Peer("nginx", port, "none", up(port, pid))
 
 
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """How a peer is started, and where it is asked."""
+
+    command: list[str]
+    port: int
+    """0: it takes a free one, and writes its address to its output."""
+    path: str = "/v1/chat/completions"
+    model: str = "bench"
+    env: dict[str, str] = field(default_factory=dict)
+
+
 @contextmanager
 def asked(name: str, folder: Path, model: int) -> Iterator[Peer | None]:
-    """A peer that was asked for, in an environment of its own; None: it could not be had."""
+    """A peer that was asked for, in an environment of its own; None: it could not be had, and why
+    was said."""
     folder.mkdir(parents=True)
-    port = free_port()
-    made = _COMMANDS[name](_environment(name), folder, port, model)
-    if made is None:
+    package, starts = _PEERS[name]
+    try:
+        place = _environment(name)
+        version = _installed(place, package)
+        start = starts(place, folder, free_port(), model)
+    except (subprocess.CalledProcessError, OSError) as error:
+        print(f"{name} is left out: {error}", file=sys.stderr)
         yield None
         return
-    with _running(made, folder) as pid:
-        yield Peer(name, port, KEY, up(port, pid, 120))
+    print(f"beside: {name} {version}", file=sys.stderr)
+    with _running(start.command, folder, start.env) as pid:
+        port = start.port or _told_port(folder, pid)
+        yield Peer(name, port, KEY, up(port, pid, 300), start.model, start.path)
+
+
+def _told_port(folder: Path, pid: int) -> int:
+    """The port in the address that a peer writes to its output."""
+    found: list[str] = []
+
+    def told() -> bool:
+        if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+            raise RuntimeError("it ended at once")
+        text = (folder / "out").read_text(errors="replace")
+        found[:] = re.findall(r"^http://127\.0\.0\.1:(\d+)", text, re.MULTILINE)
+        return bool(found)
+
+    wait_for(told, 120, "the address of a peer", every_s=0.05)
+    return int(found[0])
 
 
 def _environment(name: str) -> Path:
@@ -160,70 +196,92 @@ def _environment(name: str) -> Path:
     return place
 
 
-def _install(place: Path, *packages: str) -> None:
-    uv = shutil.which("uv")
-    pip = [uv, "pip", "install", "-q", "--python", str(place / "bin" / "python")] if uv else [
-        str(place / "bin" / "python"), "-m", "pip", "install", "-q"]  # fmt: skip
-    subprocess.run([*pip, *packages], check=True)
+def _installed(place: Path, package: str) -> str:
+    """The version of a package that is there, installed first if need be."""
+    python = str(place / "bin" / "python")
+    name = package.partition("[")[0]
+    asks = [python, "-c", f"import importlib.metadata as m; print(m.version({name!r}))"]
+    there = subprocess.run(asks, capture_output=True, text=True, check=False)
+    if there.returncode:
+        subprocess.run([python, "-m", "pip", "install", "-q", package], check=True)
+        there = subprocess.run(asks, capture_output=True, text=True, check=True)
+    return there.stdout.strip()
 
 
-def _litellm(place: Path, folder: Path, port: int, model: int) -> list[str] | None:
-    _install(place, "litellm[proxy]")
-    config = folder / "config.yaml"
+def _litellm(place: Path, folder: Path, port: int, model: int) -> _Start:
+    config, logs = folder / "config.yaml", folder / "logs.json"
     config.write_text(
         "model_list:\n  - model_name: bench\n    litellm_params:\n      model: openai/bench\n"
         f"      api_base: http://127.0.0.1:{model}/v1\n      api_key: none\n"
         f"general_settings:\n  master_key: {KEY}\n"
     )
-    return [
+    # Without a line for each request, as nginx here.
+    logs.write_text('{"version": 1, "loggers": {"uvicorn.access": {"level": "CRITICAL"}}}')
+    command = [
         str(place / "bin" / "litellm"), "--config", str(config), "--port", str(port),
-        "--host", "127.0.0.1", "--num_workers", "1",
+        "--host", "127.0.0.1", "--num_workers", "1", "--telemetry", "False",
+        "--log_config", str(logs),
     ]  # fmt: skip
+    # Its list of prices is fetched at each start otherwise.
+    return _Start(command, port, env={"LITELLM_LOCAL_MODEL_COST_MAP": "True"})
 
 
-def _vllm_router(place: Path, folder: Path, port: int, model: int) -> list[str] | None:
-    _install(place, "vllm-router")
-    return [
+def _vllm_router(place: Path, folder: Path, port: int, model: int) -> _Start:
+    command = [
         str(place / "bin" / "vllm-router"), "--worker-urls", f"http://127.0.0.1:{model}",
         "--host", "127.0.0.1", "--port", str(port), "--policy", "round_robin",
+        "--log-level", "warning",
     ]  # fmt: skip
+    return _Start(command, port)
 
 
-def _tensorzero(place: Path, folder: Path, port: int, model: int) -> list[str] | None:
-    program = shutil.which("tensorzero-gateway") or shutil.which("gateway")
-    if program is None:
-        return None
+#: The package has no program; this is the server that its ``patch_openai_client`` starts.
+_TENSORZERO = """
+import signal, sys, tensorzero
+gateway = tensorzero._start_http_gateway(
+    config_file=sys.argv[1], clickhouse_url=None, postgres_url=None, valkey_url=None,
+    async_setup=False,
+)
+print(gateway.base_url, flush=True)
+signal.pause()
+"""
+
+
+def _tensorzero(place: Path, folder: Path, port: int, model: int) -> _Start:
     config = folder / "tensorzero.toml"
     config.write_text(
-        f'[gateway]\nbind_address = "127.0.0.1:{port}"\nobservability.enabled = false\n'
+        "[gateway]\nobservability.enabled = false\n"
         '[models.bench]\nrouting = ["b"]\n[models.bench.providers.b]\ntype = "openai"\n'
         f'model_name = "bench"\napi_base = "http://127.0.0.1:{model}/v1/"\n'
         'api_key_location = "none"\n'
     )
-    return [program, "--config-file", str(config)]
+    command = [str(place / "bin" / "python"), "-c", _TENSORZERO, str(config)]
+    return _Start(command, 0, "/openai/v1/chat/completions", "tensorzero::model_name::bench")
 
 
-_Command = Callable[[Path, Path, int, int], "list[str] | None"]
-_COMMANDS: dict[str, _Command] = {
-    "litellm": _litellm,
-    "vllm-router": _vllm_router,
-    "tensorzero": _tensorzero,
+_PEERS: dict[str, tuple[str, Callable[[Path, Path, int, int], _Start]]] = {
+    "litellm": ("litellm[proxy]", _litellm),
+    "vllm-router": ("vllm-router", _vllm_router),
+    "tensorzero": ("tensorzero", _tensorzero),
 }
 
 
 def names_asked() -> list[str]:
     """Which peers were asked for besides nginx."""
     named = os.environ.get(ASKED, "").replace(",", " ").split()
-    unknown = sorted(set(named) - set(_COMMANDS))
+    unknown = sorted(set(named) - set(_PEERS))
     if unknown:
-        raise ValueError(f"{ASKED} knows {', '.join(_COMMANDS)}; not {', '.join(unknown)}")
+        raise ValueError(f"{ASKED} knows {', '.join(_PEERS)}; not {', '.join(unknown)}")
     return named
 
 
 @contextmanager
-def _running(command: list[str], folder: Path) -> Iterator[int]:
+def _running(command: list[str], folder: Path, env: dict[str, str] | None = None) -> Iterator[int]:
     with (folder / "out").open("ab") as out:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+            env={**os.environ, **(env or {})},
+        )  # fmt: skip
     try:
         yield process.pid
     finally:
