@@ -38,9 +38,18 @@ _SETTLE_MOST_S = 60.0
 
 def run(place: Place) -> list[Figure]:
     """The ratio of the medians for each way, over ``ROUNDS`` times ``EACH`` questions."""
+    return _measure(place, boxed=False)
+
+
+def run_boxed(place: Place) -> list[Figure]:
+    """The same with the burning tool in a sandbox."""
+    return _measure(place, boxed=True)
+
+
+def _measure(place: Place, boxed: bool) -> list[Figure]:
     flag = place.scratch / "burn"
     took: dict[tuple[str, str], list[float]] = {}
-    with _idle(place) as idle, _full(place, flag) as (full, burners):
+    with _idle(place) as idle, _full(place, flag, boxed) as (full, burners):
         with Wire(idle.port) as to_idle, Wire(full.port) as to_full:
             number = 0
             for turn in range(ROUNDS + 1):
@@ -109,20 +118,28 @@ def _idle(place: Place) -> Iterator[Measured]:
 
 
 @contextlib.contextmanager
-def _full(place: Place, flag: Path) -> Iterator[tuple[Measured, list[psutil.Process]]]:
+def _full(place: Place, flag: Path, boxed: bool) -> Iterator[tuple[Measured, list[psutil.Process]]]:
     with house(place, model="scripted", name="full") as stead:
         asyncio.run(_queue(stead.home, flag))
         stead.start("gateway", "model")
         stead.until(stead.ready, 20, "the gateway to be ready")
         stead.parts["node"] = subprocess.Popen(
             [sys.executable, "-m", "bench.burning", str(stead.home),
-             f"http://127.0.0.1:{stead.port}"],
+             f"http://127.0.0.1:{stead.port}", "boxed" if boxed else "bare"],
             stdin=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
         node = psutil.Process(stead.pid("node"))
 
         def burners() -> list[psutil.Process]:
-            return [one for nursery in node.children() for one in nursery.children()]
+            """Those that a nursery has forked, which look like it."""
+            found = []
+            for one in node.children(recursive=True):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    words = one.cmdline()
+                    parent = one.parent()
+                    if "stead.agent.child" in words and parent and parent.cmdline() == words:
+                        found.append(one)
+            return found
 
         stead.until(lambda: len(burners()) == BACKGROUND, 60, "ten jobs to be in their tool")
         yield stead, burners()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import array
 import contextlib
+import gc
 import json
 import os
 import resource
@@ -171,7 +172,8 @@ class Keeper:
         try:
             running.first = int(json.loads(running.told)["child-pid"])
             running.first_fd = os.pidfd_open(running.first)
-            _limit_processes(running.first, int(running.limits["processes"]) + 2)
+            if "processes" not in self._groups.limits:
+                _limit_processes(running.first, int(running.limits["processes"]) + 2)
         except (ValueError, KeyError):
             pass  # it fell; its end tells
         except OSError as problem:
@@ -365,6 +367,8 @@ def main(arguments: list[str]) -> int:
     if os.getppid() != int(arguments[0]):
         return 1
     groups = groups_here("delegated" in arguments)
+    gc.disable()  # nothing here is in a circle, and a fork is cheaper when no page is touched
+    gc.freeze()
     with socket.socket(fileno=os.dup(0)) as control:
         null = os.open(os.devnull, os.O_RDWR)
         os.dup2(null, 0)
