@@ -1,0 +1,72 @@
+"""Tools that run away: each is stopped at its limits, its job goes on, and the owner's chat too."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.story.house import House, house_in
+
+_MARK = str(86400 + os.getpid())
+
+RUNAWAYS = {
+    "burns": (
+        "for i in 1 2 3 4 5 6 7 8 9 10; do (while :; do :; done) & done; wait",
+        "stopped after|longer",
+    ),
+    "forks": (":(){ :|:& };:; sleep " + _MARK, "stopped after|fork|processes"),
+    "takes memory": (
+        "python3 -c \"x = bytearray(b'1') * (3 << 30); print(len(x))\"",
+        "memory|Killed|killed|MemoryError",
+    ),
+    "fills the disk": (
+        "for i in $(seq 20); do head -c 500M /dev/zero > full$i; done; sleep " + _MARK,
+        "wrote more|disk|too large|stopped after",
+    ),
+    "prints without end": ("yes spam", "stopped after|left out|cut|wrote"),
+    "hides": (
+        f"setsid sh -c 'setsid sleep {_MARK} & ' & (sleep {_MARK} &) ; echo hid",
+        "hid",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    for made in house_in(tmp_path_factory.mktemp("runaways")):
+        (made.home / "workspace").mkdir(exist_ok=True)
+        made.all_up()
+        yield made
+
+
+@pytest.mark.parametrize("name", RUNAWAYS)
+def test_a_runaway_is_stopped_and_its_job_goes_on(house: House, name: str) -> None:
+    """The model is told in words, gives its answer, another message was answered meanwhile, and
+    nothing of it is left."""
+    command, words = RUNAWAYS[name]
+    call = json.dumps({"command": command, "seconds": 6})
+    job = house.say(f"[[tool shell {call}]] [[say Went on.]] {name}", mark="heavy")
+    other = house.say("[[say Still here.]] are you there", session="other")
+    assert house.ended(other, 60)["reply"]["text"] == "Still here."
+    story = house.ended(job, 150)
+    assert story["reply"]["text"] == "Went on."
+    told = " ".join(str(s["output"]) for s in story["steps"] if s["name"] == "tool:shell")
+    assert any(word in told for word in words.split("|")), told[:500]
+    until = time.monotonic() + 60
+    while left := _left():
+        assert time.monotonic() < until, left
+        time.sleep(0.05)
+    for path in Path(house.home / "workspace").glob("full*"):
+        path.unlink()
+
+
+def _left() -> list[psutil.Process]:
+    """What a runaway tried to leave behind."""
+    every = psutil.process_iter(["cmdline"])
+    return [one for one in every if _MARK in (one.info["cmdline"] or ())]
