@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
+from stead.sandbox.box import Host
+from stead.sandbox.egress_hosts import WEB_PORTS, read_target
 from stead.sandbox.secrets import Credential
 
 
@@ -25,3 +28,23 @@ class Web:
 
     credentials: tuple[Credential, ...] = ()
     search: Search = Search()
+
+
+def with_credentials(web: Web, tool: str, hosts: Sequence[Host]) -> tuple[Host, ...]:
+    """The hosts, each with the credentials that the owner lets this tool have for it."""
+    return tuple(replace(host, credentials=_for(web, tool, host)) for host in hosts)
+
+
+def _for(web: Web, tool: str, host: Host) -> tuple[str, ...]:
+    ports = (host.port,) if host.port else WEB_PORTS
+    return tuple(
+        one.name
+        for one in web.credentials
+        if tool in one.tools and any(_fits(text, host.name, ports) for text in one.hosts)
+    )
+
+
+def _fits(text: str, name: str, ports: Sequence[int]) -> bool:
+    target = read_target(text, default_port=65535)
+    wanted = WEB_PORTS if target.port == 65535 else (target.port,)
+    return target.host == name.strip("[]") and bool(set(wanted) & set(ports))

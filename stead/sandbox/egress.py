@@ -25,7 +25,7 @@ import msgspec
 from stead.core.errors import SteadError
 from stead.core.states import Failure
 from stead.sandbox import egress_relay
-from stead.sandbox.box import Box, Way
+from stead.sandbox.box import Box, Host, Way
 from stead.sandbox.egress_hosts import Private
 from stead.sandbox.egress_terms import MOST_LINE, Close, Logged, Open, Order, Terms, Told
 from stead.sandbox.egress_terms import Way as Answered
@@ -101,7 +101,7 @@ class EgressProcess:
             path = Path(answered.path)
             yield Way(
                 egress_relay.mounts(path.parent),
-                egress_relay.environment(),
+                egress_relay.environment(own_loopback=not any(map(_is_here, box.hosts))),
                 egress_relay.opener(path),
             )
         finally:
@@ -139,6 +139,11 @@ class EgressProcess:
         level = logging.INFO if line.get("verdict") == "allowed" else logging.WARNING
         verdict, place = line.get("verdict"), f"{line.get('host')}:{line.get('port')}"
         log.log(level, "%s: %s %s", line.get("tool"), verdict, place, extra={"fields": line})
+
+
+def _is_here(host: Host) -> bool:
+    name = host.name.strip("[]")
+    return name in ("localhost", "::1") or name.startswith("127.")
 
 
 def _alive(starting: asyncio.Future[_Link]) -> bool:

@@ -23,6 +23,8 @@ PORT = 3128
 FAILED = 126
 """How the program ends that could not open the way."""
 
+_OWN = "localhost,127.0.0.1,::1"
+
 _OPEN = """
 import _socket, posix, sys
 path, port, command = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
@@ -113,12 +115,15 @@ def mounts(folder: Path) -> tuple[Mount, ...]:
     return (Mount(folder), Mount(home))
 
 
-def environment() -> dict[str, str]:
-    """By which ordinary programs find the proxy (curl(1) reads some in lower case only)."""
+def environment(*, own_loopback: bool = True) -> dict[str, str]:
+    """By which ordinary programs find the proxy (curl(1) reads some in lower case only).
+
+    ``own_loopback``: ``localhost`` is the sandbox's own, where a program may talk to a server that
+    was started beside it; else the machine's, as far as the box names it.
+    """
     url = f"http://127.0.0.1:{PORT}"
     names = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
     return {
         **dict.fromkeys((*names, *map(str.lower, names)), url),
-        "NO_PROXY": "",
-        "no_proxy": "",
+        **dict.fromkeys(("NO_PROXY", "no_proxy"), _OWN if own_loopback else ""),
     }

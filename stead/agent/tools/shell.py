@@ -13,6 +13,7 @@ from msgspec import Meta
 from stead.agent.tools.base import Args, Context, Tool, ToolError
 from stead.agent.tools.command import Command, run
 from stead.agent.tools.workspace import locate
+from stead.agent.web import with_credentials
 from stead.core.states import Effects, OnUnknown
 from stead.permit.words import Touches
 from stead.sandbox.box import Bounds, Box, Host, Mount
@@ -84,7 +85,7 @@ def box(args: ShellArgs, context: Context) -> Box:
     return Box(
         name="shell",
         mounts=(Mount(top, write=True),),
-        hosts=hosts_of(args.hosts),
+        hosts=with_credentials(context.web, "shell", hosts_of(args.hosts)),
         cwd=where,
         bounds=Bounds(cpu_s=max(600.0, seconds), wall_s=seconds + 30.0),
         low=context.low,
@@ -95,11 +96,13 @@ def box(args: ShellArgs, context: Context) -> Box:
 def touches(args: ShellArgs, context: Context) -> Touches:
     """The workspace; with hosts, the network both ways, which is asked for."""
     top = context.workspace.resolve()
-    hosts = tuple(host.name for host in hosts_of(args.hosts))
+    named = with_credentials(context.web, "shell", hosts_of(args.hosts))
+    hosts = tuple(host.name for host in named)
     return Touches(
         reads=(top,),
         writes=(top,),
         hosts=hosts,
+        credentials=tuple(dict.fromkeys(one for host in named for one in host.credentials)),
         private=True,
         foreign=bool(hosts),
         sends=bool(hosts),
@@ -112,6 +115,8 @@ def preview(args: ShellArgs, context: Context) -> str:
     """What will be run, word for word, and what it can reach."""
     where = f" in the folder {args.folder!r}" if args.folder else ""
     network = f"It can reach {', '.join(args.hosts)}." if args.hosts else "It has no network."
+    if used := touches(args, context).credentials:
+        network += f" Requests to them may carry your credential {', '.join(used)}."
     stays = " It goes on in the background." if args.background else ""
     given = f"\nIts input: {args.stdin}" if args.stdin else ""
     return (

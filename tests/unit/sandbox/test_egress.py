@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import subprocess
+import sys
 from asyncio.subprocess import PIPE, STDOUT
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from stead.sandbox.egress import EgressProcess, NoWayOut
 from stead.sandbox.egress_relay import connect_command
 from stead.sandbox.egress_terms import Terms
 from stead.sandbox.secrets import Credential, Source
+from stead.sandbox.view import interpreter
 from stead.sandbox.walls import walls_here
 from tests.unit.sandbox.egress_house import Ca, Echo, keep_secret, listening
 
@@ -166,6 +168,18 @@ async def test_nothing_but_the_way_leads_out(make: Make) -> None:
         )  # fmt: skip
         assert "no name" in said and echo.seen == []
         assert code == 0 and said.count("curl: ") == 2
+
+
+async def test_what_runs_beside_it_is_its_own(make: Make) -> None:
+    """A program talks to a server in the same sandbox by localhost, not through the proxy."""
+    out, box = make(), Box("shell", mounts=interpreter(), hosts=(Host("example.com"),))
+    serve = f"{sys.executable} -I -m http.server 8181 --bind 127.0.0.1 >/dev/null 2>&1 &"
+    code, said = await out.run(
+        box, "sh", "-c", f"{serve} curl -sSI --retry 60 --retry-connrefused --retry-delay 1"
+        " http://localhost:8181/",
+    )  # fmt: skip
+    assert code == 0 and "200 OK" in said
+    assert not out.egress.counts
 
 
 async def test_a_way_is_for_one_start(make: Make) -> None:

@@ -10,6 +10,8 @@ from asyncio import StreamReader, StreamWriter
 from collections.abc import AsyncIterator
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from stead.sandbox.box import Host
 from stead.sandbox.egress_gate import Limits
@@ -313,3 +315,36 @@ async def test_old_clients_are_served(echo: Echo, port: int) -> None:
         assert answer.body == b"to the end"
         assert isinstance(answer, Asked)
         assert (await way.get(f"http://127.0.0.1:{port}/")).body == b"to the end"
+
+
+_WORDS = st.sampled_from(
+    [
+        b"GET", b"POST", b"CONNECT", b" ", b"\t", b"\r\n", b"\n", b"\r\n\r\n", b"http://",
+        b"https://", b"HTTP/1.1", b"HTTP/1.0", b"127.0.0.1", b"localhost", b"@", b":", b"/", b"#",
+        b"[::1]", b"\0", b"%00", b"Host: ", b"Content-Length: ", b"Transfer-Encoding: chunked",
+        b"5", b"-1", b"\x16\x03\x01\x00\x05", b"\xff",
+    ]
+)  # fmt: skip
+
+
+@given(st.lists(st.one_of(_WORDS, st.binary(max_size=20)), max_size=30))
+@settings(max_examples=100, deadline=None)
+def test_no_words_open_the_gate(words: list[bytes]) -> None:
+    """Whatever is sent: an answer of the proxy's own or a closed connection, never a way to what is
+    not named, and the gate goes on."""
+
+    async def try_it() -> None:
+        echo = Echo()
+        async with listening(echo) as port, way_out([Host("a.invalid", port)]) as way:
+            reader, writer = await way.connect()
+            writer.write(b"".join(words).replace(b"127.0.0.1", f"127.0.0.1:{port}".encode()))
+            writer.write_eof()
+            async with asyncio.timeout(60):
+                with contextlib.suppress(ConnectionError):
+                    said = await reader.read()
+                    assert not said or said.split(b" ")[1] in (b"400", b"403", b"502")
+                writer.close()
+                assert (await way.get(f"http://127.0.0.1:{port}/")).line.split(" ")[1] == "403"
+            assert echo.seen == []
+
+    asyncio.run(try_it())
