@@ -84,6 +84,8 @@ class Result:
     waiting_for: str = ""
     approval: Approval | None = None
     """With ``waiting``: the question as data, where it is about a call."""
+    read: str = ""
+    """What it has read, or heard of in its conversation: ``foreign``, ``private``, or both."""
 
 
 async def run(
@@ -112,7 +114,7 @@ async def run(
         )
     finally:
         await tools.end(task.id)
-    return Result("done", "".join(job.shown), job.meter.usage)
+    return Result("done", "".join(job.shown), job.meter.usage, read=job.gate.read)
 
 
 class _Job:
@@ -136,10 +138,11 @@ class _Job:
         text = task.text
         if task.from_outside:
             text = wrapped(text, task.from_outside, mark_of(task.id))
-        self.talk = self.way.opening(prompt.conversation(turns, text, task.instructions))
+        said = [_quoted(turn, task.id) for turn in turns]
+        self.talk = self.way.opening(prompt.conversation(said, text, task.instructions))
         self.results: list[int] = []
         self.guard = Guard()
-        self.gate = Gate(task.asker, tools)
+        self.gate = Gate(task.asker, tools, {word for turn in turns for word in turn.read.split()})
         self.seen = Shown()
         self.seen.knows(task.text)
         self._notice()
@@ -314,7 +317,7 @@ class _Job:
 
     def _notice(self) -> None:
         """What the run has read decides how its answer is shown."""
-        read = self.gate.foreign, self.gate.private
+        read = "foreign" in self.gate.read, "private" in self.gate.read
         if read == (True, True) and (self.seen.foreign, self.seen.private) != read:
             for turn in self.task.history:
                 self.seen.knows(turn.text)
@@ -331,6 +334,13 @@ class _Job:
             self._gap = False
         self.shown.append(text)
         self.emit("token", text)
+
+
+def _quoted(turn: Turn, job_id: str) -> Turn:
+    """A turn of the conversation; what came in from outside then is foreign text still."""
+    if turn.role != "user" or "foreign" not in turn.read:
+        return turn
+    return Turn("user", wrapped(turn.text, "outside", mark_of(job_id)), turn.read)
 
 
 async def _close(stream: AsyncIterator[ModelChunk]) -> None:

@@ -8,7 +8,7 @@ comes back comes to the same question and finds its answer, and another question
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,10 +57,19 @@ class Asker:
 class Gate:
     """The permissions of one run."""
 
-    def __init__(self, asker: Asker, tools: Toolbox) -> None:
+    def __init__(self, asker: Asker, tools: Toolbox, heard: Set[str] = frozenset()) -> None:
+        """``heard``: what earlier runs had read whose answers are in the conversation shown."""
+        self._heard = heard
         self._asker = asker
         self._tools = tools
         self.foreign, self.private = asker.foreign, asker.private
+
+    @property
+    def read(self) -> str:
+        """What was read here, or by those whose answers were heard: for the conversation."""
+        foreign = self.foreign or FOREIGN in self._heard
+        private = self.private or PRIVATE in self._heard
+        return " ".join([FOREIGN] * foreign + [PRIVATE] * private)
 
     def touches(self, tool: Tool[Any], args: Args) -> Touches:
         """What a call would touch. Raises ``ToolError``."""
@@ -90,6 +99,8 @@ class Gate:
             lane=asker.lane,
             has_private=self.private,
             has_foreign=self.foreign,
+            heard_private=PRIVATE in self._heard,
+            heard_foreign=FOREIGN in self._heard,
         )
 
     def judge(self, facts: Facts) -> Ruling:

@@ -106,7 +106,7 @@ def window(turns: Sequence[Turn], budget_chars: int) -> list[Turn]:
     turns up to there alone, so between jumps a longer conversation begins with
     the same turns. Very long turns lose their middle. Begins with the owner.
     """
-    clipped = [Turn(turn.role, _clip(turn.text, budget_chars // 4)) for turn in turns]
+    clipped = [Turn(turn.role, _clip(turn.text, budget_chars // 4), turn.read) for turn in turns]
     start = size = 0
     for end, turn in enumerate(clipped, 1):
         size += len(turn.text)

@@ -240,6 +240,8 @@ class Turn:
     role: str
     """``user`` or ``assistant``."""
     text: str
+    read: str = ""
+    """What the run had read that said it: ``foreign``, ``private``, both, or nothing of that."""
 
 
 @dataclass(frozen=True, slots=True)

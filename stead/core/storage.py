@@ -66,6 +66,8 @@ class Ruling:
     """Whether a reported failure uses up one of the job's tries."""
     tell: bool = False
     """Say the reply also of a job that came by no message: where the owner spoke last."""
+    read: str = ""
+    """What the run had read that gave the reply (``Turn.read``)."""
     expires_ms: int = 0
     """With ``waiting`` for an answer to a question about a call: for how long."""
 

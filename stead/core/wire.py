@@ -167,6 +167,8 @@ class Finish:
     waiting_for: str = ""
     """With ``waiting``: the question to the owner, in words."""
     worked_ms: int = 0
+    read: str = ""
+    """What the run has read: ``foreign``, ``private``, both with a space, or nothing of that."""
     approval: Approval | None = None
     """With ``waiting``: the question as data, where it is about a call that is not made yet."""
 

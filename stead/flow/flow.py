@@ -232,7 +232,7 @@ class Flow:
         if verdict.state is JobState.DONE:
             waited = max(0, job.started_at - job.created_at)
             line = words.answered(job, report, waited, report.usage) if job.message_id else ""
-            return Ruling(JobState.DONE, reply=report.text, line=line)
+            return Ruling(JobState.DONE, reply=report.text, line=line, read=report.read)
         if verdict.state is JobState.WAITING and report.approval is not None:
             ask = words.asked(report.approval, report.id, self.expire_ms)
             line = words.ended(job, "waits for your word", report.approval.preview)

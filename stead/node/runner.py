@@ -434,6 +434,7 @@ def _ending(run: _Run) -> tuple[Finish, bool]:
     if handler.done() and not handler.cancelled() and error is None:
         result = handler.result()
         finish.outcome, finish.text, finish.usage = result.outcome, result.text, result.usage
+        finish.read = result.read
         finish.waiting_for, finish.approval = result.waiting_for, result.approval
     elif lost:
         finish.trouble = Trouble(Failure.AWAY, "stopped: the job had been taken from this node")

@@ -99,8 +99,9 @@ def carries_out(facts: Facts) -> bool:
     """Whether a call could hand private data to whoever wrote the foreign text: the one
     combination that no general rule allows."""
     touches = facts.touches
-    private = facts.has_private or touches.private
-    return private and facts.has_foreign and (touches.sends or bool(touches.hosts))
+    private = facts.has_private or facts.heard_private or touches.private
+    foreign = facts.has_foreign or facts.heard_foreign
+    return private and foreign and (touches.sends or bool(touches.hosts))
 
 
 def _default(facts: Facts) -> Ruling:
@@ -158,7 +159,7 @@ def always_scope(facts: Facts) -> tuple[str, str]:
 
 def offers(facts: Facts) -> tuple[str, ...]:
     """What the owner may answer: the more foreign text may be behind it, the less at once."""
-    if facts.has_foreign and (facts.touches.sends or carries_out(facts)):
+    if carries_out(facts) or (facts.has_foreign and facts.touches.sends):
         return (ONCE, NO)
     if facts.has_foreign:
         return (ONCE, JOB, NO)

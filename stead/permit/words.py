@@ -68,6 +68,9 @@ class Facts:
     lane: str = "chat"
     has_private: bool = False
     """This run has read something private before."""
+    heard_private: bool = False
+    """Its conversation holds answers of runs that had; it decides only what may be sent out."""
+    heard_foreign: bool = False
     has_foreign: bool = False
     """This run has read foreign text before, or was asked for by a stranger."""
 

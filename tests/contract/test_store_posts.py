@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from stead.core.errors import StaleEpoch
-from stead.core.nouns import Post
+from stead.core.nouns import Job, Post
 from stead.core.states import StepState
-from stead.core.storage import Store
+from stead.core.storage import Ruling, Store
+from stead.core.wire import Finish
 from tests.contract.storages import (
     background,
     chat,
@@ -15,6 +18,8 @@ from tests.contract.storages import (
     converse,
     finish,
     inbound,
+    report,
+    rule,
     step,
 )
 
@@ -77,3 +82,19 @@ async def test_of_a_job_that_nobody_asked_for(store: Store) -> None:
     job = await claimed(store)
     await store.journal(job.id, 1, "n1", [step(1, DONE)], [""], [Post("owner", "by the way")])
     assert (await said(store, "evening"))[-1] == ("cli", "assistant", "by the way")
+
+
+async def test_what_an_answer_was_made_of_stays_with_it(store: Store) -> None:
+    """The conversation knows of each turn whether foreign text or private data went into it."""
+    await store.accept(inbound("read it", session="s"), chat("s"), "")
+    job = await claimed(store)
+
+    def judge(of: Job, said: Finish) -> Ruling:
+        return replace(rule(of, said), read=said.read)
+
+    await store.finish("n1", report(job, "done", "it says", read="foreign private"), judge)
+    await store.accept(inbound("from a shop", session="s", foreign=True), chat("s"), "")
+    await finish(store, await claimed(store), "done", "well")
+    await store.accept(inbound("and now?", session="s"), chat("s"), "")
+    turns = await store.history(await claimed(store))
+    assert [turn.read for turn in turns] == ["", "foreign private", "foreign", ""]

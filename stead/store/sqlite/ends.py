@@ -256,7 +256,7 @@ def _after(c: apsw.Connection, job: Job, ruling: Ruling) -> Ended:
     """What an end brings with it: reply, outbox row, log line, the next of its key."""
     message_id = None
     if job.message_id is not None and ruling.reply is not None:
-        message_id = record.reply(c, job, ruling.reply, ruling.role)
+        message_id = record.reply(c, job, ruling.reply, ruling.role, ruling.read)
     elif ruling.tell and ruling.reply is not None:
         message_id = record.tell(c, f"job:{job.id}:{job.epoch}", ruling.reply)
     if ruling.line:

@@ -95,12 +95,13 @@ def insert(
     text: str,
     job_id: str | None,
     body_hash: str = "",
+    read: str = "",
 ) -> int:
     return int(
         c.execute(
             "INSERT INTO message (id, channel, external_id, session, turn, role, text, at, job_id,"
-            f" body_hash) VALUES (?, ?, ?, ?, ?, ?, ?, {_NOW}, ?, ?) RETURNING seq",
-            (message_id, channel, external_id, session, turn, role, text, job_id, body_hash),
+            f" body_hash, read) VALUES (?, ?, ?, ?, ?, ?, ?, {_NOW}, ?, ?, ?) RETURNING seq",
+            (message_id, channel, external_id, session, turn, role, text, job_id, body_hash, read),
         ).get
     )
 
@@ -114,18 +115,18 @@ def owner_message(
     insert(
         c, message_id=message_id, channel=inbound.channel, external_id=inbound.external_id,
         session=inbound.session, turn=turn, role="owner", text=inbound.text, job_id=job_id,
-        body_hash=inbound.body_hash,
+        body_hash=inbound.body_hash, read="foreign" if inbound.foreign else "",
     )  # fmt: skip
     return replace(job, message_id=message_id, session=inbound.session), turn, message_id
 
 
-def reply(c: apsw.Connection, job: Job, text: str, role: str) -> str:
+def reply(c: apsw.Connection, job: Job, text: str, role: str, read: str = "") -> str:
     """Record the answer to a job's message and put it in the outbox (invariant 5)."""
     channel, turn = row(c, "SELECT channel, turn FROM message WHERE id = ?", (job.message_id,))
     message_id = uuid7()
     insert(
         c, message_id=message_id, channel=channel, external_id=f"out:{message_id}",
-        session=job.session or "main", turn=turn, role=role, text=text, job_id=job.id,
+        session=job.session or "main", turn=turn, role=role, text=text, job_id=job.id, read=read,
     )  # fmt: skip
     outbox.add(c, message_id, channel, job.session or "main", job.id)
     return message_id
@@ -203,18 +204,18 @@ def history(c: apsw.Connection, job: Job) -> list[Turn]:
     first = max(0, (turn - half) // half * half)
     said = shown(
         c,
-        "SELECT role, text FROM message WHERE session = ? AND turn >= ? AND turn < ? AND turn > 0"
-        " AND pruned_at = 0"
+        "SELECT role, text, read FROM message WHERE session = ? AND turn >= ? AND turn < ?"
+        " AND turn > 0 AND pruned_at = 0"
         " AND seq <= ? AND role IN ('owner', 'assistant') ORDER BY turn, seq",
         (job.session, first, turn, job.history_upto),
     )
     turns: list[Turn] = []
-    for role, text in said:
+    for role, text, read in said:
         speaker = "user" if role == "owner" else "assistant"
         if turns and turns[-1].role == speaker:  # an unanswered message: keep the alternation
-            turns[-1] = Turn(speaker, turns[-1].text + "\n\n" + text)
+            turns[-1] = Turn(speaker, turns[-1].text + "\n\n" + text, turns[-1].read or read)
         else:
-            turns.append(Turn(speaker, text))
+            turns.append(Turn(speaker, text, read))
     if turns and turns[-1].role == "user":
         turns.append(Turn("assistant", "(no answer)"))
     return turns

@@ -109,3 +109,38 @@ def test_history_is_known() -> None:
     history = [Turn("user", "mine is https://mine.org/a"), Turn("assistant", "noted")]
     tried = attempt(Script(*script), house.toolbox(), history=history)
     assert tried.result is not None and tried.result.text == "see https://mine.org/a ok"
+
+
+@pytest.mark.parametrize(
+    ("read", "calls", "asks"),
+    [
+        ("private", ("page", "page"), True),
+        ("foreign", ("notes", "page"), True),
+        ("foreign private", ("page",), True),
+        ("", ("page", "page"), False),
+        ("private", ("page",), False),
+        ("foreign", ("page", "page"), False),
+    ],
+)
+def test_what_earlier_answers_were_made_of_counts(
+    read: str, calls: tuple[str, ...], asks: bool
+) -> None:
+    """Private data or foreign text that came into the conversation by an earlier answer is there
+    still when something would be sent out."""
+    house = Reader()
+    history = [Turn("user", "what is new?"), Turn("assistant", "this and that", read)]
+    script = [call(name, word=str(n)) for n, name in enumerate(calls)]
+    tried = attempt(Script(*script, Say("ok")), house.toolbox(), history=history)
+    assert tried.result is not None
+    assert (tried.result.outcome == "waiting") is asks
+    if not asks:
+        assert {*read.split()} <= {*tried.result.read.split()}
+
+
+def test_a_message_from_outside_stays_foreign_in_the_conversation() -> None:
+    """Later turns of the owner show it as quoted material, not as his own words."""
+    history = [Turn("user", "please ring", "foreign"), Turn("assistant", "a shop wrote", "foreign")]
+    tried = attempt(Script(Say("ok")), Bell().toolbox(), history=history)
+    said = [message["content"] for message in tried.model.asked[0].messages]
+    (quoted,) = [text for text in said if "please ring" in text]
+    assert quoted.startswith("[foreign text from outside")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -61,3 +62,13 @@ def test_a_rule_as_it_is_meant(tmp_path: Path) -> None:
         origin=("owner", "foreign"),
         why="so",
     )
+
+
+def test_the_examples_of_the_page_are_valid(tmp_path: Path) -> None:
+    """What docs/permissions.md shows can be copied as it is."""
+    page = Path(__file__).parents[3] / "docs" / "permissions.md"
+    (example,) = re.findall(r"```toml\n(.*?)```", page.read_text(), re.DOTALL)
+    (tmp_path / "stead.toml").write_text(example)
+    assert [one.say for one in load(tmp_path).settings.permit] == [
+        "allow", "deny", "allow", "ask", "allow",
+    ]  # fmt: skip

@@ -12,6 +12,8 @@ CREATE TABLE message (
     at          INTEGER NOT NULL,
     job_id      TEXT,
     body_hash   TEXT NOT NULL DEFAULT '',
+    -- Of an answer: what its run had read (foreign, private).
+    read        TEXT NOT NULL DEFAULT '',
     -- When the owner had its words taken out; that it was said stays.
     pruned_at   INTEGER NOT NULL DEFAULT 0
 ) STRICT;
