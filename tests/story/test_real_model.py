@@ -27,9 +27,14 @@ def house(tmp_path: Path) -> Iterator[House]:
 
 
 @pytest.mark.real_model
-def test_a_real_model_tells_the_free_disk_space(house: House) -> None:
+def test_a_real_model_does_three_tasks_with_one_tool_each(house: House) -> None:
     """Asked for the free disk space, the agent with a real 0.5B model looks it up with its tool
-    and answers with the figure that `shutil.disk_usage` gives."""
+    and answers with the figure that `shutil.disk_usage` gives. It tells what a file of the
+    workspace says, and what the time is, in the same way."""
+    workspace = house.home / "workspace"
+    workspace.mkdir()
+    (workspace / "todo.txt").write_text("Water the tomatoes.\n")
+    (workspace / "garden").mkdir()
     house.start("gateway", "model", "node")
     house.until(house.ready, 20, "the gateway")
 
@@ -47,3 +52,15 @@ def test_a_real_model_tells_the_free_disk_space(house: House) -> None:
         usage,
     )
     assert all(call["completion_tokens"] > 0 for call in story["calls"])
+
+    # The other two are asked while the first may still be going on.
+    file = house.say("Show todo.txt", session="file")
+    clock = house.say("What time is it?", session="clock")
+    story = house.ended(file, 240)
+    assert "tool:read_file" in [step["name"] for step in story["steps"]], story
+    assert "omatoes" in story["reply"]["text"]
+    story = house.ended(clock, 240)
+    (told,) = [step["output"] for step in story["steps"] if step["name"] == "tool:clock"]
+    hour, minute = re.findall(r"(\d\d):(\d\d):\d\d", told)[0]
+    said = re.findall(r"(\d{1,2}):(\d\d)", story["reply"]["text"])
+    assert (int(hour) % 12, minute) in [(int(h) % 12, m) for h, m in said], story["reply"]

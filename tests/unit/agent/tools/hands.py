@@ -82,11 +82,12 @@ def with_hands(folder: Path, work: Callable[[Hands], Awaitable[T]], *more: Tool[
 
 
 def running(marker: str) -> list[int]:
-    """Processes of this machine that have a word in their command line."""
+    """Processes of this machine that have a word in their command line; what makes sandboxes and
+    has it there as well does nothing itself."""
     found = []
     for process in psutil.process_iter():
         try:
-            if any(marker in word for word in process.cmdline()):
+            if process.name() != "bwrap" and any(marker in word for word in process.cmdline()):
                 found.append(process.pid)
         except (psutil.NoSuchProcess, psutil.ZombieProcess, psutil.AccessDenied):
             continue
