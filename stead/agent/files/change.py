@@ -68,16 +68,25 @@ class Source:
     data: bytes | None = None
     fd: int = -1
     sha: str = ""
+    path: Path | None = None
+    """A file of stead's own, of which there may be more than can be open at once."""
 
     def measure(self) -> tuple[str, int]:
-        """Hash and length of what an open file holds."""
-        return hash_of(self.fd)
+        """Hash and length of what a file holds."""
+        if self.path is None:
+            return hash_of(self.fd)
+        with open(self.path, "rb") as file:
+            return hash_of(file.fileno())
 
     def blocks(self, blobs: Blobs) -> Iterator[bytes]:
         if self.data is not None:
             yield self.data
         elif self.sha:
             yield from blobs.blocks(self.sha)
+        elif self.path is not None:
+            with open(self.path, "rb") as file:
+                while block := file.read(CHUNK):
+                    yield block
         else:
             at = 0
             while block := os.pread(self.fd, CHUNK, at):

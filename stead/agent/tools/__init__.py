@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from stead.agent.tools.archive import ARCHIVE
 from stead.agent.tools.ask_owner import ASK_OWNER
 from stead.agent.tools.base import Context, Tool, Toolbox
 from stead.agent.tools.clock import CLOCK
@@ -58,6 +59,7 @@ TOOLS: tuple[Tool[Any], ...] = (
     MESSAGE,
     ASK_OWNER,
     SSH,
+    ARCHIVE,
 )
 
 
