@@ -8,11 +8,13 @@ machine's owner and its other programs keep there.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import shutil
 import stat
 import sys
 import tempfile
+import time
 from functools import cache
 from pathlib import Path
 
@@ -84,6 +86,8 @@ KNOWLEDGE = (
 """Below ``/etc``."""
 
 
+_OLD_S = 30 * 24 * 3600.0
+
 FILES = {
     "passwd": f"sandbox:x:{INSIDE}:{INSIDE}::{HOME}:/bin/sh\n"
     "nobody:x:65534:65534:owned by others:/nonexistent:/usr/sbin/nologin\n",
@@ -109,30 +113,38 @@ def system() -> tuple[tuple[Path, ...], tuple[tuple[str, Path], ...]]:
 
 
 def etc(folder: Path) -> Path:
-    """The ``/etc`` of sandboxes below ``folder``: a copy of what :data:`KNOWLEDGE` names, made
-    anew when the machine's is newer. One folder, since each mount costs a start half a
-    millisecond. Raises ``OSError``."""
-    made = folder / "sandbox-etc"
+    """The ``/etc`` of sandboxes below ``folder``: a copy of what :data:`KNOWLEDGE` names, another
+    one when the machine's has changed. One folder, since each mount costs a start half a
+    millisecond; never changed once it is there, since sandboxes may be running on it.
+
+    Raises ``OSError``."""
     state = f"{stead.__version__} {sorted(FILES.items())} {KNOWLEDGE} {_newest()}"
-    mark = folder / "sandbox-etc.made"
-    with contextlib.suppress(OSError):
-        if mark.read_text() == state and (made / "passwd").exists():
-            return made
+    made = folder / f"sandbox-etc.{hashlib.sha256(state.encode()).hexdigest()[:16]}"
+    if made.exists():
+        return made
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix="sandbox-etc.", dir=folder))
+    fresh = Path(tempfile.mkdtemp(prefix="sandbox-etc-", dir=folder))
     fresh.chmod(0o755)
     for name in KNOWLEDGE:
         _copy(Path("/etc", name), fresh / name)
     for name, text in FILES.items():
         (fresh / name).write_text(text)
-    # Never taken from under a sandbox that is just being made: it goes by another name first.
-    old = fresh.with_name(fresh.name + ".old")
-    with contextlib.suppress(FileNotFoundError):
-        made.rename(old)
-    fresh.rename(made)
-    shutil.rmtree(old, ignore_errors=True)
-    mark.write_text(state)
+    try:
+        fresh.rename(made)
+    except OSError:
+        shutil.rmtree(fresh, ignore_errors=True)
+        if not made.exists():  # else another process was quicker
+            raise
+    _drop_old(folder, made)
     return made
+
+
+def _drop_old(folder: Path, but: Path) -> None:
+    """Copies that nothing can be running on any more."""
+    for path in folder.glob("sandbox-etc*"):
+        with contextlib.suppress(OSError):
+            if path != but and time.time() - path.stat().st_mtime > _OLD_S:
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def _newest() -> int:

@@ -66,6 +66,15 @@ def test_a_runaway_is_stopped_and_its_job_goes_on(house: House, name: str) -> No
         path.unlink()
 
 
+def test_status_tells_that_sandboxes_hold(house: House) -> None:
+    """Once the walls were tried, which goes on beside the start."""
+
+    def told() -> bool:
+        return any("run in sandboxes" in line for line in house.get("/api/v1/status")["works"])
+
+    house.until(told, 60, "the walls to have been tried")
+
+
 def _left() -> list[psutil.Process]:
     """What a runaway tried to leave behind."""
     every = psutil.process_iter(["cmdline"])
