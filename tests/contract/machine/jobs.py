@@ -73,6 +73,8 @@ class Work:
     cancel: bool = False
     error: str = ""
     waiting_for: str = ""
+    question: tuple[int, str] = (0, "")
+    """The open question about a call: until when, and its id."""
     ended: int = 0
     worked: int = 0
     """Milliseconds that somebody worked on it, those of the present attempt apart."""
@@ -373,7 +375,7 @@ class Jobs:
 
     def become(self, job: Work, verdict: Verdict) -> End:
         job.state, job.error, job.waiting_for = verdict.state, verdict.error, verdict.waiting_for
-        job.request = ""
+        job.request, job.question = "", (0, "")
         if verdict.state == "queued":
             job.due = self.now + verdict.delay_ms
             later = "paused" if job.keeps_turn else "later"
@@ -395,6 +397,7 @@ class Jobs:
     # --- by hand -----------------------------------------------------------------------
 
     def requeue(self, job: Work) -> None:
+        job.question = (0, "")
         job.state, job.due, job.ended = "queued", self.now, 0
         job.waiting_for = job.error = ""
         self._arrive(job)

@@ -7,6 +7,7 @@ from stead.flow import flow
 from stead.memory import daily
 from stead.queue import queue
 from stead.store.sqlite import (
+    approvals,
     claims,
     discarded,
     ends,
@@ -50,6 +51,14 @@ QUEUE = [
     Mutant(
         "what is known is not held against the row", ends,
         "if fenced and not self._c.changes():", "if False:",
+    ),
+    Mutant(
+        "a question is answered twice", approvals,
+        'if question["state"] != OPEN:', "if False:",
+    ),
+    Mutant(
+        "a question outlives its job", ends,
+        "if look.job.state is JobState.WAITING:", "if False:",
     ),
     Mutant(
         "a wish to cancel is not seen at the end", ends,

@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine
 
 from stead.core.ids import uuid7
 from stead.core.nouns import Job, NewJob, Trouble
+from stead.core.permits import Approval
 from stead.core.placement import Ready
 from stead.core.states import Failure, JobState, Lane
 from stead.core.storage import Ended, Granted, Ruling
@@ -23,6 +24,7 @@ from tests.contract.machine.jobs import SILENT, End, Jobs, Verdict, Work
 from tests.contract.machine.lab import LABS, Lab
 
 LEASE_MS = 30_000
+EXPIRES_MS = 12_000
 NODES: dict[str, tuple[str, ...]] = {"n1": (), "n2": ("gpu", "home-lan"), "gw": ("@gateway",)}
 LANES = ("chat", "background")
 #: How many jobs of a key may run at a time.
@@ -92,7 +94,7 @@ def verdict_of_crash(
 def _ruling(verdict: Verdict) -> Ruling:
     return Ruling(
         JobState(verdict.state), verdict.delay_ms, verdict.error, waiting_for=verdict.waiting_for,
-        line=verdict.line, counts=verdict.counts,
+        line=verdict.line, counts=verdict.counts, expires_ms=EXPIRES_MS,
     )  # fmt: skip
 
 
@@ -115,13 +117,15 @@ def crash_rule(job: Job, why: str) -> Ruling:
 
 def report_of(job_id: str, epoch: int, outcome: str, worked_ms: int = 7) -> Finish:
     """A worker's report; ``away`` and ``permanent`` are kinds of failure."""
-    kind, trouble = outcome, None
+    kind, trouble, asks = outcome, None, None
+    if outcome == "asks":
+        kind, asks = "waiting", Approval(1, "mail", f"write {job_id}", "{}", "d", "a rule")
     if outcome in ("failed", "away", "permanent"):
         failure = Failure.AWAY if outcome == "away" else Failure.CODE
         kind, trouble = "failed", Trouble(failure, f"{outcome}!", outcome == "permanent")
     return Finish(
         uuid7(), job_id, epoch, kind, f"text of {job_id}", trouble, worked_ms=worked_ms,
-        waiting_for="Did it happen?" if outcome == "waiting" else "",
+        waiting_for="Did it happen?" if kind == "waiting" else "", approval=asks,
     )  # fmt: skip
 
 
@@ -297,7 +301,26 @@ class QueueBench(RuleBasedStateMachine):
             job, verdict, outcome=report.outcome, error=trouble.message if trouble else "",
             report_id=report.id, worked_ms=report.worked_ms,
         )  # fmt: skip
+        if report.approval is not None and end.state == "waiting":
+            job.question = self.jobs.now + EXPIRES_MS, report.id
         return end, False
+
+    def compare_questions(self) -> None:
+        """Which questions wait for the owner, and which is the next to run out."""
+        asked = sorted((job.question, job.id) for job in self.jobs.of("waiting") if job.question[1])
+        run, store = self.lab.run, self.lab.store
+        page = run(store.view_approvals(limit=500))["approvals"]
+        told = sorted(((one["expires_at"], one["id"]), one["job_id"]) for one in page)
+        assert told == asked
+        soonest = max(0, asked[0][0][0] - self.jobs.now) if asked else None
+        assert run(store.next_expiry_ms()) == soonest
+
+    def goes_on(self, job: Work, word: str, by: str = "owner") -> None:
+        """A question is over, and its job has what was said."""
+        said = {"seq": 1, "digest": "d", "word": word, "text": "", "scope": ""}
+        job.payload["answered"] = [*job.payload.get("answered", []), said]
+        self.jobs.lines[f"asked: write {job.id}: {word} by {by} [job {job.id[-8:]}]"] += 1
+        self.jobs.requeue(job)
 
     def compare_end(self, ended: Ended, end: End) -> None:
         job = self.jobs.all[end.id]
@@ -344,6 +367,7 @@ class QueueBench(RuleBasedStateMachine):
         if not self.jobs.too_late():  # they are ready until somebody comes upon them
             assert run(store.next_due_ms()) == self.jobs.next_due()
         assert Counter(text for _, _, text in run(store.day_lines(9_999))) == self.jobs.lines
+        self.compare_questions()
         for job in self.jobs.all.values():
             assert self.queue.holds(job.id, job.epoch, job.node) is (job.state == "running")
         for node in NODES:

@@ -12,7 +12,14 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule
 
-from stead.core.errors import NotFound, StaleEpoch, WrongState
+from stead.core.errors import (
+    AlreadyAnswered,
+    BadRequest,
+    NotFound,
+    StaleEpoch,
+    WaitsForApproval,
+    WrongState,
+)
 from stead.core.ids import uuid7
 from stead.core.states import ENDED
 from stead.core.storage import Ended
@@ -50,7 +57,7 @@ specs = st.builds(
 )
 workers = st.sampled_from(["owner"] * 6 + ["another", "before", "anyone"])
 outcomes = st.sampled_from(
-    ["done", "done", "failed", "failed", "away", "permanent", "waiting", "cancelled"]
+    ["done"] * 2 + ["failed"] * 2 + ["asks"] * 2 + ["away", "permanent", "waiting", "cancelled"]
 )
 steps = st.tuples(
     st.integers(1, 3),
@@ -295,6 +302,9 @@ class QueueMachine(QueueBench):
         if job is None:
             return
         work = self.lab.store.answer(job.id, f"answer {n}")
+        if job.question[1]:
+            self.refused(work, WaitsForApproval)
+            return
         if job.state != "waiting":
             self.refused(work, WrongState)
             return
@@ -303,7 +313,37 @@ class QueueMachine(QueueBench):
         assert (back.state, back.payload) == ("queued", job.payload)
         self.look_again()
 
-    def refused(self, work: Any, error: type[Exception]) -> None:
+    @precondition(lambda self: bool(self.jobs.all))
+    @rule(n=picks, word=st.sampled_from(["once", "no", "once", "answer"]), live=st.booleans())
+    def decide(self, n: int, word: str, live: bool) -> None:
+        """The owner's word on a call; it counts once, and only while somebody waits for it."""
+        job = self.any_of(n, *(("waiting",) if live else ()))
+        if job is None:
+            return
+        work = self.lab.store.decide(job.id, word)
+        if not job.question[1]:
+            self.refused(work, (NotFound, AlreadyAnswered))
+        elif word == "answer":
+            self.refused(work, BadRequest)
+        else:
+            decided = self.lab.run(work)
+            self.goes_on(job, word)
+            assert (decided.job.state, decided.job.payload) == ("queued", job.payload)
+            self.look_again()
+
+    @rule()
+    def expire(self) -> None:
+        """What was not answered in time goes on with that."""
+        asked = [job for job in self.jobs.of("waiting") if job.question[1]]
+        late = [job for job in asked if job.question[0] <= self.jobs.now]
+        late.sort(key=lambda job: job.question)
+        ended = self.lab.run(self.lab.store.expire_approvals())
+        assert [one.job.id for one in ended] == [job.id for job in late]
+        for job in late:
+            self.goes_on(job, "expired", "time")
+        self.look_again()
+
+    def refused(self, work: Any, error: type[Exception] | tuple[type[Exception], ...]) -> None:
         with pytest.raises(error):
             self.lab.run(work)
 

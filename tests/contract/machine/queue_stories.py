@@ -224,11 +224,28 @@ def woken_for_another(m: QueueMachine) -> Iterable[object]:
     yield m.enqueue([Spec(), Spec(prio=-1, avoid="n2")])
 
 
+def questions(m: QueueMachine) -> Iterable[object]:
+    yield m.enqueue([Spec(key="a", most=3), Spec(key="a"), Spec(), Spec()])
+    for _ in range(3):
+        yield m.claim([("n1", LANES)])
+    yield m.finish([(0, "asks", "owner"), (1, "asks", "owner"), (2, "asks", "owner")])
+    yield m.answer(0, True)
+    yield m.claim([("n1", LANES)])
+    yield m.decide(0, "answer", True)
+    yield m.decide(0, "once", True)
+    yield m.decide(0, "no", False)
+    yield m.cancel(2, True)
+    yield m.advance(12_000)
+    yield m.expire()
+    yield m.finish([(0, "done", "owner")])
+    yield m.claim([("n1", LANES), ("n2", LANES)])
+
+
 STORIES: tuple[Story, ...] = (
     a_lane_in_order, workers_and_needs, a_conversation, reports, leases, stops_of_the_gateway,
     steps, the_owners_hand, claims_that_wait, waiting_makes_up_for_prio, placement,
     keys_with_places, who_brings_workers_down, who_was_only_cut_off,
-    failed_and_too_late, woken_for_another,
+    failed_and_too_late, woken_for_another, questions,
 )  # fmt: skip
 
 
