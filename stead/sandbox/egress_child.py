@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import resource
 import signal
 import socket
 import sys
@@ -23,6 +24,9 @@ from stead.sandbox.egress_hosts import Private
 from stead.sandbox.egress_proxy import Opened, Proxy, line_of
 from stead.sandbox.egress_terms import MOST_LINE, Close, Logged, Open, Order, Told, Way
 from stead.sandbox.secrets import Values
+
+_FILES = 8192
+"""Two a connection; what systems allow at first is soon used up."""
 
 
 class _Child:
@@ -101,6 +105,9 @@ async def _run(control: socket.socket) -> None:
 
 def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal: its parent says when it ends
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most == resource.RLIM_INFINITY or most > _FILES:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (_FILES, most))
     control = socket.socket(fileno=0)
     with contextlib.suppress(OSError):
         asyncio.run(_run(control))

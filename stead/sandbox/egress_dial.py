@@ -95,7 +95,16 @@ class Dialler:
         if self._tls is None:
             self._tls = ssl.create_default_context()
             if self._ca_file:
-                self._tls.load_verify_locations(self._ca_file)
+                context = self._tls
+                self._tls = None
+                try:
+                    context.load_verify_locations(self._ca_file)
+                except (OSError, ssl.SSLError) as error:
+                    raise Unreachable(
+                        f"the certificates in [egress] ca_file, {self._ca_file}, cannot be read: "
+                        f"{error.strerror or error}"
+                    ) from None
+                self._tls = context
         return self._tls
 
 

@@ -201,6 +201,10 @@ async def _serve(gate: Gate, reader: StreamReader, writer: StreamWriter) -> None
         record.verdict = "failed"
         record.why = error.strerror or type(error).__name__
         abort(writer)
+    except Exception as error:  # noqa: BLE001 - edge of a connection: its fault must end no other
+        record.verdict = "failed"
+        record.why = f"the proxy broke: {type(error).__name__}: {error}"[:300]
+        abort(writer)
     finally:
         if came or record.why:
             gate.tell(record)

@@ -327,3 +327,18 @@ def test_a_credential_holds_no_value() -> None:
     assert msgspec.json.decode(msgspec.json.encode(one), type=Credential) == one
     assert "value" not in json.loads(msgspec.json.encode(one))
     assert isinstance(Asked("", {}, b""), Asked)
+
+
+async def test_certificates_that_cannot_be_read_are_said(
+    echo: Echo, port: int, secrets: Path, tmp_path: Path
+) -> None:
+    """A wrong ca_file stops requests with words, and is no reason to trust anybody."""
+    ca = Ca(tmp_path)
+    ca.file = tmp_path / "missing.pem"
+    async with way_out(
+        granted(port), credentials=(credential(port),), secrets=secrets, ca=ca
+    ) as way:
+        for _ in range(2):
+            answer = await way.get(f"http://localhost:{port}/")
+            assert answer.line.split(" ")[1] == "502" and b"ca_file" in answer.body
+    assert echo.seen == []

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
-from stead.agent.tools import TOOLS
+from stead.agent.tools import TOOLS, asking_child
 from stead.agent.tools.base import Context, Toolbox, ToolError
 from stead.agent.tools.urls import read_url
 from stead.agent.web import Web
@@ -67,3 +68,18 @@ def test_what_a_call_is_taken_for(tmp_path: Path) -> None:
         assert touched.foreign and touched.sends is (effects is Effects.OUTSIDE)
         shown = tool.preview(args, Context(tmp_path))
         assert shown.startswith(f"{method} https://localhost/v1\n") and "'api'" in shown
+
+
+def test_without_the_extra_the_words_of_a_page_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where trafilatura is not installed a page is read as plain text: words and lists, a line a
+    block, without scripts."""
+    monkeypatch.setitem(sys.modules, "trafilatura", None)
+    page = (
+        "<html><head><title>t</title><style>p {}</style></head><body><h1>On  walls</h1>"
+        "<p>one<br>two &amp; three<script>alert('<p>no</p>')</script><ul><li>a<li>b</ul></body>"
+    )
+    text, by = asking_child._markdown(page, "https://a.example/")
+    assert by == "plain"
+    assert [line for line in text.splitlines() if line] == [
+        "On walls", "one", "two & three", "- a", "- b",
+    ]  # fmt: skip
