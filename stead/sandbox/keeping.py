@@ -19,6 +19,7 @@ from stead.sandbox.box import Ended
 from stead.sandbox.errors import NoSandbox
 
 _IDLE_S = 60.0
+_START_S = 20.0
 
 
 class Kept:
@@ -295,8 +296,9 @@ class _Keeper:
         finally:
             theirs.close()
         told = b""
-        with contextlib.suppress(OSError):
-            told = await asyncio.get_running_loop().sock_recv(ours, 4096)
+        with contextlib.suppress(OSError, TimeoutError):
+            async with asyncio.timeout(_START_S):  # a bus that does not answer must hold up nothing
+                told = await asyncio.get_running_loop().sock_recv(ours, 4096)
         if told:
             return cls(process, ours, json.loads(told))
         ours.close()

@@ -12,6 +12,7 @@ from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from stead.core.errors import SteadError
@@ -263,3 +264,33 @@ def test_ids_are_swapped_and_nothing_else() -> None:
         assert mapped.pop(one) == other
         assert mapped.pop(other, one) == one
         assert all(key == value for key, value in mapped.items())
+
+
+async def test_when_the_keeper_falls_nothing_is_left(walls: Walls, tmp_path: Path) -> None:
+    """What runs in sandboxes ends with the process that watches over them, its callers are told,
+    and the next call finds a new one."""
+    assert isinstance(walls, Bubblewrap)
+    await walls.tested()
+    before = {one.pid for one in psutil.Process().children()}
+    box = Box("t", (Mount(tmp_path, write=True),))
+    boxed = await walls.start(
+        box, ["sh", "-c", "setsid sleep 991 & echo on; sleep 991"], stdout=PIPE
+    )
+    assert boxed.stdout is not None
+    assert await boxed.stdout.readline() == b"on\n"
+    keepers = [
+        one
+        for one in psutil.Process().children()
+        if "stead.sandbox.keeper" in one.cmdline() and (one.pid not in before or one.children())
+    ]
+    inside = [one for keeper in keepers for one in keeper.children(recursive=True)]
+    assert inside
+    for keeper in keepers:
+        keeper.kill()
+    async with asyncio.timeout(60):
+        ended = await boxed.wait()
+        assert await boxed.stdout.read() == b""
+    _, alive = await asyncio.to_thread(psutil.wait_procs, inside, 60)
+    assert not alive
+    assert ended.code == -9 and "watches over" in ended.why
+    assert (await run(walls, box, "true"))[0].code == 0
