@@ -144,6 +144,10 @@ class Usage:
         return self.prompt_tokens + self.completion_tokens
 
 
+#: One for all that used nothing.
+UNUSED = Usage()
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """One journalled step of a job: a model call or a tool call."""
@@ -160,7 +164,7 @@ class Step:
     """A short text of what was asked, for people (never the whole prompt)."""
     output: str = ""
     """The outcome as JSON text; empty while it is not known."""
-    usage: Usage = field(default_factory=Usage)
+    usage: Usage = UNUSED
     started_at: int = 0
     ended_at: int = 0
     epoch: int = 0

@@ -18,7 +18,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from stead.core.nouns import Limits, ModelProfile, Step, Trouble, Turn, Usage
+from stead.core.nouns import UNUSED, Limits, ModelProfile, Step, Trouble, Turn, Usage
 from stead.core.permits import Approval, PermitRule
 
 
@@ -163,7 +163,7 @@ class Finish:
     outcome: str
     text: str = ""
     trouble: Trouble | None = None
-    usage: Usage = field(default_factory=Usage)
+    usage: Usage = UNUSED
     waiting_for: str = ""
     """With ``waiting``: the question to the owner, in words."""
     worked_ms: int = 0

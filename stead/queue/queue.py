@@ -30,7 +30,7 @@ _AT_ONCE = 100
 _SET_BACK_S = 1.0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Waiter:
     """A claim that waits, with what it can take. It is woken with what it is woken for."""
 

@@ -18,7 +18,9 @@ from stead.store.sqlite.sql import NOW as _NOW
 from stead.store.sqlite.sql import Row, maybe, row, rows, shown
 
 #: Word for word what the indexes cover, else SQLite cannot use them.
-_OPEN = "o.state IN ('pending', 'sending', 'ambiguous', 'failed')"
+_OPEN = (
+    "(o.state = 'pending' OR o.state = 'sending' OR o.state = 'ambiguous' OR o.state = 'failed')"
+)
 _UNDER_WAY = "state IN ('pending', 'sending')"
 
 #: What `recover` gives out at once; the rest comes at the next call.

@@ -96,13 +96,11 @@ def insert(
     job_id: str | None,
     body_hash: str = "",
     read: str = "",
-) -> int:
-    return int(
-        c.execute(
-            "INSERT INTO message (id, channel, external_id, session, turn, role, text, at, job_id,"
-            f" body_hash, read) VALUES (?, ?, ?, ?, ?, ?, ?, {_NOW}, ?, ?, ?) RETURNING seq",
-            (message_id, channel, external_id, session, turn, role, text, job_id, body_hash, read),
-        ).get
+) -> None:
+    c.execute(
+        "INSERT INTO message (id, channel, external_id, session, turn, role, text, at, job_id,"
+        f" body_hash, read) VALUES (?, ?, ?, ?, ?, ?, ?, {_NOW}, ?, ?, ?)",
+        (message_id, channel, external_id, session, turn, role, text, job_id, body_hash, read),
     )
 
 

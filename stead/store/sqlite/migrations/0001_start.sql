@@ -233,8 +233,9 @@ CREATE TABLE outbox (
     -- How often it was sent without anybody knowing whether it arrived.
     doubts       INTEGER NOT NULL DEFAULT 0
 ) STRICT;
+-- In these very words in the statements that are to use it; not IN (...), for the reason above.
 CREATE INDEX outbox_open ON outbox (channel, state, blocked, id)
-    WHERE state IN ('pending', 'sending', 'ambiguous', 'failed');
+    WHERE state = 'pending' OR state = 'sending' OR state = 'ambiguous' OR state = 'failed';
 CREATE INDEX outbox_conversation ON outbox (channel, session, blocked, id)
     WHERE state IN ('pending', 'sending');
 CREATE INDEX outbox_job ON outbox (job_id);
