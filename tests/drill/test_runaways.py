@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import psutil
 import pytest
 
 from tests.story.house import House, house_in
+from tests.unit.sandbox.kinds import missing
 
 _MARK = str(86400 + os.getpid())
 
@@ -39,6 +41,8 @@ RUNAWAYS = {
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    if shutil.which("bwrap") is None:
+        missing("bubblewrap")
     for made in house_in(tmp_path_factory.mktemp("runaways")):
         (made.home / "workspace").mkdir(exist_ok=True)
         made.all_up()

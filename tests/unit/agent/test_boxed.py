@@ -12,8 +12,9 @@ import pytest
 
 from stead.agent.pool import Pool
 from stead.agent.tools.base import Context, Outcome, Toolbox
-from stead.sandbox.walls import NoWalls, walls_here
+from stead.sandbox.walls import NoWalls
 from tests.unit.agent.boxed import BOXED
+from tests.unit.sandbox.kinds import walls_of
 
 REGISTRY = "tests.unit.agent.boxed:BOXED"
 
@@ -21,8 +22,7 @@ REGISTRY = "tests.unit.agent.boxed:BOXED"
 @pytest.fixture
 async def tools(tmp_path: Path) -> AsyncIterator[Toolbox]:
     (tmp_path / "workspace").mkdir()
-    walls = walls_here(tmp_path / "run")
-    assert walls.works, "these tests need bubblewrap: apt install bubblewrap"
+    walls = walls_of("bubblewrap", tmp_path / "run")
     pool = Pool(registry=REGISTRY, walls=walls)
     made = Toolbox(BOXED, Context(tmp_path / "workspace", walls=walls), pool)
     yield made
