@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 MOST = 64_000_000
@@ -25,6 +26,8 @@ _ENDS = 65_536
 _HEAD_PART = 0.35
 """Of what is shown; the end of an output mostly says what went wrong."""
 _NOTE = 160
+_AROUND = 4096
+"""Bytes beside a page in which a secret is looked for that the page may cut in two."""
 
 _ESCAPE = re.compile(
     r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[PX^_][^\x1b]*\x1b\\|[ -/]*[0-~])"
@@ -117,8 +120,13 @@ class Spool:
         )
 
 
-def page(keep: Path, job: str, name: str, offset: int, limit: int) -> tuple[str, int, int]:
+def page(
+    keep: Path, job: str, name: str, offset: int, limit: int, hide: Callable[[str], str] = str
+) -> tuple[str, int, int]:
     """A part of what a call printed: the text, where it goes on, and the size until now.
+
+    ``hide`` takes secrets out of text. Where there is one near, whole lines are given, so that none
+    is handed over in pieces that nothing recognizes.
 
     Raises ``FileNotFoundError`` when there is no such output here.
     """
@@ -126,12 +134,21 @@ def page(keep: Path, job: str, name: str, offset: int, limit: int) -> tuple[str,
     with os.fdopen(os.open(folder(keep, job) / name, flags), "rb") as file:
         size = os.fstat(file.fileno()).st_size
         binary = looks_binary(file.read(8192))
-        file.seek(min(offset, size))
-        data = file.read(limit)
+        offset = min(offset, size)
+        start = max(0, offset - _AROUND)
+        file.seek(start)
+        window = file.read(offset - start + limit + _AROUND)
     if binary:
-        return data[: limit // 4].hex(" "), min(offset + len(data[: limit // 4]), size), size
+        return "[binary data, not shown]", size, size
+    data = window[offset - start :][:limit]
     shown = whole_lines(data) if offset + len(data) < size else data
-    return readable(shown), offset + len(shown), size
+    upto = offset + len(shown)
+    around = readable(window)
+    if hide(around) != around:
+        begin = window.rfind(b"\n", 0, offset - start) + 1
+        end = window.find(b"\n", max(upto - start - 1, 0)) + 1 or len(window)
+        return hide(readable(window[begin:end]))[:limit], max(start + end, upto), size
+    return readable(shown), upto, size
 
 
 def whole_lines(data: bytes) -> bytes:

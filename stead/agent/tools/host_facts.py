@@ -39,7 +39,8 @@ def _disk(workspace: Path) -> list[str]:
     for place in places:
         use = psutil.disk_usage(str(place))
         what = f"disk {place}" if len(places) > 1 else "disk"
-        lines.append(f"{what}: {_gb(use.free)} free of {_gb(use.total)} ({use.percent:.0f}% used)")
+        # No percentage: asked for the free space, a small model gave that instead.
+        lines.append(f"{what}: {_gb(use.free)} free of {_gb(use.total)}")
     return lines
 
 

@@ -31,7 +31,7 @@ async def read(args: OutputArgs, context: Context) -> str:
         if context.keep is None:
             raise FileNotFoundError
         text, upto, size = page(
-            context.keep, context.job, args.id, args.from_byte, context.limit - 240
+            context.keep, context.job, args.id, args.from_byte, context.limit - 240, context.hide
         )
     except FileNotFoundError:
         raise ToolError(
