@@ -40,6 +40,7 @@ def approvals_of(settings: Settings, store: Store, flow: Flow, service: NodeServ
     made = Approvals(store, flow, hold)
     taker(made, flow)(settings)()
     flow.on_reply(made.nudge)
+    flow.answers = made.decide
     return made
 
 

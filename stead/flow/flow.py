@@ -15,15 +15,19 @@ from dataclasses import dataclass, replace
 from stead.core.approvals import Decided
 from stead.core.errors import StaleEpoch, SteadError
 from stead.core.nouns import Inbound, Job, NewJob, Post, Step
+from stead.core.placement import GATEWAY
 from stead.core.states import ENDED, JobState, StepState
 from stead.core.storage import Accepted, Ended, Ruling, Store
 from stead.core.wire import Events, Finish
 from stead.flow import words
 from stead.flow.live import Live
 from stead.flow.router import Router
+from stead.flow.said import Decide, answered
 from stead.memory.daily import DailyLog
 from stead.queue.policy import Verdict, after_crash, after_report
 from stead.queue.queue import Queue, ready
+
+_SAID = "light: the owner's word on a question"
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +61,8 @@ class Flow:
         tries: Tries,
         preferred: Preferred = _as_asked,
     ) -> None:
+        self.answers: Decide = self._decide
+        """Takes the owner's word on a question that was said in a conversation."""
         self.channels: frozenset[str] = frozenset()
         """Those that a job can send a message by."""
         self.expire_ms = 86_400_000
@@ -92,6 +98,9 @@ class Flow:
 
         The same ``(channel, external_id)`` again changes nothing and names the first job.
         """
+        said = await answered(message, self.answers)
+        if said is not None:
+            return await self._say(message, said)
         route = self.router.decide(message)
         told = f"{route.to}: {route.rule}"
         job = NewJob(
@@ -122,6 +131,18 @@ class Flow:
             if route.to == "node":
                 for call in self._on_accept:
                     call()
+        return accepted
+
+    async def _say(self, message: Inbound, text: str) -> Accepted:
+        """Record a message that is answered already."""
+        job = NewJob(
+            kind="noop", payload={"text": text}, lane=message.lane, needs=GATEWAY, route=_SAID,
+            max_tries=self._tries.tries, max_crashes=self._tries.crashes,
+        )  # fmt: skip
+        accepted = await self._store.accept(message, job, words.received(message, _SAID))
+        if not accepted.duplicate:
+            self._queue.wake(ready(job))
+            self._daily.nudge()
         return accepted
 
     # --- on the way --------------------------------------------------------------------
@@ -213,6 +234,9 @@ class Flow:
         decided = await self._store.decide(ident, word, text=text, by=by)
         self._go_on(decided)
         return decided
+
+    async def _decide(self, ident: str, word: str, text: str, by: str) -> Decided:
+        return await self.decide(ident, word, text=text, by=by)
 
     async def expire(self) -> list[Decided]:
         """End the questions that nobody answered in time: their jobs go on without."""

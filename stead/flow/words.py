@@ -89,7 +89,7 @@ def asked(approval: Approval, ident: str, expires_ms: int) -> str:
     """A question to the owner about a call, or one of the agent's own, with how to answer it."""
     short, until = ident[-8:], f"within {duration(expires_ms).removesuffix(' 0 min')}"
     if approval.kind == "question":
-        how = f"`stead answer {short} TEXT`"
+        how = f"`stead answer {short} TEXT`, or here: answer {short} TEXT"
         if approval.offers:
             how = f"{' or '.join(approval.offers)}: {how}"
         careful = f"\n\n{_CAREFUL}" if approval.foreign else ""
@@ -102,7 +102,8 @@ def asked(approval: Approval, ident: str, expires_ms: int) -> str:
     words = "|".join(one for one in approval.offers if one != NO)
     told += [
         "",
-        f"Answer {until}: `stead approve {short} {words}` or `stead deny {short}`.",
+        f"Answer {until}: `stead approve {short} {words}` or `stead deny {short}`;"
+        f" or say so here: approve {short}.",
     ]
     if ALWAYS in approval.offers:
         told.append(f"(always: {approval.always})")

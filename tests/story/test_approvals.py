@@ -125,6 +125,23 @@ def test_for_ever_and_taken_back(lived_in: House) -> None:
     assert "deny" in checked.stdout and "nothing of the machine" in checked.stdout
 
 
+def test_answered_in_the_conversation(lived_in: House) -> None:
+    """Where the owner writes he can answer as well; the record says by which way. What only looks
+    like an answer is a message like any other."""
+    house = lived_in
+    job_id = house.say("[[tool clock {}]] [[say Late.]] the time?", session="g", channel="phone")
+    row = waits(house, job_id)
+    short = row["id"][-8:]
+    other = house.say(f"approve {short} perhaps", session="g2")
+    assert house.ended(other, 60)["job"]["kind"] == "chat"
+    said = house.say(f" Approve {short} ", session="g", channel="phone")
+    assert house.ended(said, 60)["reply"]["text"].startswith("Yes: clock")
+    assert house.ended(job_id, 60)["reply"]["text"] == "Late."
+    assert house.story(job_id)["approvals"][0]["answered_by"] == "owner (phone)"
+    again = house.say(f"deny {short} too late", session="g", channel="phone")
+    assert "is not open any more" in house.ended(again, 60)["reply"]["text"]
+
+
 def test_others_go_on_meanwhile(lived_in: House) -> None:
     """A question holds neither a worker nor its conversation."""
     house = lived_in
