@@ -39,6 +39,8 @@ __all__ = [
 #: An idle connection older than this is not used again for a request that must
 #: not be sent twice: servers (uvicorn: after 5 s) close idle connections just then.
 _FRESH_S = 2.0
+#: But for a server that was seen to keep one for longer: up to this part of that time.
+_SHOWN = 0.8
 #: A connection that was given back so lately, and was used before that, need not be looked at.
 _JUST_S = 0.02
 #: An idle connection older than this is closed instead of used.
@@ -146,8 +148,11 @@ class _Pool:
 
     idle: list[Wire] = field(default_factory=list)
     limit: int = 16
+    shown_s: float = 0.0
+    """For how long this server was seen to keep an idle connection."""
 
     def take(self, now: float, not_older_s: float, just_s: float = 0.0) -> Wire | None:
+        not_older_s = max(not_older_s, _SHOWN * self.shown_s)
         while self.idle:
             wire = self.idle.pop()
             age = now - wire.idle_since
@@ -159,8 +164,15 @@ class _Pool:
                 return wire
             else:
                 self.idle.append(wire)  # good for others; all those before it are older
+                self._learn(now)
                 break
         return None
+
+    def _learn(self, now: float) -> None:
+        """The oldest that is alive shows how long this server keeps them."""
+        wire = self.idle[0]
+        if not wire.stale():
+            self.shown_s = max(self.shown_s, min(now - wire.idle_since, _OLD_S))
 
     def give(self, wire: Wire) -> None:
         if len(self.idle) < self.limit:
@@ -169,8 +181,10 @@ class _Pool:
             wire.cut()
 
     def forget(self, wire: Wire) -> None:
+        """It was closed; by the server, if it was idle."""
         if wire in self.idle:
             self.idle.remove(wire)
+            self.shown_s = min(self.shown_s, monotonic() - wire.idle_since)
 
 
 @dataclass(slots=True)

@@ -159,6 +159,34 @@ async def test_only_a_safe_request_is_sent_twice() -> None:
         assert server.connections == 2
 
 
+async def test_how_long_a_server_keeps_connections_is_learnt() -> None:
+    """Promise: what must not be sent twice goes on a connection that has been idle for long only
+    if this server has shown that it keeps them for longer; one that it closed makes it careful."""
+
+    async def keeps(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while b"/end" not in (await read_request(reader))[0]:
+            writer.write(OK)
+        writer.write(OK)
+
+    async with serving(keeps) as server, Client(server.url) as client:
+
+        async def ask(path: str, idle_s: float) -> None:
+            for one in client._pool.idle:
+                one.idle_since -= idle_s
+            assert (await client.request("POST", path, retry=False)).body == b"ok"
+
+        await ask("/", 0)
+        await ask("/", 10)
+        assert server.connections == 2  # not yet, but it has been seen that the first one lives
+        await ask("/", 7)
+        assert server.connections == 2
+        await ask("/end", 0)
+        while len(client._pool.idle) > 1:
+            await asyncio.sleep(0.01)
+        await ask("/", 7)
+        assert server.connections == 3
+
+
 @pytest.mark.parametrize(
     "answer",
     [
