@@ -83,7 +83,9 @@ def audit_of(home: Path, settings: Settings, store: SqliteStore, budgets: Budget
     """Raises ``ConfigError`` when a list of words cannot be read."""
     meter, redactor = Meter(), _redactor(home, settings)
     bodies = Bodies(home / FOLDER, _terms(settings), redactor)
-    return Audit(StoreBook(store, budgets, meter, bodies), bodies, meter, redactor)
+    book = StoreBook(store, budgets, meter, bodies)
+    meter.catch_up = book.catch_up
+    return Audit(book, bodies, meter, redactor)
 
 
 def taker(home: Path, audit: Audit, keys: Keys) -> Callable[[Settings], Callable[[], None]]:

@@ -27,7 +27,7 @@ from stead.gateway.exchange import (
     header_lines,
     status_line,
 )
-from stead.gateway.heads import Heads
+from stead.gateway.heads import Heads, Known
 from stead.inference.plane import shapes
 
 log = logging.getLogger(__name__)
@@ -53,6 +53,7 @@ class Front(HttpToolsProtocol):
         super().__init__(**given)
         self._places = places
         self._heads = heads
+        self._last: Known | None = None
         self._learnt = 0
         self._packet = b""
         """What came last, while it may be one whole request."""
@@ -113,7 +114,8 @@ class Front(HttpToolsProtocol):
         if self._deaf:
             return
         fresh = not self._busy_body
-        if fresh and not self._in_head and (self.cycle is None or self.cycle.response_complete):
+        free = self.cycle is None or self.cycle.response_complete
+        if free and fresh and not self._in_head and not self.pipeline:
             if self._plainly(data):
                 return
             self._packet = data
@@ -144,10 +146,12 @@ class Front(HttpToolsProtocol):
 
     def _plainly(self, data: bytes) -> bool:
         """Take a whole request with a head that was here before; False: parse it."""
-        found = self._heads.find(data)
-        if found is None or self.pipeline:
-            return False
-        known, start = found
+        known = self._last  # mostly it is the last one that comes again
+        if known is None or not (start := known.body_at(data)):
+            known = self._heads.find(data)
+            if known is None or not (start := known.body_at(data)):
+                return False
+            self._last = known
         place, asker = known.place, known.asker
         who = place.door.still(asker)
         if who is None or len(data) - start > place.door.max_body:

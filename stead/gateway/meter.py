@@ -9,7 +9,7 @@ names (semantic conventions for generative AI metrics).
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from stead.core.nouns import Call
@@ -83,6 +83,8 @@ class Meter:
 
     series: dict[tuple[str, str, str, str, str], Series] = field(default_factory=dict)
     keys: dict[str, KeyCount] = field(default_factory=dict)
+    catch_up: Callable[[], None] = field(default=lambda: None)
+    """Called before what is counted here is told: who tells of requests may be a moment late."""
     wrong_keys: int = 0
     """Requests refused for their key: they have no row, since strangers could fill the disk."""
 

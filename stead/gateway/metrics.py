@@ -129,6 +129,7 @@ class Metrics:
     # --- requests --------------------------------------------------------------------------
 
     def _requests(self, page: Page) -> None:
+        self._meter.catch_up()
         every = list(self._meter.series.values())
         family = page.family(
             "stead_requests_total", "counter", "Requests at the model door that are over."

@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 _FLUSH_S = 0.05
 _OPEN_S = 0.5
 _AGAIN_S, _AGAIN_MOST_S = 0.5, 30.0
+#: A request with a body that is longer is made a row at once.
+_SMALL = 16_384
 #: Rows that may wait for a store that cannot write. Then the oldest that cost nothing go.
 _MOST_WAITING = 100_000
 _UNDER_WAY = Ended(Usage(), 0, False, 0.0, 0.0, "", None)
@@ -54,6 +56,9 @@ class StoreBook:
         """May be replaced by others at any time."""
         self._meter = meter
         self._bodies = bodies
+        self._over: list[Record] = []
+        """Requests that are over and have not become rows: many at once cost less than each when
+        it ends."""
         self._ended: list[Call] = []
         self._open: dict[str, Record] = {}
         self._written: set[str] = set()
@@ -91,7 +96,7 @@ class StoreBook:
         call = row_of(record)
         caps = self.budgets.caps(call.share, key=call.caller, key_id=call.key_id, lane=call.lane)
         self._written.add(record.id)
-        if self._ended:
+        if self._ended or self._over:
             self._flush()  # what is over frees its money before more is set aside
         # A caller that leaves meanwhile has its row settled like any other, after this one.
         passed = await asyncio.shield(asyncio.ensure_future(self._store.reserve(call, caps)))
@@ -108,21 +113,28 @@ class StoreBook:
         """It is over (``record.ended`` says how). Never waits, never fails."""
         self._open.pop(record.id, None)
         self._written.discard(record.id)
-        call = row_of(record)
-        if self._meter is not None:
-            self._meter.ended(call)
-        verdict = record.verdict
-        if (
-            self._bodies is not None
-            and record.answer is not None
-            and (verdict is None or verdict.keep_body)
-        ):
-            self._keep(call, record)
-        self._ended.append(call)
-        if call.job_id is not None:  # its end is told from its rows, and may come at once
+        self._over.append(record)
+        asked = record.asked
+        if record.answer is not None or (asked is not None and len(asked.body) > _SMALL):
+            self.catch_up()  # its bodies are let go of
+        if record.who.job_id is not None:  # its end is told from its rows, and may come at once
             self._flush()
         elif self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_FLUSH_S, self._flush)
+
+    def catch_up(self) -> None:
+        """Count all that is over, and make its rows."""
+        over, self._over = self._over, []
+        meter, bodies, ended = self._meter, self._bodies, self._ended
+        for record in over:
+            call = row_of(record)
+            if meter is not None:
+                meter.ended(call)
+            if bodies is not None and record.answer is not None:
+                verdict = record.verdict
+                if verdict is None or verdict.keep_body:
+                    self._keep(call, record)
+            ended.append(call)
 
     def _keep(self, call: Call, record: Record) -> None:
         asked, verdict = record.asked, record.verdict
@@ -167,6 +179,8 @@ class StoreBook:
             self._timer = None
         if self._stuck is None:
             self._do(self._write())
+        else:
+            self.catch_up()
 
     def _do(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
@@ -175,6 +189,7 @@ class StoreBook:
         return task
 
     async def _write(self) -> None:
+        self.catch_up()
         ended, self._ended = self._ended, []
         opened = self._unwritten()
         ids = {record.id for record in opened}
@@ -224,7 +239,7 @@ class StoreBook:
         self._closing.set()
         if self._look is not None:
             self._look.cancel()
-        while self._tasks or self._ended:
+        while self._tasks or self._ended or self._over:
             if not self._tasks:
                 self._flush()
             await asyncio.gather(*self._tasks)
