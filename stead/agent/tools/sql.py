@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from stead.agent.tools.base import Args, Context, Tool, ToolError
-from stead.agent.tools.sql_run import Answer, Ask, Value
+from stead.agent.tools.sql_ask import Answer, Ask, Value
 from stead.agent.tools.workspace import locate
 from stead.core.errors import SteadError
 from stead.core.states import Effects, OnUnknown

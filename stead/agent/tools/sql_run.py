@@ -1,7 +1,7 @@
 """Asks a database, inside a sandbox: ``python -m`` this module.
 
-It is told on its standard input what to ask (an :class:`Ask` as JSON) and answers on its standard
-output (an :class:`Answer`). It has a process of its own so that no result, however large, weighs on
+It is told on its standard input what to ask (an ``Ask`` as JSON) and answers on its standard
+output (an ``Answer``). It has a process of its own so that no result, however large, weighs on
 the worker, and so that how to connect is known here alone.
 """
 
@@ -19,7 +19,7 @@ from urllib.parse import quote
 import apsw
 import msgspec
 
-Value = str | int | float | bool | None
+from stead.agent.tools.sql_ask import Answer, Ask, Value
 
 CELL = 400
 """Characters of one value that are shown."""
@@ -38,29 +38,6 @@ _SILENT = frozenset(
 #: What makes a role more than one who asks: with it a query reaches the server's own files and
 #: programs, and no transaction is read-only to those.
 _MIGHTY = ("pg_execute_server_program", "pg_read_server_files", "pg_write_server_files")
-
-
-class Ask(msgspec.Struct):
-    """What is to be asked."""
-
-    query: str
-    """Empty: which tables there are."""
-    params: list[Value] = []
-    write: bool = False
-    rows: int = 100
-    room: int = 5000
-    """Characters of the answer."""
-    seconds: float = 30.0
-    file: str = ""
-    """An SQLite file; else PostgreSQL."""
-    dsn: str = ""
-    proxy: int = 0
-    """Port of the proxy on this loopback; 0: the server is a socket in a folder."""
-
-
-class Answer(msgspec.Struct):
-    text: str
-    ok: bool = True
 
 
 class Refused(Exception):
