@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,6 +25,10 @@ from stead.sandbox.secrets import Credential, Source
 from stead.sandbox.view import interpreter
 from stead.sandbox.walls import walls_here
 from tests.unit.sandbox.egress_house import Ca, Echo, keep_secret, listening
+
+pytestmark = pytest.mark.skipif(
+    shutil.which("curl") is None and os.environ.get("CI") != "true", reason="curl is not installed"
+)
 
 KEY = "a-key-that-nobody-shall-see"
 
