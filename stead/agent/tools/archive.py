@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import os
 import stat
-import tarfile
 import tempfile
 import time
-import zipfile
 from pathlib import Path
-from typing import Annotated, Literal
+from types import ModuleType
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from msgspec import Meta
 
 from stead.agent.files.blobs import write_all
 from stead.agent.files.change import Source
-from stead.agent.files.packed import BROKEN, Member, Packed
 from stead.agent.files.tree import Parts, Refused, Tree, say
 from stead.agent.tools.base import Args, Context, Tool, ToolError, blocking
 from stead.agent.tools.changing import UNDO, Desk, changing, files_box, missing, speaking
 from stead.agent.tools.workspace import one_place, size_words
 from stead.core.states import Effects, OnUnknown
 from stead.permit.words import Touches
+
+if TYPE_CHECKING:
+    from stead.agent.files.packed import Member, Packed
 
 MOST_FILES = 10_000
 _ENDINGS = {".zip": "zip", ".tar": "", ".tar.gz": "gz", ".tgz": "gz", ".tar.xz": "xz"}
@@ -51,6 +52,12 @@ def work(args: ArchiveArgs, context: Context) -> str:
         return _create(args, context, Path(folder))
 
 
+def _libraries() -> ModuleType:
+    from stead.agent.files import packed  # late: 1.3 MB in processes that never unpack
+
+    return packed
+
+
 def _opened(tree: Tree, path: str) -> tuple[Parts, int]:
     parts = tree.find(path)
     if tree.look(parts) is None:
@@ -64,7 +71,7 @@ def _list(args: ArchiveArgs, context: Context) -> str:
     with speaking():
         parts, fd = _opened(Tree(context.workspace), args.path)
         with os.fdopen(fd, "rb") as file:
-            packed = Packed(file, os.fstat(fd).st_size)
+            packed = _libraries().Packed(file, os.fstat(fd).st_size)
             for member in packed.members():
                 if sum(map(len, lines)) > context.limit - 300 or context.late:
                     more += 1
@@ -81,7 +88,7 @@ def _extract(args: ArchiveArgs, context: Context, folder: Path) -> str:
         parts, fd = _opened(tree, args.path)
         top = tree.find(args.to) if args.to.strip() else (*parts[:-1], _stem(parts[-1]))
         with os.fdopen(fd, "rb") as file:
-            packed = Packed(file, os.fstat(fd).st_size)
+            packed = _libraries().Packed(file, os.fstat(fd).st_size)
             files, folders, skipped = _unpacked(packed, folder, context)
     with changing(context, "archive", args) as desk:
         if desk.before:
@@ -125,7 +132,7 @@ def _aside(packed: Packed, member: Member, place: Path) -> None:
     try:
         for block in packed.blocks(member):
             write_all(fd, block)
-    except BROKEN as problem:
+    except _libraries().BROKEN as problem:
         if isinstance(problem, OSError) and problem.errno is not None:
             raise Refused(f"it could not be unpacked: {problem.strerror}") from problem
         raise Refused(f"{say(member.parts)} is damaged: {problem}; nothing was done") from problem
@@ -171,7 +178,7 @@ def _create(args: ArchiveArgs, context: Context, folder: Path) -> str:
                 raise Refused(f"that are more than {MOST_FILES} files")
         try:
             _pack(tree, list(found), place, _ENDINGS[ending], context)
-        except BROKEN as problem:
+        except _libraries().BROKEN as problem:
             raise Refused(f"it could not be made: {problem}") from problem
     with changing(context, "archive", args) as desk:
         if desk.before:
@@ -195,6 +202,7 @@ def _below(tree: Tree, parts: Parts) -> list[Parts]:
 
 
 def _pack(tree: Tree, files: list[Parts], place: Path, form: str, context: Context) -> None:
+    tarfile, zipfile = _libraries().tarfile, _libraries().zipfile
     if form == "zip":
         with zipfile.ZipFile(place, "x", zipfile.ZIP_DEFLATED) as made:
             for parts in files:
