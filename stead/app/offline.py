@@ -121,7 +121,9 @@ def approval(home: Path, ident: str) -> View:
 
 
 def grants(home: Path, *, revoked: bool = False) -> View:
-    """What is allowed for ever, as ``/api/v1/grants`` lists it."""
+    """What is allowed for ever, as ``/api/v1/grants`` lists it; nothing where all is new."""
+    if not (home / "state.db").exists():
+        return {"grants": []}
     with _database(home) as database:
         return questions.granted(database, revoked)
 

@@ -74,7 +74,7 @@ def words(row: dict[str, Any]) -> Iterator[str]:
     yield from (f"  {line}" for line in str(row["preview"]).splitlines())
     if row["kind"] == "call":
         yield f"  in full:    {row['tool']} {row['args']}"
-        yield f"  because of: {row['why']}"
+        yield f"  why:        {row['why']}"
     if row["foreign"]:
         yield "  careful:    it had read text that others wrote, which may be what wanted this"
     yield f"  asked:      {when(row['asked_at'])}, step {row['seq']} of job {short(row['job_id'])}"

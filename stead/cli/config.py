@@ -34,14 +34,28 @@ def check(obj: Cli, as_json: bool) -> None:
     """Check stead.toml and the environment. Exit code 1: something is wrong."""
     loaded = load(obj.home)
     file = obj.home / "stead.toml"
+    said = _permits(loaded)
     if as_json:
-        print_json({"ok": True, "path": str(file)})
+        print_json({"ok": True, "path": str(file), "permits": said})
     elif file.exists():
         click.echo(f"{file} is valid.")
     else:
         click.echo(f"There is no {file}; the defaults hold.")
+    for rule in () if as_json else said:
+        click.echo(f"  the rule “{rule['name']}” {rule['words']}")
     for doubt in _doubts(loaded):
         click.echo(f"But {doubt}", err=True)
+
+
+def _permits(loaded: Loaded) -> list[dict[str, Any]]:
+    """The rules of permission in words: what they are taken to mean."""
+    if not loaded.settings.permit:
+        return []
+    from stead.app import permits  # late: it loads the tools
+
+    return [
+        {"name": rule["name"], "words": rule["words"]} for rule in permits.rules(loaded.settings)
+    ]
 
 
 def _doubts(loaded: Loaded) -> Iterator[str]:

@@ -92,7 +92,7 @@ def check(obj: Cli, /, tool: str, args: tuple[str, ...], as_json: bool, **how: A
         print_json(found)
         return code
     word = str(found["word"])
-    click.echo(f"{style(word, fg=_COLOURS[word])}: because of {found['why']}.")
+    click.echo(f"{style(word, fg=_COLOURS[word])}: {found['why']}")
     click.echo(f"  it would: {found['preview']}")
     for label, value in found["touches"].items():
         click.echo(f"  {label}: {value}")

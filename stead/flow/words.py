@@ -94,7 +94,7 @@ def asked(approval: Approval, ident: str, expires_ms: int) -> str:
             how = f"{' or '.join(approval.offers)}: {how}"
         careful = f"\n\n{_CAREFUL}" if approval.foreign else ""
         return f"{approval.preview}{careful}\n\nAnswer {until} with {how}."
-    told = ["May I do this?", "", approval.preview, "", f"I ask because of {approval.why}."]
+    told = ["May I do this?", "", approval.preview, "", f"Why I ask: {approval.why}."]
     if approval.foreign:
         told.append(_CAREFUL)
     if approval.args not in ("", "{}"):

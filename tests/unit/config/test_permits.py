@@ -6,7 +6,9 @@ import re
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from stead.cli.main import cli
 from stead.config import load, permit_rule
 from stead.core.errors import ConfigError
 from stead.core.permits import PermitRule
@@ -72,3 +74,16 @@ def test_the_examples_of_the_page_are_valid(tmp_path: Path) -> None:
     assert [one.say for one in load(tmp_path).settings.permit] == [
         "allow", "deny", "allow", "ask", "allow",
     ]  # fmt: skip
+
+
+def test_what_rules_are_taken_to_mean(tmp_path: Path) -> None:
+    """`stead config check` says it in words, so that a slip is seen before it matters."""
+    more = 'tools = ["shell"]\ncommands = ["git log *"]\norigin = ["foreign"]'
+    (tmp_path / "stead.toml").write_text(RULE.format(say="allow", more=more))
+    done = CliRunner().invoke(cli, ["--home", str(tmp_path), "config", "check"])
+    assert done.exit_code == 0, done.output
+    assert "allows shell for the commands git log *; also when foreign text" in done.output
+    done = CliRunner().invoke(
+        cli, ["--home", str(tmp_path), "permit", "check", "shell", "command=git log -3", "--json"]
+    )
+    assert '"word": "allow"' in done.output
