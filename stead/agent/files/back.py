@@ -56,11 +56,12 @@ def told(book: Book) -> list[Told]:
     with book.alone():
         recover(book)
     lines = book.lines()
+    undone = book.undone_of(lines)
     found = []
     for line in reversed(lines):
         if line.state == DONE:
             with contextlib.suppress(Refused):
-                found.append(Told(book.read(line), line, book.undone(line.id, lines)))
+                found.append(Told(book.read(line), line, line.id in undone))
     return found
 
 

@@ -19,6 +19,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,6 +34,9 @@ BEGUN, MADE, DONE, NONE = "begun", "made", "done", "none"
 _LOCK_WAIT_S = 20.0
 _PRUNE_EVERY_S = 3600.0
 _DAY_MS = 86_400_000
+_LEFT_S = 86_400.0
+PACKED = "packed-"
+"""Begins the names of folders in which archives are unpacked or made."""
 
 
 class Op(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -161,10 +165,12 @@ class Book:
 
     def undone(self, ident: str, lines: list[Line]) -> bool:
         """Whether a change has been taken back, and that not been taken back itself."""
-        return any(
-            line.call == f"undo-{ident}" and line.state == DONE and not self.undone(line.id, lines)
-            for line in lines
-        )
+        return _is_undone(ident, _backs(lines))
+
+    def undone_of(self, lines: list[Line]) -> set[str]:
+        """The ids of all that have been."""
+        backs = _backs(lines)
+        return {line.id for line in lines if _is_undone(line.id, backs)}
 
     # --- limits --------------------------------------------------------------------
 
@@ -177,6 +183,7 @@ class Book:
         last = _number(stamp)
         if not now and time.time() - last < _PRUNE_EVERY_S and not self._too_much():
             return 0
+        sweep(self.folder, PACKED)
         lines = [line for line in self.lines() if line.state in (DONE, NONE)]
         entries = {line: self._entry(line) for line in lines}
         oldest = int(time.time() * 1000) - int(self.limits.keep_days * _DAY_MS)
@@ -224,6 +231,28 @@ class Book:
             return self.read(line)
         except Refused:
             return None
+
+
+def _backs(lines: list[Line]) -> dict[str, list[str]]:
+    """By the id of a change, the ids of those that took it back."""
+    found: dict[str, list[str]] = {}
+    for line in lines:
+        if line.call.startswith("undo-") and line.state in (MADE, DONE):
+            found.setdefault(line.call[5:], []).append(line.id)
+    return found
+
+
+def _is_undone(ident: str, backs: dict[str, list[str]]) -> bool:
+    return any(not _is_undone(back, backs) for back in backs.get(ident, ()))
+
+
+def sweep(folder: Path, prefix: str = "") -> None:
+    """Remove what processes that were killed have left in a folder of stead's own, a day ago."""
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            old = time.time() - entry.stat(follow_symlinks=False).st_mtime > _LEFT_S
+            if entry.name.startswith(prefix) and entry.is_dir(follow_symlinks=False) and old:
+                shutil.rmtree(entry.path, ignore_errors=True)
 
 
 def blobs_of(entry: Entry) -> set[str]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from msgspec import Meta
 
 from stead.agent.files.blobs import write_all
+from stead.agent.files.book import PACKED
 from stead.agent.files.change import Source
 from stead.agent.files.tree import Parts, Refused, Tree, say
 from stead.agent.tools.base import Args, Context, Tool, ToolError, blocking
@@ -46,7 +47,7 @@ def work(args: ArchiveArgs, context: Context) -> str:
         raise ToolError("files cannot be changed here: there is no place to keep what they held")
     place = context.keep / UNDO
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=place, prefix="packed-") as folder:
+    with tempfile.TemporaryDirectory(dir=place, prefix=PACKED) as folder:
         if args.action == "extract":
             return _extract(args, context, Path(folder))
         return _create(args, context, Path(folder))

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta
 
 from stead.agent import media as lines
+from stead.agent.files.book import sweep
 from stead.agent.files.change import Source
 from stead.agent.files.names import shown
 from stead.agent.files.tree import Parts, Refused, Tree, open_file, say
@@ -133,6 +134,7 @@ def _stage(context: Context) -> Iterator[_Stage]:
     assert context.keep is not None
     top = context.keep / "media"
     top.mkdir(mode=0o700, parents=True, exist_ok=True)
+    sweep(top)
     folder = Path(tempfile.mkdtemp(dir=top))
     stage = _Stage(folder)
     try:

@@ -256,6 +256,18 @@ def test_old_changes_are_forgotten(desk: Desk) -> None:
     assert list((desk.keep / "undo" / "blobs").iterdir()) == []
 
 
+def test_what_a_killed_process_left_is_swept(desk: Desk) -> None:
+    """Folders in which an archive was unpacked go a day after; what is new may be in use."""
+    left, new = desk.keep / "undo" / "packed-old", desk.keep / "undo" / "packed-new"
+    for folder in (left, new):
+        folder.mkdir(parents=True)
+        (folder / "0").write_text("x")
+    os.utime(left, (0, 0))
+    with desk.book.alone():
+        desk.book.prune(now=True)
+    assert (left.exists(), new.exists()) == (False, True)
+
+
 def test_a_full_disk_leaves_the_old_file(desk: Desk) -> None:
     """A write that finds no room fails as a whole, wherever the room ends."""
     place = desk.work / "f.txt"
