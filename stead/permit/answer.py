@@ -86,7 +86,8 @@ class Shown:
         if one.lower().startswith("www."):
             return f"www[.]{one[4:]}"
         if not rest.startswith("//") and scheme.lower() not in _SCHEMES:
-            return one
+            # No address, such as ``background:url(...)``; but one may stand in it.
+            return f"{scheme}:{_ADDRESS.sub(self._address, rest)}"
         return f"{scheme}[{colon}]{rest}"
 
 
