@@ -12,7 +12,7 @@ def test_prune(house: House) -> None:
     """`stead prune` takes out what the rules say, and tells; the message and its reply remain, and
     the same message sent again is answered from the record."""
     toml = house.home / "stead.toml"
-    toml.write_text(toml.read_text() + "\n[retention]\njobs_days = 0.000001\n")
+    toml.write_text(toml.read_text() + "\n[retention]\njobs_days = 0.00000001\n")
     house.all_up()
     job_id = house.say("[[say By the door.]] where is the key?", external_id="m1", channel="cli")
     assert house.ended(job_id)["job"]["state"] == "done"
