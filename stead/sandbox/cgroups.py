@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -120,12 +121,22 @@ class V1(Groups):
 
 
 def _sweep(parent: Path) -> None:
-    """Remove the groups of keepers that were killed."""
+    """Remove the groups of keepers that were killed, and end what is left in them: a bubblewrap
+    whose keeper is killed while it starts leaves a process that waits for it for ever."""
     for top in parent.glob("stead-*"):
         if not Path("/proc", top.name.removeprefix("stead-")).exists():
             for folder in (*top.glob("*/"), top):
-                with contextlib.suppress(OSError):
+                for pid in _members(folder):
+                    with contextlib.suppress(OSError):
+                        os.kill(pid, signal.SIGKILL)
+                with contextlib.suppress(OSError):  # where one is still ending, the next time
                     folder.rmdir()
+
+
+def _members(folder: Path) -> list[int]:
+    with contextlib.suppress(OSError, ValueError):
+        return [int(pid) for pid in (folder / "cgroup.procs").read_text().split()]
+    return []
 
 
 class V2(Groups):
