@@ -137,7 +137,8 @@ def _full(place: Place, flag: Path, boxed: bool) -> Iterator[tuple[Measured, lis
                 with contextlib.suppress(psutil.NoSuchProcess):
                     words = one.cmdline()
                     parent = one.parent()
-                    if "stead.agent.child" in words and parent and parent.cmdline() == words:
+                    ours = words[1:3] == ["-m", "stead.agent.child"]  # bubblewrap's end so too
+                    if ours and parent and parent.cmdline() == words:
                         found.append(one)
             return found
 
