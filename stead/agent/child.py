@@ -17,7 +17,6 @@ import json
 import os
 import signal
 import socket
-import struct
 import sys
 import time
 from collections.abc import Callable, Collection
@@ -25,16 +24,12 @@ from types import FrameType
 
 from stead.agent.serve import load, serve
 from stead.sandbox import landlock
-from stead.sandbox.kernel import adopt_orphans
+from stead.sandbox.kernel import adopt_orphans, lowest_priority
 
 _PR_SET_PDEATHSIG = 1
 _SESSION_NICE = "15"
 """3% of a processor that another session wants too. At 19 (1%) background work would get nowhere
 while a model computes for minutes."""
-_SLICE_NS = 100_000_000
-"""The longest that Linux grants."""
-_SCHED_SETATTR = {"x86_64": 314, "aarch64": 274, "riscv64": 274}
-"""The number of the system call, for which Python and libc have no name."""
 
 
 def main(arguments: list[str]) -> int:
@@ -131,28 +126,8 @@ def _children() -> list[int]:
 
 def step_back() -> None:
     """The lowest priority there is: whoever else wants the processor has it."""
-    with contextlib.suppress(OSError, AttributeError):
-        os.nice(19)
-    _wish_long_slices()
-    with contextlib.suppress(OSError, AttributeError):  # Linux only
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    lowest_priority()
     _step_back_as_session()
-
-
-def _wish_long_slices() -> None:
-    """Ask Linux for long turns at the processor, which is to ask for late ones.
-
-    A group of processes (a session, a unit of systemd) is never of the idle class, whatever is in
-    it. So where groups share the processor, a thread of the kernel that ends another's fsync would
-    wait for the turn of a tool that computes to be over: 4 ms instead of 0.4. Since Linux 6.12 who
-    wants shorter turns goes first (sched_setattr(2)); an older one takes no notice.
-    """
-    number = _SCHED_SETATTR.get(os.uname().machine)
-    if sys.platform != "linux" or number is None:
-        return
-    # struct sched_attr: size, policy, flags, nice, priority, runtime, deadline, period
-    wish = struct.pack("=IIQiIQQQ", 48, os.SCHED_BATCH, 0, 19, 0, _SLICE_NS, 0, 0)
-    ctypes.CDLL(None).syscall(number, 0, wish, 0)  # the slice stays when the class changes
 
 
 def _step_back_as_session() -> None:

@@ -13,10 +13,11 @@ import signal
 from dataclasses import dataclass, field
 from pathlib import Path
 
-_WEIGHT = 25
-"""Against 100 of a process that is in no group of ours, such as the gateway."""
+WEIGHT = 25
+"""Of all sandboxes of a keeper together, against 100 of the gateway. With systemd the keeper's
+scope has it (``CPUWeight``); there those of the background count little only beside the others."""
 _LOW = 1
-_PERIOD_US = 100_000
+_LEAST_SHARES = 2
 
 
 @dataclass
@@ -79,20 +80,30 @@ class V1(Groups):
     kind = "cgroup v1"
 
     def __init__(self, parents: dict[str, Path]) -> None:
-        self._parents = parents
-        self._tops = {}
+        self._tops: dict[str, Path] = {}
         for name, parent in parents.items():
             _sweep(parent)
-            top = parent / f"stead-{os.getpid()}"
-            top.mkdir(exist_ok=True)
-            self._tops[name] = top
+            self._tops[name] = parent / f"stead-{os.getpid()}"
+            self._tops[name].mkdir(exist_ok=True)
         if "memory" in self._tops:
             with contextlib.suppress(OSError):
                 (self._tops["memory"] / "memory.use_hierarchy").write_text("1")
+        self._low: Path | None = None
+        if "cpu" in self._tops:
+            # Of the processor each group has its share of what the group above it has. So those of
+            # the background stand beside the others, not below the same one: they would together
+            # have as much as that, however little each may.
+            top = self._tops["cpu"]
+            (top / "cpu.shares").write_text(str(1024 * WEIGHT // 100))
+            self._low = top.with_name(top.name + "-low")
+            self._low.mkdir(exist_ok=True)
+            (self._low / "cpu.shares").write_text(str(_LEAST_SHARES))
         self.limits = frozenset(parents)
 
     def make(self, name: str, memory_mb: int, processes: int, share: float, low: bool) -> Group:
         folders = {kind: top / name for kind, top in self._tops.items()}
+        if low and self._low is not None:
+            folders["cpu"] = self._low / name
         for folder in folders.values():
             folder.mkdir()
         group = Group(
@@ -110,12 +121,12 @@ class V1(Groups):
             (folders["processes"] / "pids.max").write_text(str(processes))
             group.pids = folders["processes"] / "pids.events"
         if "cpu" in folders:
-            shares = 2 if low else max(2, int(1024 * _WEIGHT / 100 * share))
+            shares = max(_LEAST_SHARES, int(1024 * share))
             (folders["cpu"] / "cpu.shares").write_text(str(shares))
         return group
 
     def close(self) -> None:
-        for top in self._tops.values():
+        for top in (*self._tops.values(), *([self._low] if self._low else ())):
             with contextlib.suppress(OSError):
                 top.rmdir()
 
@@ -124,7 +135,7 @@ def _sweep(parent: Path) -> None:
     """Remove the groups of keepers that were killed, and end what is left in them: a bubblewrap
     whose keeper is killed while it starts leaves a process that waits for it for ever."""
     for top in parent.glob("stead-*"):
-        if not Path("/proc", top.name.removeprefix("stead-")).exists():
+        if not Path("/proc", top.name.split("-")[1]).exists():
             for folder in (*top.glob("*/"), top):
                 for pid in _members(folder):
                     with contextlib.suppress(OSError):
@@ -170,7 +181,7 @@ class V2(Groups):
             (folder / "pids.max").write_text(str(processes))
             group.pids = folder / "pids.events"
         if "cpu" in self.limits:
-            weight = _LOW if low else max(1, min(10_000, int(_WEIGHT * share)))
+            weight = _LOW if low else max(1, min(10_000, int(100 * share)))
             (folder / "cpu.weight").write_text(str(weight))
         return group
 

@@ -178,8 +178,8 @@ def _limits(limits: dict[str, float]) -> None:
             resource.setrlimit(kind, (most, most))
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
         file.write("700")
-    with contextlib.suppress(OSError):
-        os.nice(19 if limits["low"] else 5)
     if limits["low"]:
-        with contextlib.suppress(OSError, AttributeError):
-            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+        kernel.lowest_priority()
+    else:
+        with contextlib.suppress(OSError):
+            os.nice(5)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from stead.sandbox.box import Ended
+from stead.sandbox.cgroups import WEIGHT
 from stead.sandbox.errors import NoSandbox
 
 _IDLE_S = 60.0
@@ -335,7 +336,8 @@ def _scope() -> list[str]:
     if not Path("/run/systemd/system").is_dir():
         return []
     user = [] if os.geteuid() == 0 else ["--user"]
-    return ["systemd-run", *user, "--scope", "--quiet", "--collect", "-p", "Delegate=yes", "--"]
+    wishes = ["-p", "Delegate=yes", "-p", f"CPUWeight={WEIGHT}"]
+    return ["systemd-run", *user, "--scope", "--quiet", "--collect", *wishes, "--"]
 
 
 def _environment() -> dict[str, str]:
