@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -76,7 +77,7 @@ class Gone:
 
 
 @dataclass(slots=True)
-class Answer:
+class Answer(ABC):
     """One answer on its way out. How it is shaped is said by those that inherit."""
 
     request: dict[str, Any]
@@ -108,11 +109,13 @@ class Answer:
 
     # --- what is said ---
 
+    @abstractmethod
     async def _whole(self) -> None:
-        raise NotImplementedError
+        """Send it in one piece."""
 
+    @abstractmethod
     async def _stream(self) -> None:
-        raise NotImplementedError
+        """Send it token by token."""
 
     @property
     def _native(self) -> bool:

@@ -66,7 +66,27 @@ class Plain:
         return self._ended
 
 
-class Podman(TriedWalls):
+class PlainWalls(TriedWalls):
+    """Knows what runs, so that it can be ended."""
+
+    def __init__(self, program: str, run: Path, egress: Egress | None) -> None:
+        super().__init__(program, run, egress)
+        self._running: set[Plain] = set()
+
+    async def _try(self) -> Report:
+        return await selftest.test_plain(self._start, self.kind, self._run)
+
+    async def _close(self) -> None:
+        for plain in list(self._running):
+            await plain.kill()
+
+    def _noted(self, plain: Plain) -> Plain:
+        self._running.add(plain)
+        plain._watch.add_done_callback(lambda _: self._running.discard(plain))
+        return plain
+
+
+class Podman(PlainWalls):
     """Containers of an image. Only for programs: functions of stead's own are not in it."""
 
     kind = "podman"
@@ -74,13 +94,9 @@ class Podman(TriedWalls):
     def __init__(self, program: str, image: str, run: Path, egress: Egress | None) -> None:
         super().__init__(program, run, egress)
         self._image = image
-        self._running: set[Plain] = set()
 
     def _also(self) -> str:
         return self._image
-
-    async def _try(self) -> Report:
-        return await selftest.test_plain(self._start, self.kind, self._run)
 
     async def _start(
         self,
@@ -113,24 +129,13 @@ class Podman(TriedWalls):
             )  # fmt: skip
             await killer.wait()
 
-        return _noted(self._running, Plain(process, box, end))
-
-    async def _close(self) -> None:
-        for plain in list(self._running):
-            await plain.kill()
+        return self._noted(Plain(process, box, end))
 
 
-class Seatbelt(TriedWalls):
+class Seatbelt(PlainWalls):
     """macOS. Each call has a folder of its own as its home and ``/tmp``, removed at its end."""
 
     kind = "seatbelt"
-
-    def __init__(self, program: str, run: Path, egress: Egress | None) -> None:
-        super().__init__(program, run, egress)
-        self._running: set[Plain] = set()
-
-    async def _try(self) -> Report:
-        return await selftest.test_plain(self._start, self.kind, self._run)
 
     async def _start(
         self,
@@ -175,17 +180,7 @@ class Seatbelt(TriedWalls):
                 os.killpg(process.pid, signal.SIGKILL)
             await asyncio.to_thread(shutil.rmtree, scratch, True)
 
-        return _noted(self._running, Plain(process, box, end))
-
-    async def _close(self) -> None:
-        for plain in list(self._running):
-            await plain.kill()
-
-
-def _noted(running: set[Plain], plain: Plain) -> Plain:
-    running.add(plain)
-    plain._watch.add_done_callback(lambda _: running.discard(plain))
-    return plain
+        return self._noted(Plain(process, box, end))
 
 
 def _runtime() -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from stead.sandbox.box import Box, Boxed, Egress, Report
 from stead.sandbox.errors import NoSandbox
 
 
-class TriedWalls:
+class TriedWalls(ABC):
     """Who starts something while they are being tried waits for what comes of it."""
 
     kind = ""
@@ -77,9 +78,11 @@ class TriedWalls:
         """What else a result holds for."""
         return ""
 
+    @abstractmethod
     async def _try(self) -> Report:
-        raise NotImplementedError
+        """Try these walls."""
 
+    @abstractmethod
     async def _start(
         self,
         box: Box,
@@ -90,7 +93,8 @@ class TriedWalls:
         stderr: int | None = None,
         pass_fds: Sequence[int] = (),
     ) -> Boxed:
-        raise NotImplementedError
+        """As ``start``, whatever a test has found."""
 
+    @abstractmethod
     async def _close(self) -> None:
-        raise NotImplementedError
+        """End all that is in them."""

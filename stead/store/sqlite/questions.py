@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -16,14 +17,16 @@ from stead.store.sqlite.writer import Op
 T = TypeVar("T")
 
 
-class Questions:
+class Questions(ABC):
     """``stead.core.approvals.ApprovalStore``, over the storage's own ways to write and read."""
 
+    @abstractmethod
     async def write(self, op: Op[T]) -> T:
-        raise NotImplementedError
+        """Run it in the thread that writes; returns when it is durable."""
 
+    @abstractmethod
     async def read(self, look: Callable[[apsw.Connection], T]) -> T:
-        raise NotImplementedError
+        """Run it on a connection that reads."""
 
     async def decide(self, ident: str, word: str, *, text: str = "", by: str = "owner") -> Decided:
         return await self.write(lambda c: ends.decide(c, ident, word, text, by))
