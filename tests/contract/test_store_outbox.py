@@ -237,6 +237,23 @@ async def test_looks(store: Store) -> None:
         await store.view_outbox(state="lost")
 
 
+async def test_the_end_of_an_id_may_be_all_digits(store: Store) -> None:
+    """A short id that looks like a number, leading zeros and all, means the id that ends so where
+    no row has that number."""
+    wanted: dict[str, str] = {}  # one that starts with a zero, and one that does not
+    for n in range(1000):
+        await post(store, f"text {n}", session=f"s{n}")
+        (newest,) = (await store.view_outbox(limit=1))["deliveries"]
+        tail = newest["message_id"][-6:]
+        if tail.isdigit():
+            wanted.setdefault("zero" if tail.startswith("0") else "other", tail)
+        if len(wanted) == 2:
+            break
+    for tail in wanted.values():
+        assert (await store.view_delivery(tail))["message_id"].endswith(tail)
+    assert wanted
+
+
 async def test_a_reply_that_was_read_needs_no_sending(store: Store) -> None:
     """When the asker has read the answer where it asked, its outbox row is done."""
     job = await converse(store, "one", "first")

@@ -268,10 +268,15 @@ def of_job(c: apsw.Connection, job_id: str) -> list[View]:
 
 
 def find(c: apsw.Connection, ident: str) -> int:
-    """The row that a number, or an id (or the end of one) of a message or its job means."""
-    if ident.isascii() and ident.isdigit() and len(ident) < 12:
+    """The row that a number, or an id (or the end of one) of a message or its job means.
+
+    The end of an id may well be all digits: what is no row's number, as it would be written, is
+    looked for as an id.
+    """
+    found: list[Row] = []
+    if ident.isascii() and ident.isdigit() and len(ident) < 12 and not ident.startswith("0"):
         found = rows(c, "SELECT id FROM outbox WHERE id = ?", (int(ident),))
-    elif len(ident) >= 6:
+    if not found and len(ident) >= 6:
         text = ident.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
         found = rows(
             c,
@@ -279,8 +284,6 @@ def find(c: apsw.Connection, ident: str) -> int:
             " ESCAPE '\\' ORDER BY id DESC LIMIT 5",
             (f"%{text}",),
         )
-    else:
-        found = []
     if not found:
         raise NotFound(what=f"reply {ident!r} in the outbox")
     if len(found) > 1:
