@@ -1,0 +1,22 @@
+"""`stead memory`: what is remembered.
+
+To add a command: write one file, add one line to COMMANDS.
+"""
+
+from __future__ import annotations
+
+import click
+
+from stead.cli.lazy import LazyGroup
+
+#: Name, where it is, one line of help. Shown in this order.
+COMMANDS: dict[str, tuple[str, str]] = {}
+
+
+@click.group(cls=LazyGroup, table=COMMANDS)
+def memory() -> None:
+    """Search, show and change what stead remembers.
+
+    What is remembered lies in files that you can read and edit: memory/ and knowledge/ in the home
+    directory. The index over them is made anew whenever it is missing.
+    """

@@ -1,0 +1,17 @@
+"""Settings of memory (docs/memory.md).
+
+Annotations are evaluated here, by Python itself, as in :mod:`stead.config.settings`.
+"""
+
+from typing import Annotated
+
+from stead.config.section import Section, help_
+
+
+class MemorySection(Section, frozen=True):
+    """What is remembered, and what of it an agent is shown."""
+
+    recall: Annotated[bool, help_("Show an agent what fits its message, before it begins")] = True
+    idle_s: Annotated[
+        float, help_("So long after its last use the process with the index ends", gt=0)
+    ] = 900.0
