@@ -228,7 +228,11 @@ class House:
             connection.close()
 
     def until(self, holds: Callable[[], Any], most_s: float, what: str) -> Any:
-        """Poll until something holds; what it gave. Fails with the parts' own output."""
+        """Poll until something holds; what it gave. Fails with the parts' own output.
+
+        ``most_s`` is what a quiet machine may take; a busy one gets a minute at least.
+        """
+        most_s = max(most_s, 60.0)
         until = time.monotonic() + most_s
         while time.monotonic() < until:
             found = holds()

@@ -173,7 +173,7 @@ async def test_it_looks_when_nudged_and_survives_a_bad_look(house: House, sky: S
     await house.say()
     task = asyncio.create_task(sky.away.run())
     sky.away.nudge()
-    await asyncio.wait_for(failed.wait(), 5)
+    await asyncio.wait_for(failed.wait(), 60)
     for _ in range(500):
         if sky.told:
             break

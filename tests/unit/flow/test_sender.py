@@ -351,7 +351,7 @@ async def test_told_to_stop_it_sees_to_its_end_what_it_sends(store: SqliteStore)
     await asyncio.sleep(0.05)
     assert not running.done()
     box.go_on.set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await running
     found = await states(store)
     assert (found["one"][0], found["two"][0], box.letters) == ("sent", "pending", ["one"])

@@ -40,11 +40,11 @@ class _Watch:
         """Return once so many events were heard."""
         while len(self.heard) < count:
             self._news.clear()
-            await asyncio.wait_for(self._news.wait(), 5)
+            await asyncio.wait_for(self._news.wait(), 60)
 
     async def end(self) -> list[Event]:
         """All that was heard until the stream ended."""
-        await asyncio.wait_for(self._task, 5)
+        await asyncio.wait_for(self._task, 60)
         return self.heard
 
 

@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import replace
 
 import msgspec
+import pytest
 
 from stead.core.ids import uuid7
 from stead.core.nouns import Step, Trouble
@@ -20,6 +21,7 @@ from stead.core.wire import (
     Held,
     Hello,
 )
+from stead.queue import queue as queue_room
 from tests.unit.gateway.parts import Gate, events
 
 
@@ -78,25 +80,21 @@ async def test_a_node_that_hangs_up_has_said_what_it_said(gate: Gate) -> None:
             writer.transport.abort()
         else:
             writer.close()
-        async with asyncio.timeout(5), watching:
+        async with asyncio.timeout(60), watching:
             assert [event.type async for event in events(watching)][-1] == "end"
         assert (await gate.ended(job_id))["reply"]["text"] == "all of it"
 
 
-async def test_a_job_wakes_a_waiting_claim(gate: Gate) -> None:
-    """A message handed in reaches the claim that waits for it, not its next look a second later."""
-    loop = asyncio.get_running_loop()
-    slowest = 0.0
+async def test_a_job_wakes_a_waiting_claim(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A message handed in reaches the claim that waits for it, not its next look."""
+    monkeypatch.setattr(queue_room, "_BACKSTOP_S", 3600.0)
     for round in range(5):
-        polling = asyncio.create_task(gate.claim(wait_s=20))
+        polling = asyncio.create_task(gate.claim(wait_s=300))
         await asyncio.sleep(0.02)
-        began = loop.time()
         job_id = await gate.say(f"something for the node {round}")
-        job = await asyncio.wait_for(polling, 5)
-        slowest = max(slowest, loop.time() - began)
+        job = await asyncio.wait_for(polling, 60)
         assert job is not None and job.id == job_id
         await gate.finish(job)
-    assert slowest < 0.5
 
 
 async def test_a_stale_epoch_is_told_to_stop(gate: Gate) -> None:

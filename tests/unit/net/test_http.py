@@ -339,7 +339,7 @@ async def test_silence_before_the_head() -> None:
             await client.request("GET", "/", timeout=0.05)
         with pytest.raises(TimedOut, match=r"silent for 0\.05 s"):
             await client.stream("POST", "/", timeout=0.05)
-        await asyncio.wait_for(server.left.wait(), 5)
+        await asyncio.wait_for(server.left.wait(), 60)
 
 
 async def test_silence_is_counted_from_the_last_byte() -> None:
@@ -372,7 +372,7 @@ async def test_a_cancelled_caller_cuts_the_connection(streamed: bool) -> None:
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        await asyncio.wait_for(server.left.wait(), 5)
+        await asyncio.wait_for(server.left.wait(), 60)
 
 
 async def test_leaving_a_stream_cuts_it_and_leaves_others_alone() -> None:
@@ -392,7 +392,7 @@ async def test_leaving_a_stream_cuts_it_and_leaves_others_alone() -> None:
         assert server.connections == 1
         left = await client.stream("GET", "/long")
         await left.aclose()
-        await asyncio.wait_for(server.left.wait(), 5)
+        await asyncio.wait_for(server.left.wait(), 60)
         with pytest.raises(Broken, match="left"):
             await left.read()
 

@@ -35,7 +35,7 @@ from stead.core.wire import (
 from stead.flow.live import Live
 
 KEY = "sn_" + "k" * 43
-_WAIT_S = 10.0
+_WAIT_S = 60.0
 
 
 @dataclass

@@ -41,7 +41,7 @@ class Pulse:
 
     def until(self, *words: str) -> None:
         with self.change:
-            assert self.change.wait_for(lambda: set(words) <= set(self.told), 5), self.told
+            assert self.change.wait_for(lambda: set(words) <= set(self.told), 60), self.told
 
 
 class Beats:

@@ -149,7 +149,7 @@ async def test_a_fenced_job_is_stopped_and_says_nothing_more(tmp_path: Path) -> 
 
         job = gateway.add("work_on")
         async with running(gateway, tmp_path, {"work_on": work_on}):
-            await asyncio.wait_for(stopped.wait(), 5)
+            await asyncio.wait_for(stopped.wait(), 60)
             await gateway.until(lambda: gateway.record.claims[1:])
         assert gateway.finishes() == []
         assert [one.state for one in gateway.steps(job)] == [StepState.INTENT]
@@ -341,7 +341,7 @@ async def test_a_wrong_key_stops_the_start_in_words() -> None:
         link = HttpLink(gateway.url, "sn_wrong")
         runner = Runner(link, no_model, None, presence=quick_presence(gateway.url))  # type: ignore[arg-type]
         with pytest.raises(WrongKey):
-            await asyncio.wait_for(runner.run(), 5)
+            await asyncio.wait_for(runner.run(), 60)
         await link.aclose()
 
 
@@ -461,7 +461,7 @@ async def test_what_neither_disk_nor_gateway_took_is_said(
 
         gateway.add("settle")
         async with running(gateway, tmp_path, {"settle": settle}):
-            await asyncio.wait_for(started.wait(), 5)
+            await asyncio.wait_for(started.wait(), 60)
     assert "cannot be written" in caplog.text
     assert "2 report(s) reached neither the gateway nor the disk" in caplog.text
 

@@ -119,7 +119,7 @@ async def test_an_intent_waits_for_the_gateway_and_goes_on_at_once(tmp_path: Pat
             done, _ = await asyncio.wait({intending}, timeout=0.1)
             assert not done
             gateway.up()
-            await asyncio.wait_for(intending, 5)
+            await asyncio.wait_for(intending, 60)
         assert [one.state for one in gateway.steps("j")] == [StepState.INTENT]
 
 
@@ -128,7 +128,7 @@ async def test_an_outcome_is_durable_while_the_gateway_is_away(tmp_path: Path) -
     with Gateway() as gateway:
         gateway.down()
         async with sending(gateway, tmp_path) as (sender, _, _):
-            await asyncio.wait_for(sender.settle(step(1)), 5)
+            await asyncio.wait_for(sender.settle(step(1)), 60)
             assert [durable.kept for durable in sender.pending] == [True]
         spool = Spool(tmp_path)
         (left,) = spool.left
@@ -221,7 +221,7 @@ async def test_a_full_disk_loses_nothing_while_the_gateway_is_there(
             gateway.fault("events", "late", seconds=0.1)
             resource.setrlimit(resource.RLIMIT_FSIZE, (10, limit[1]))
             try:
-                await asyncio.wait_for(sender.settle(step(1)), 5)
+                await asyncio.wait_for(sender.settle(step(1)), 60)
             finally:
                 resource.setrlimit(resource.RLIMIT_FSIZE, limit)
             assert [one.seq for one in gateway.steps("j")] == [1]
@@ -282,6 +282,6 @@ async def test_resumed_reports_keep_their_ids(tmp_path: Path) -> None:
         async with sending(gateway, tmp_path) as (sender, _, spool):
             assert spool is not None
             (durable,) = sender.resume(spool.left[0])
-            await asyncio.wait_for(durable.arrived, 5)
+            await asyncio.wait_for(durable.arrived, 60)
         assert len(gateway.steps("j")) == 1
         assert gateway.record.repeats >= 1

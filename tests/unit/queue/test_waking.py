@@ -260,7 +260,7 @@ async def test_close_lets_all_go(queue: Queue, store: Counting) -> None:
     """At a stop no claim is held open."""
     tasks = await waiting(queue, store, *(claim(queue, f"n{n}") for n in range(5)))
     queue.close()
-    assert await asyncio.wait_for(asyncio.gather(*tasks), 5) == [None] * 5
+    assert await asyncio.wait_for(asyncio.gather(*tasks), 20) == [None] * 5
     assert await claim(queue) is None
 
 
@@ -333,7 +333,7 @@ async def test_a_bad_round_does_not_end_the_rescue(queue: Queue, store: Counting
 
     store.reap = reap  # type: ignore[method-assign]
     task = asyncio.create_task(queue.run_rescue(crash, every_s=0.001))
-    await asyncio.wait_for(over.wait(), 5)
+    await asyncio.wait_for(over.wait(), 60)
     await end([task])
 
 
@@ -358,7 +358,7 @@ async def test_a_suspended_machine_takes_nothing_away(
 
     store.reap = reap  # type: ignore[method-assign]
     task = asyncio.create_task(queue.run_rescue(crash, every_s=0.001))
-    await asyncio.wait_for(reaped.wait(), 5)
+    await asyncio.wait_for(reaped.wait(), 60)
     await end([task])
     assert await store.leases() == [(job.id, 1, "n1")]
 
