@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from stead.core.approvals import ApprovalStore
 from stead.core.audit import LedgerStore
+from stead.core.forgetting import ForgetStore
 from stead.core.nouns import Inbound, Job, NewJob, Post, Step, Turn
 from stead.core.placement import Ready
 from stead.core.scope import KeyStore
@@ -490,6 +491,7 @@ class Store(
     DayStore,
     FactStore,
     PruneStore,
+    ForgetStore,
     ViewStore,
     Protocol,
 ):

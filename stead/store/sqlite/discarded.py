@@ -40,6 +40,8 @@ def keep(c: apsw.Connection, node_id: str, report: Events | Finish) -> bool:
         return False
     suspects.came_back(c, report.job_id, report.epoch, node_id)
     key = (report.job_id, report.epoch)
+    if maybe(c, "SELECT 1 FROM job WHERE id = ? AND forgotten_at > 0", (report.job_id,)):
+        return False  # its words are not wanted any more
     for part, body, text in _parts(report):
         count, chars = row(
             c,

@@ -373,6 +373,8 @@ def revive(c: apsw.Connection, job_id: str) -> Job:
     job = get(c, job_id)
     if job.state is not JobState.DEAD:
         raise WrongState(job_id=job_id, state=job.state)
+    if row(c, "SELECT forgotten_at FROM job WHERE id = ?", (job_id,))[0]:
+        raise WrongState(job_id=job_id, state="forgotten: its words are gone")
     c.execute("UPDATE job SET tries = 0, crashes = 0, deadline_at = 0 WHERE id = ?", (job_id,))
     _requeue(c, job)
     return get(c, job_id)

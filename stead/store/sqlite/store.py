@@ -52,6 +52,7 @@ from stead.store.sqlite import (
 )
 from stead.store.sqlite.claims import Asked, Claims
 from stead.store.sqlite.demands import Asker, Demands
+from stead.store.sqlite.forgetting import Forgetting
 from stead.store.sqlite.questions import Questions
 from stead.store.sqlite.running import Running
 from stead.store.sqlite.sql import row, rows
@@ -65,7 +66,7 @@ T = TypeVar("T")
 _AT_ONCE = 500
 
 
-class SqliteStore(Questions):
+class SqliteStore(Questions, Forgetting):
     """One file, one writer thread, two reading threads with a connection each.
 
     ``age_ms`` of waiting count in the queue as much as one ``prio``, for jobs queued from now on.
@@ -112,6 +113,10 @@ class SqliteStore(Questions):
     async def write(self, op: Op[T]) -> T:
         """One operation in the next group commit; durable when this returns."""
         return await self._writer.run(op)
+
+    async def write_alone(self, op: Op[T]) -> T:
+        """One operation in no transaction, while nobody else writes."""
+        return await self._writer.run_alone(op)
 
     async def read(self, look: Callable[[apsw.Connection], T]) -> T:
         """A look at the last committed state, in a reading thread."""

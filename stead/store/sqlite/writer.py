@@ -62,7 +62,7 @@ _TROUBLE_S = 60.0
 class _Waiting:
     """One operation (or what is asked of a bulk one) and who waits: a coroutine or a thread."""
 
-    __slots__ = ("ask", "bulk", "error", "future", "last", "loop", "result")
+    __slots__ = ("alone", "ask", "bulk", "error", "future", "last", "loop", "result")
 
     def __init__(
         self,
@@ -75,6 +75,7 @@ class _Waiting:
         self.ask = ask
         self.bulk = bulk
         self.last = last
+        self.alone = False
         self.loop = loop
         self.future = future
         self.result: Any = None
@@ -159,6 +160,18 @@ class Writer:
         self._ask(_Waiting(ask, loop, future, bulk, last))
         return await future
 
+    async def run_alone(self, op: Op[T]) -> T:
+        """Run ``op`` in no transaction, between two batches: whoever else writes waits.
+
+        It must raise nothing but errors of the database, which become ``StoreUnusable``.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        waiting = _Waiting(op, loop, future)
+        waiting.alone = True
+        self._ask(waiting)
+        return await future
+
     def run_sync(self, op: Op[T], timeout: float | None = 60.0) -> T:
         """The same for a thread that has no event loop."""
         future: Future[T] = Future()
@@ -188,9 +201,13 @@ class Writer:
         while not last:
             item = take()
             batch: list[_Waiting] = []
+            alone: _Waiting | None = None
             while True:
                 if item is None:
                     last = True
+                    break
+                if item.alone:
+                    alone = item
                     break
                 batch.append(item)
                 if len(batch) >= _MAX_BATCH:
@@ -202,6 +219,16 @@ class Writer:
             if batch:
                 self._commit(batch)
                 self._hand_back(batch)
+            if alone is not None:
+                self._by_itself(alone)
+                self._hand_back([alone])
+
+    def _by_itself(self, item: _Waiting) -> None:
+        try:
+            item.result = item.ask(self._connection)
+        except apsw.Error as error:
+            self._rollback()
+            item.error = self._words(error)
 
     def _commit(self, batch: list[_Waiting]) -> None:
         if _identity(self._path) != self._file:  # SQLite would write on, into what nobody finds

@@ -93,7 +93,9 @@ CREATE TABLE job (
     waiting_for  TEXT NOT NULL DEFAULT '',
     history_upto INTEGER NOT NULL DEFAULT 0,
     -- How many others its worker held that may as well have brought it down.
-    beside       INTEGER NOT NULL DEFAULT 0
+    beside       INTEGER NOT NULL DEFAULT 0,
+    -- When the owner had its words taken out; that it was done stays.
+    forgotten_at INTEGER NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID;
 -- Few indexes are touched on a job's usual way: job_ready in and out, job_running in and out.
 CREATE INDEX job_ready ON job (hold, lane, demand, rank, id) WHERE state = 'queued';
