@@ -1,0 +1,1 @@
+"""The files that are the truth of memory: read, written with care, kept in a history, imported."""
