@@ -4,6 +4,8 @@ Lines are first committed to the database together with what they tell of, then
 appended here and deleted there. A crash between the two is found by the words
 and the id that end each entry (``<!-- 17 -->``): one that the file has already is
 not written again. The id alone would not do, as a new database counts from 1.
+
+Secrets and card numbers never come into the file (:mod:`stead.memory.files.masking`).
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from datetime import datetime
 from pathlib import Path
 
 from stead.core.storage import DayStore
+from stead.memory.files.masking import Masking
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +45,7 @@ class DailyLog:
     def __init__(self, folder: Path, store: DayStore) -> None:
         self._folder = folder
         self._store = store
+        self._mask = Masking(folder.parent / "secrets")
         self._wanted = asyncio.Event()
         # A write goes on in its thread when its task is cancelled; the next one must wait for it.
         self._one = threading.Lock()
@@ -84,7 +88,7 @@ class DailyLog:
         by_day: dict[str, list[tuple[int, int, str]]] = {}
         for line in lines:
             day = datetime.fromtimestamp(line[1] / 1000).strftime("%Y-%m-%d")
-            by_day.setdefault(day, []).append(line)
+            by_day.setdefault(day, []).append((line[0], line[1], self._mask(line[2])))
         for day, of_day in by_day.items():
             with self._one:
                 append_lines(self._folder / f"{day}.md", day, of_day)

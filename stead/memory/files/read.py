@@ -56,6 +56,8 @@ CONFLICTED = "merge-conflict"
 """Tag of the lines of a merge that nobody has solved: which side holds is not known."""
 BROKEN = "broken-front-matter"
 
+_FORGOTTEN = re.compile(r"forgotten \([0-9a-f]{8}\)", re.ASCII)
+"""What stands in place of what the owner wanted forgotten: nothing to be remembered."""
 _LOOKED_BACK = 262_144
 
 _SOURCE = re.compile(
@@ -99,6 +101,8 @@ def _daily(
     held: tuple[Block, Entry] | None = None  # perhaps torn: then the next says it again, whole
     for block in _with_words(_blocks(file, start, line), kind.day.isoformat()):
         entry = lines.entry(block)
+        if entry is None:
+            continue
         if held is not None and not (daylog.whole(block.text) and _torn(held[0], block)):
             yield held[1]
         held = block, entry
@@ -139,12 +143,15 @@ class _Day:
             if said is not None:
                 self._clock.at(*said.clock)
 
-    def entry(self, block: Block) -> Entry:
+    def entry(self, block: Block) -> Entry | None:
+        """None for what was forgotten."""
         if block.more:
             text = daylog.without_ident(block.text)
             where = block.first, block.last
             return replace(self._last, key=self._keys.of(text), lines=where, text=text)
         said = self._talk.read(block.text) if block.kind == ITEM else None
+        if said is not None and _FORGOTTEN.fullmatch(said.text):
+            return None
         if said is None:
             self._last = _plain(self._base, block, self._keys)
         else:
@@ -200,6 +207,8 @@ def _notes(file: Path, path: str, keys: _Keys) -> Iterator[Entry]:
     top = ""
     for block in _with_words(blocks_of(lines), ""):
         top = block.top or top
+        if _FORGOTTEN.fullmatch(block.text.strip()):
+            continue
         name = title or top or stem
         yield _plain(replace(base, title=name), block, keys)
 

@@ -272,3 +272,17 @@ def test_control_characters_are_shown(path: Path) -> None:
     assert "a␀b␛[2Jc\ufffdd\te\n  f <!-- 1 -->" in text
     append_lines(path, DAY, [(1, NOON, "a\0b\x1b[2Jc\x9bd\te\nf")])
     assert path.read_text() == text
+
+
+async def test_secrets_never_come_into_the_file(store: SqliteStore, folder: Path) -> None:
+    """Card numbers, keys by their form and values under secrets/ are masked before the first
+    write."""
+    (folder.parent / "secrets").mkdir()
+    (folder.parent / "secrets" / "cloud.secret").write_text("correct horse battery")
+    card = "4111 1111 " + "1111 1111"
+    await store.add_day_line(f"**owner** (cli, main) [job 1, x]: {card}, correct horse battery,")
+    await store.add_day_line("password: swordfish")
+    assert await DailyLog(folder, store).write_pending() == 2
+    text = only(folder).read_text()
+    assert "4111" not in text and "horse" not in text and "swordfish" not in text
+    assert "[masked: card number ending in 1111], [masked: secret cloud]," in text

@@ -102,6 +102,14 @@ def test_a_torn_line_does_not_count_twice(tmp_path: Path) -> None:
     assert alone.text == "the boiler ä"
 
 
+def test_what_was_forgotten_gives_nothing(tmp_path: Path) -> None:
+    """The marks that forgetting leaves are nothing that is remembered."""
+    entries = got(tmp_path, DAY, "- 08:15:02 forgotten (1a2b3c4d)\n\n- 08:16:02 x <!-- 2 -->\n")
+    assert [entry.text for entry in entries] == ["x"]
+    cards = got(tmp_path, "memory/MEMORY.md", "- forgotten (1a2b3c4d)\n- b\n\nforgotten (00000000)")
+    assert [entry.text for entry in cards] == ["b"]
+
+
 def test_reading_goes_on_where_it_ended(tmp_path: Path) -> None:
     """From the beginning of any line on, the same entries come as if all had been read: also which
     conversation an answer belongs to."""
