@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import gc
-import ipaddress
 import logging
-import os
 import secrets
 import signal
 import socket
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,20 +18,22 @@ import uvloop
 
 from stead import __version__
 from stead.app import channels, permits, prices, routing, services, terms
+from stead.app.alone import alone, bound
 from stead.app.audit import Audit, Standing, audit_of
 from stead.app.audit import routes as audit_routes
 from stead.app.audit import taker as audit_taker
 from stead.app.hands import limit_undo, tools_of
 from stead.app.hup import terminal
+from stead.app.memory import memory_of
 from stead.app.node import local_url
 from stead.app.own_node import own_node
 from stead.app.policy import LivePolicy, budgets_of
 from stead.app.reload import Reload
 from stead.app.server import Server
 from stead.app.warm import keep_warm
-from stead.config import Loaded, Settings, parse_listen, path_at
+from stead.config import Loaded, path_at
 from stead.core import logs
-from stead.core.errors import HomeUnusable, OpenDoor, PortTaken, SteadError
+from stead.core.errors import SteadError
 from stead.core.keys import ensure_key, read_key
 from stead.core.ports import Caller
 from stead.flow.approvals import Approvals
@@ -53,6 +51,7 @@ from stead.gateway.config_routes import Config
 from stead.gateway.doors import ModelDoors
 from stead.gateway.front import front
 from stead.gateway.key_routes import KeyRoutes
+from stead.gateway.memory_routes import MemoryRoutes
 from stead.gateway.node_routes import NodeDoors
 from stead.gateway.node_service import LocalLink, NodeService
 from stead.gateway.openai_routes import OpenAI
@@ -73,6 +72,7 @@ from stead.inference.routing import view
 from stead.inference.routing.probe import Prober
 from stead.inference.routing.routes import Routes
 from stead.keep.retention import Retention
+from stead.memory.client import Memory
 from stead.memory.daily import DailyLog
 from stead.node.runner import Runner
 from stead.queue.queue import Queue
@@ -112,58 +112,6 @@ def run_gateway(home: Path, loaded: Loaded) -> int:
     return 0
 
 
-@contextlib.contextmanager
-def alone(home: Path) -> Iterator[None]:
-    """One gateway a home. Raises ``HomeUnusable`` naming the one that runs."""
-    path = home / "run" / "gateway.pid"
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            other = os.read(fd, 32).decode("ascii", "replace").strip() or "unknown"
-            raise HomeUnusable(
-                f"A gateway (process {other}) already runs in {home}. Stop it first, or give this"
-                " one another home with --home."
-            ) from error
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
-        yield
-    finally:
-        os.close(fd)
-
-
-@contextlib.contextmanager
-def bound(settings: Settings) -> Iterator[socket.socket]:
-    """The listening socket. Raises ``OpenDoor`` and ``PortTaken`` before anything else runs."""
-    host, port = parse_listen(settings.listen)
-    if not _is_loopback(host) and not settings.gateway.key_file:
-        raise OpenDoor(address=settings.listen)
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # Named TCP, or asyncio sets no TCP_NODELAY on what is accepted from it.
-    with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            sock.bind((host, port))
-            sock.listen(1024)
-        except OSError as error:
-            if error.errno in (98, 48):  # EADDRINUSE on Linux and macOS
-                raise PortTaken(address=settings.listen) from error
-            raise PortTaken(
-                f"Cannot listen on {settings.listen}: {error.strerror}. Set another `listen`."
-            ) from error
-        yield sock
-
-
-def _is_loopback(host: str) -> bool:
-    """Whether only this machine can reach what listens there. A name other than ``localhost`` may
-    mean anything, however it begins."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
-
-
 @dataclass(frozen=True)
 class _Parts:
     """What runs in a gateway, in the order of making."""
@@ -191,6 +139,7 @@ class _Parts:
     audit: Audit
     spending: Spending
     approvals: Approvals
+    memory: Memory
     app: Any
 
 
@@ -254,6 +203,7 @@ class Gateway:
             await asyncio.gather(*tasks, return_exceptions=True)
             await self._channels.aclose()
             await parts.door.aclose()
+            await parts.memory.aclose()
             await parts.services.aclose()
             await parts.policy.aclose()
             await parts.audit.aclose()
@@ -301,10 +251,11 @@ class Gateway:
             store, presence, main=settings.nodes.main, failover_s=settings.nodes.failover_s
         )
         queue = Queue(store, terms.policy(settings), placement.there)
-        daily = DailyLog(self._home / "memory", store)
+        light = services.make(self._home, settings)
+        memory = memory_of(self._home, settings, light)
+        daily = DailyLog(self._home / "memory", store, memory.nudge)
         tries = Tries(settings.queue.max_tries, settings.queue.max_crashes)
         flow = Flow(store, queue, terms.router(settings), live, daily, tries, placement.preferred)
-        light = services.make(self._home, settings)
         routes = routing.routes(self._home, settings, light)
         keys = Keys(owner_key, secret, store, queue.holds)
         policy = LivePolicy(self._home, settings, keys.scope)
@@ -320,14 +271,14 @@ class Gateway:
         )  # fmt: skip
         approvals = permits.approvals_of(settings, store, flow, service)
         reload = self._reload(policy, routes, light, flow, service, plane, audit, keys, approvals)
-        memory = self._home / "memory"
-        retention = Retention(store, terms.terms(settings), memory, audit.bodies.prune)
+        days = self._home / "memory"
+        retention = Retention(store, terms.terms(settings), days, audit.bodies.prune)
         # Terminal and API are read by their clients; the sender is for channels pushed to.
         sender = Sender(store, self._channels.pushed, self._channels.manners)
         spending = self._spending(audit, keys, reload, daily)
         status = self._status(
             queue, presence, placement, daily, routes, reload, light, sender, retention, audit,
-            spending,
+            spending, memory,
         )  # fmt: skip
         talk = Talk(store, live)
         away = self._away(flow, live, placement, presence, daily)
@@ -349,6 +300,7 @@ class Gateway:
                 *Backends(routes, keys).routes(),
                 *Config(keys, lambda: reload.apply().live, reload.view).routes(),
                 *ServiceRoutes(light, keys).routes(),
+                *MemoryRoutes(memory, keys).routes(),
                 *KeyRoutes(store, keys, max_body=most).routes(),
                 *audit_routes(self._home, reload, audit, standing, keys),
                 *channel_routes.routes(self._channels.ways_in, flow, most),
@@ -358,7 +310,7 @@ class Gateway:
         return _Parts(
             queue, live, daily, flow, keys, policy, routes, reload, door, service,
             presence, placement, status, away, sender, retention, light, openai, doors,
-            node_doors, audit, spending, approvals, app,
+            node_doors, audit, spending, approvals, memory, app,
         )  # fmt: skip
 
     def _reload(
@@ -397,7 +349,7 @@ class Gateway:
     def _status(
         self, queue: Queue, presence: Presence, placement: Placement, daily: DailyLog,
         routes: Routes, reload: Reload, light: Services, sender: Sender, retention: Retention,
-        audit: Audit, spending: Spending,
+        audit: Audit, spending: Spending, memory: Memory,
     ) -> Status:  # fmt: skip
         """What is told of every part."""
         store = self._store
@@ -405,7 +357,7 @@ class Gateway:
         def troubles() -> list[str]:
             said = filter(None, (store.trouble, daily.trouble))
             money = [*spending.troubles, *prices.unknown(routes.setup.backends)]
-            return [*said, *audit.troubles(), *reload.troubles(), *money]
+            return [*said, *audit.troubles(), *reload.troubles(), *money, *memory.troubles()]
 
         return Status(
             store, queue, presence, model=lambda: self._model_words(routes),
@@ -413,7 +365,7 @@ class Gateway:
             home=str(self._home), url=local_url(self._settings.listen), version=__version__,
             troubles=troubles, services=light.states,
             backends=lambda: view.whole(routes), config=reload.view,
-            remarks=lambda: spending.remarks,
+            remarks=lambda: [*spending.remarks, *memory.remarks()], memory=memory.state,
         )  # fmt: skip
 
     def _light_worker(self, parts: _Parts) -> Runner:

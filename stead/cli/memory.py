@@ -10,7 +10,11 @@ import click
 from stead.cli.lazy import LazyGroup
 
 #: Name, where it is, one line of help. Shown in this order.
-COMMANDS: dict[str, tuple[str, str]] = {}
+COMMANDS: dict[str, tuple[str, str]] = {
+    "search": ("stead.cli.memory_search:search", "Find what is remembered."),
+    "stats": ("stead.cli.memory_index:stats", "Say how much is remembered, and how the index is."),
+    "reindex": ("stead.cli.memory_index:reindex", "Make the index anew from the files."),
+}
 
 
 @click.group(cls=LazyGroup, table=COMMANDS)

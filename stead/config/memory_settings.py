@@ -15,3 +15,9 @@ class MemorySection(Section, frozen=True):
     idle_s: Annotated[
         float, help_("So long after its last use the process with the index ends", gt=0)
     ] = 900.0
+    look_s: Annotated[
+        float, help_("Files are looked at anew at a question when they were not for so long", ge=0)
+    ] = 2.0
+    meaning: Annotated[
+        bool, help_("Compare meanings too, where the light service embed is installed")
+    ] = True

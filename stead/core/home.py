@@ -42,6 +42,12 @@ PLACES: tuple[Place, ...] = (
         "read, grep and edit it; daily logs are only ever added to",
     ),
     Place(
+        "index/",
+        "memory.db, the index over what is remembered, and others made from files",
+        "copies; all of it is made anew from memory/ and knowledge/",
+        "may be deleted; `stead memory reindex` makes it anew at once",
+    ),
+    Place(
         "workspace/",
         "the files the agent may read and work on",
         "yours",

@@ -36,6 +36,7 @@ class Status:
         backends: Callable[[], View] = dict,
         config: Callable[[], View] = dict,
         remarks: Callable[[], list[str]] = list,
+        memory: Callable[[], View] = dict,
     ) -> None:
         self._placement = placement
         self._store = store
@@ -53,6 +54,7 @@ class Status:
         self._backends = backends
         self._config = config
         self._remarks = remarks
+        self._memory = memory
         self.complaints: dict[str, str] = {}
         """What a part has to say against itself, by part."""
 
@@ -113,6 +115,7 @@ class Status:
             "backends": routing.get("backends", []),
             "lanes": routing.get("lanes", []),
             "config": self._config(),
+            "memory": self._memory(),
             "channels": [
                 {**channel, "open": counts["channels"].get(channel["name"], {})}
                 for channel in self._channels()

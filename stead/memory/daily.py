@@ -16,6 +16,7 @@ import logging
 import os
 import re
 import threading
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
@@ -40,12 +41,15 @@ _REST_S = 0.25
 
 
 class DailyLog:
-    """Moves lines from the database into the day's file."""
+    """Moves lines from the database into the day's file. ``written`` is called when it has."""
 
-    def __init__(self, folder: Path, store: DayStore) -> None:
+    def __init__(
+        self, folder: Path, store: DayStore, written: Callable[[], None] = lambda: None
+    ) -> None:
         self._folder = folder
         self._store = store
         self._mask = Masking(folder.parent / "secrets")
+        self._written = written
         self._wanted = asyncio.Event()
         # A write goes on in its thread when its task is cancelled; the next one must wait for it.
         self._one = threading.Lock()
@@ -82,6 +86,8 @@ class DailyLog:
             await asyncio.to_thread(self._append, lines)
             await self._store.day_lines_written(lines[-1][0])
             total += len(lines)
+        if total:
+            self._written()
         return total
 
     def _append(self, lines: list[tuple[int, int, str]]) -> None:

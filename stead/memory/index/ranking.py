@@ -1,0 +1,7 @@
+"""What the index takes from the ranker."""
+
+from __future__ import annotations
+
+from stead.memory.index.plain import COLUMNS, VERSION, columns, order, passage, plan
+
+__all__ = ["COLUMNS", "VERSION", "columns", "order", "passage", "plan"]
