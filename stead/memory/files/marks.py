@@ -68,3 +68,27 @@ def read(text: str) -> tuple[str, Marks]:
         people=tuple(one.strip() for one in said.get("people", "").split("+") if one.strip()),
         ident=said.get("id", ""),
     )
+
+
+def written(marks: Marks) -> str:
+    """The marks as they stand behind an item; empty if nothing is said."""
+    said = [
+        ("since", _day(marks.since)),
+        ("until", _day(marks.until)),
+        ("known", _day(marks.known)),
+        ("source", _clean(marks.source)),
+        ("confidence", "" if marks.confidence is None else f"{marks.confidence:g}"),
+        ("people", "+".join(_clean(one).replace("+", " ") for one in marks.people)),
+        ("id", _clean(marks.ident)),
+    ]
+    words = [f"{name} {value}" for name, value in said if value]
+    words += ["foreign"] if marks.foreign else []
+    return f" <!-- {', '.join(words)} -->" if words else ""
+
+
+def _day(ms: int) -> str:
+    return times.day_of(ms) if ms else ""
+
+
+def _clean(words: str) -> str:
+    return " ".join(words.replace(",", " ").replace("<", "").replace(">", "").split())
