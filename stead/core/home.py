@@ -48,6 +48,13 @@ PLACES: tuple[Place, ...] = (
         "may be deleted; `stead memory reindex` makes it anew at once",
     ),
     Place(
+        "knowledge/",
+        "journal.jsonl: what is known of people, places and things, one operation a line;"
+        " contacts/*.vcf: your contacts",
+        "the source of truth of facts and contacts",
+        "read and grep it; lines of the journal and files of contacts may be edited or taken out",
+    ),
+    Place(
         "workspace/",
         "the files the agent may read and work on",
         "yours",
