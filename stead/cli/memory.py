@@ -14,6 +14,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "search": ("stead.cli.memory_search:search", "Find what is remembered."),
     "stats": ("stead.cli.memory_index:stats", "Say how much is remembered, and how the index is."),
     "reindex": ("stead.cli.memory_index:reindex", "Make the index anew from the files."),
+    "graph": (
+        "stead.cli.memory_graph:graph",
+        "Show and change what is known of people, places and things.",
+    ),
 }
 
 

@@ -52,3 +52,44 @@ def _ms(at: datetime) -> int | None:
         return max(0, int(at.timestamp() * 1000))
     except (ValueError, OverflowError, OSError):
         return None
+
+
+def on_day(ctx: click.Context, param: click.Parameter, value: str | None) -> int:
+    """A callback for options: as :func:`as_moment`, also ``2026``, ``2026-03``, days to come
+    (``tomorrow``, ``in 2w``) and days before 1970. 0 for none."""
+    if value is None:
+        return 0
+    found = day(value.strip().lower())
+    if not found:
+        said = f"{value!r} is no date; say 2026-11-21, 2026-03, 2024, yesterday, 3d or in 2w."
+        raise click.BadParameter(said, ctx, param)
+    return found
+
+
+def day(text: str) -> int:
+    """Milliseconds since 1970; 0 for what is no date."""
+    midnight = datetime.now().replace(hour=0, minute=0, second=0, microsecond=0)
+    try:
+        if match := re.fullmatch(r"in (\d+)\s*(d|w)", text):
+            then = midnight + timedelta(seconds=int(match[1]) * _SECONDS[match[2]])
+        elif text == "tomorrow":
+            then = midnight + timedelta(days=1)
+        elif match := re.fullmatch(r"(\d{4})(?:-(\d{1,2}))?", text):
+            then = datetime(int(match[1]), int(match[2] or 1), 1)
+        elif found := moment(text):
+            return found
+        else:
+            then = datetime.fromisoformat(text)
+        return int(then.timestamp() * 1000)
+    except (ValueError, OverflowError, OSError):
+        return 0
+
+
+def day_of(at: int) -> str:
+    """The local date of a moment, with the time where it is not midnight."""
+    try:
+        then = datetime.fromtimestamp(at / 1000)
+    except (ValueError, OverflowError, OSError):
+        return "?"
+    whole = (then.hour, then.minute, then.second) == (0, 0, 0)
+    return then.strftime("%Y-%m-%d" if whole else "%Y-%m-%d %H:%M")

@@ -203,6 +203,19 @@ class Done:
     line: int
     undone: bool
 
+    @property
+    def words(self) -> str:
+        """What it is about, shortly: ids where there are no names in it."""
+        one = self.operation
+        said = [entity.name or entity.id[-8:] for entity in one.entities]
+        if one.fact is not None:
+            said.append(f"{one.fact.predicate} {one.fact.value or one.fact.object[-8:]}")
+        said += [f"{end.fact[-8:]} ends" for end in one.ends]
+        said += [ident[-8:] for ident in one.ids]
+        if one.into:
+            said.append(f"into {one.into[-8:]}")
+        return " ".join(said) or one.batch
+
 
 class UnknownName(NotFound):
     """Nothing is known by the name {name!r}.{hint}"""

@@ -151,15 +151,46 @@ class Look:
             (asked[:1] if len(asked) < 5 else asked, 8 * _LOOK_AT),
         )
         found += [spelt for (spelt,) in rows]
+        if not found:  # every run of three has a slip in it; that few can be looked at one by one
+            rows = self._execute("SELECT plain FROM name LIMIT ?", (10 * _LOOK_AT,))
+            found = [spelt for (spelt,) in rows]
         return found
 
     def all_entities(self, kind: str = "") -> list[Entity]:
         """Every entity that is on its own, by name."""
-        rows = self._execute(
-            f"SELECT id FROM entity WHERE {_THERE} AND (?2 = '' OR kind = ?2)", (self.seq, kind)
-        ).fetchall()
-        found = {e.id: e for (ident,) in rows if (e := self.entity(ident)) and not e.retracted}
+        rows: dict[str, tuple[Any, ...]] = {
+            ident: row
+            for ident, *row in self._execute(
+                "SELECT id, kind, name, aliases, cards, parent, retracted FROM entity"
+                f" WHERE {_THERE}",
+                (self.seq,),
+            )
+        }
+        merged = {ident for ident, row in rows.items() if row[4] in rows}
+        merged |= {rows[ident][4] for ident in merged}
+        for ident, row in rows.items():
+            if ident not in merged:
+                names = [name for name in json.loads(row[2]) if name != row[1]]
+                self._known[ident] = Entity(
+                    ident, row[0], row[1], tuple(names), tuple(json.loads(row[3])), (ident,),
+                    bool(row[5]),
+                )  # fmt: skip
+        whole = (self.entity(ident) for ident in rows)
+        found = {e.id: e for e in whole if e and not e.retracted and kind in ("", e.kind)}
         return sorted(found.values(), key=lambda e: (plain(e.name), e.id))
+
+    def by_card(self, path: str) -> Entity | None:
+        """Whose card that file is, if it is anybody's."""
+        rows = self._execute("SELECT entity FROM card WHERE path = ?", (path,)).fetchall()
+        for (ident,) in rows:
+            entity = self.entity(ident)
+            if entity is not None and path in entity.cards and not entity.retracted:
+                return entity
+        return None
+
+    def was_card(self, path: str) -> bool:
+        """Whether that file ever was anybody's card."""
+        return bool(self._execute("SELECT 1 FROM card WHERE path = ?", (path,)).fetchone())
 
     # --- facts
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -182,6 +182,12 @@ class Reading:
         """Every entity, by name."""
         with self._fresh() as connection:
             return self._look(connection).all_entities(kind)
+
+    def owners(self, paths: Iterable[str]) -> dict[str, Entity | None]:
+        """Whose cards these files are; of those that never were anybody's, nothing."""
+        with self._fresh() as connection:
+            look = self._look(connection)
+            return {path: look.by_card(path) for path in paths if look.was_card(path)}
 
     def facts(
         self,

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 PATH = "index/graph.db"
 FOREVER = 1 << 62
-SCHEMA = 3
+SCHEMA = 4
 """Raised with every change of what is written here; another number is made anew."""
 
 _TABLES = """
@@ -60,6 +60,7 @@ CREATE INDEX fact_object ON fact (object) WHERE object != '';
 CREATE INDEX fact_predicate ON fact (predicate, seq_to);
 CREATE TABLE name (plain TEXT, entity TEXT, PRIMARY KEY (plain, entity)) WITHOUT ROWID;
 CREATE VIRTUAL TABLE spelt USING fts5(plain, tokenize='trigram', detail='none');
+CREATE TABLE card (path TEXT, entity TEXT, PRIMARY KEY (path, entity)) WITHOUT ROWID;
 CREATE TABLE trouble (line INTEGER, told TEXT NOT NULL);
 """
 
@@ -165,7 +166,18 @@ class Derived:
 
     def empty(self) -> None:
         """Within a transaction: forget all, to read the journal from its beginning."""
-        for table in ("meta", "op", "undo", "touch", "entity", "fact", "name", "spelt", "trouble"):
+        for table in (
+            "meta",
+            "op",
+            "undo",
+            "touch",
+            "entity",
+            "fact",
+            "name",
+            "spelt",
+            "card",
+            "trouble",
+        ):
             self.connection.execute(f"DELETE FROM {table}")
 
     # --- taking in
@@ -255,6 +267,8 @@ class Derived:
         self._put("fact", ident, seq, None if fact is None else _fact_row(fact))
         for name in () if entity is None else (entity.name, *entity.aliases):
             self._spell(name, ident)
+        for path in () if entity is None else entity.cards:
+            self.connection.execute("INSERT OR IGNORE INTO card VALUES (?, ?)", (path, ident))
 
     def _put(self, table: str, ident: str, seq: int, row: tuple[object, ...] | None) -> None:
         execute = self.connection.execute
