@@ -22,6 +22,7 @@ from stead.app.alone import alone, bound
 from stead.app.audit import Audit, Standing, audit_of
 from stead.app.audit import routes as audit_routes
 from stead.app.audit import taker as audit_taker
+from stead.app.forget import upkeep_routes
 from stead.app.hands import limit_undo, tools_of
 from stead.app.hup import terminal
 from stead.app.memory import memory_of
@@ -60,7 +61,6 @@ from stead.gateway.owner_nodes import Nodes
 from stead.gateway.owner_routes import Owner
 from stead.gateway.placement import Placement
 from stead.gateway.presence import Presence
-from stead.gateway.prune_routes import Prune
 from stead.gateway.service_routes import ServiceRoutes
 from stead.gateway.status import Status
 from stead.gateway.talk import Talk
@@ -296,7 +296,7 @@ class Gateway:
                 *Nodes(store, keys, presence, placement, status, max_body=most).routes(),
                 *Outbox(store, sender, keys, max_body=most).routes(),
                 *ApprovalRoutes(store, approvals, keys, max_body=most).routes(),
-                *Prune(retention, keys, max_body=most).routes(),
+                *upkeep_routes(self._home, store, daily, retention, keys, most, memory),
                 *Backends(routes, keys).routes(),
                 *Config(keys, lambda: reload.apply().live, reload.view).routes(),
                 *ServiceRoutes(light, keys).routes(),

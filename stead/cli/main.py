@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "answer": ("stead.cli.approvals:answer", "Answer a question of the agent's own."),
     "permit": ("stead.cli.permit:permit", "Show what the agent may do, and why; take back."),
     "jobs": ("stead.cli.jobs:jobs", "List jobs; cancel, retry or answer one."),
+    "forget": ("stead.cli.forget:forget", "Forget a message, person, topic, span or text."),
     "prune": ("stead.cli.prune:prune", "Take out what is over and old; return its space."),
     "outbox": ("stead.cli.outbox:outbox", "List replies on their way; settle those in doubt."),
     "calls": ("stead.cli.calls:calls", "List what models were asked; what it cost, and why."),

@@ -13,6 +13,7 @@ from stead.cli.lazy import LazyGroup
 COMMANDS: dict[str, tuple[str, str]] = {
     "search": ("stead.cli.memory_search:search", "Find what is remembered."),
     "stats": ("stead.cli.memory_index:stats", "Say how much is remembered, and how the index is."),
+    "forget": ("stead.cli.forget:forget", "Forget a message, person, topic, span or text."),
     "reindex": ("stead.cli.memory_index:reindex", "Make the index anew from the files."),
     "graph": (
         "stead.cli.memory_graph:graph",

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import logging
 import os
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -53,6 +54,7 @@ class DailyLog:
         self._wanted = asyncio.Event()
         # A write goes on in its thread when its task is cancelled; the next one must wait for it.
         self._one = threading.Lock()
+        self._turn = asyncio.Lock()
         self.trouble = ""
         """Why the file cannot be written, in words; empty when it can."""
 
@@ -82,13 +84,31 @@ class DailyLog:
     async def write_pending(self) -> int:
         """Write what waits; return how many lines were appended."""
         total = 0
-        while lines := await self._store.day_lines():
-            await asyncio.to_thread(self._append, lines)
-            await self._store.day_lines_written(lines[-1][0])
-            total += len(lines)
+        while many := await self._write_some():
+            total += many
         if total:
             self._written()
         return total
+
+    async def _write_some(self) -> int:
+        async with self._turn:
+            lines = await self._store.day_lines()
+            if lines:
+                await asyncio.to_thread(self._append, lines)
+                await self._store.day_lines_written(lines[-1][0])
+            return len(lines)
+
+    @contextlib.asynccontextmanager
+    async def still(self) -> AsyncIterator[None]:
+        """Nothing is written meanwhile, and none is on its way from the database into a file."""
+        async with self._turn:
+            await asyncio.to_thread(self._settled)
+            yield
+
+    def _settled(self) -> None:
+        """A write whose task was cancelled goes on in its thread: wait for its end."""
+        with self._one:
+            pass
 
     def _append(self, lines: list[tuple[int, int, str]]) -> None:
         by_day: dict[str, list[tuple[int, int, str]]] = {}
@@ -100,6 +120,31 @@ class DailyLog:
                 append_lines(self._folder / f"{day}.md", day, of_day)
 
 
+@contextlib.contextmanager
+def held(path: Path) -> Iterator[int]:
+    """A day's file, made if need be, open to be added to, with its lock; the descriptor.
+
+    Whoever puts another file in its place must hold this meanwhile: who waited for the lock then
+    goes on with the new one, so no line goes into a file that is not there any more.
+    """
+    while True:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            if _is_still(path, fd):
+                yield fd
+                return
+        finally:
+            os.close(fd)
+
+
+def _is_still(path: Path, fd: int) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(fd))
+    except FileNotFoundError:
+        return False
+
+
 def append_lines(path: Path, day: str, lines: list[tuple[int, int, str]]) -> None:
     """Append what the file does not have yet and fsync. ``lines`` are (id, ms, text)."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -107,8 +152,7 @@ def append_lines(path: Path, day: str, lines: list[tuple[int, int, str]]) -> Non
         (ident, _clock(at), f"{_one_entry(words)} <!-- {ident} -->".encode(errors="replace"))
         for ident, at, words in lines
     ]
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    try:
+    with held(path) as fd:
         size = os.fstat(fd).st_size
         # All that a write cut short by a crash can have left, as it was no longer than this one.
         reach = _TAIL_BYTES + sum(len(entry) + 16 for _, _, entry in entries)
@@ -126,8 +170,6 @@ def append_lines(path: Path, day: str, lines: list[tuple[int, int, str]]) -> Non
         os.fsync(fd)
         if not size:
             _fsync_folder(path.parent)
-    finally:
-        os.close(fd)
 
 
 def _words(error: Exception) -> str:

@@ -1,0 +1,1 @@
+"""Forgetting: out of files, index, graph, database, spools, bodies and history, and proven so."""
