@@ -8,7 +8,7 @@ after (:class:`Candidate`); the ranker puts that in order (:class:`Ranked`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -71,18 +71,47 @@ class Plan:
     """The ranker's own."""
 
 
-@dataclass(frozen=True, slots=True)
-class Near:
-    """An entry as a candidate, or as the neighbour of one."""
+Tally = Mapping[str, int]
+"""Terms, and how often they stand in a column."""
 
-    id: int
-    entry: Entry
-    columns: tuple[Mapping[str, int], ...]
-    """Per column, the terms and how often they stand in it."""
-    words: int
-    """Terms in all columns."""
-    cosine: float | None = None
-    """Likeness in meaning, -1 to 1; None: not known."""
+
+class Near:
+    """An entry as a candidate, or as the neighbour of one.
+
+    ``entry`` and ``columns`` may be made when they are first asked for: most neighbours are only
+    looked at for a term or two.
+    """
+
+    __slots__ = ("_columns", "_entry", "cosine", "id", "words")
+
+    def __init__(
+        self,
+        id: int,
+        entry: Entry | Callable[[], Entry],
+        columns: Sequence[Tally] | Callable[[], Sequence[Tally]],
+        words: int,
+        cosine: float | None = None,
+    ) -> None:
+        self.id = id
+        self.words = words
+        """Terms in all columns."""
+        self.cosine = cosine
+        """Likeness in meaning, -1 to 1; None: not known."""
+        self._entry = entry
+        self._columns = columns
+
+    @property
+    def entry(self) -> Entry:
+        if not isinstance(self._entry, Entry):
+            self._entry = self._entry()
+        return self._entry
+
+    @property
+    def columns(self) -> Sequence[Tally]:
+        """Of each column."""
+        if callable(self._columns):
+            self._columns = self._columns()
+        return self._columns
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import apsw
 
-from stead.memory.index.database import ask
+from stead.memory.index.database import ask, hash63
 from stead.memory.index.slots import Slots
 from stead.memory.index.sources import Source, Stamp, Unit, byte_of_line, digest_of, digests_of
-from stead.memory.index.writer import Writer, content_of, entry_of, key_of
+from stead.memory.index.writer import Writer, body_of, entry_of, key_of
 from stead.memory.nouns import Entry
 
 _BATCH = 2000
@@ -67,12 +67,15 @@ class Intake:
         self._changed = changed
         self._done = done
         self._in_batch = 0
+        self._files: dict[str, _Known] = {}
+        """By their paths, as the index has them."""
         self._starts: deque[int] = deque(maxlen=32)
         """Lines on which the last entries of a file begin."""
 
     def look(self) -> Seen:
         """All of them. Raises ``apsw.Error`` where the index cannot be written: what was there
         before goes on being found."""
+        self._writer.added = self._writer.removed = 0
         seen = Seen()
         there: set[str] = set()
         for source in self._sources:
@@ -129,6 +132,7 @@ class Intake:
         stamp = Stamp.of(self._home, unit)
         if known is not None and stamp == known.stamp and stamp.sure(known.seen):
             return False
+        self._files.pop(unit.path, None)
         now = time.time_ns()
         start, line, digest = self._where(unit, known)
         if known is not None and digest == known.digest:
@@ -200,7 +204,7 @@ class Intake:
             "SELECT id, line1, line2, content FROM entry WHERE key = ? AND file = ?",
             (key_of(entry.key), file),
         ).fetchall()
-        content = content_of(entry) if rows else 0
+        content = hash63(body_of(entry)) if rows else 0
         for ident, first, last, had in rows:
             if had == content:
                 return ident, (first, last)
@@ -285,11 +289,15 @@ class Intake:
                 self._count()
             self._c.execute("DELETE FROM chain WHERE file = ?", (file,))
             self._c.execute("DELETE FROM file WHERE id = ?", (file,))
+            self._files.pop(path, None)
             self._commit()
 
     # --- rows of files -----------------------------------------------------------------------
 
     def _known(self, path: str) -> _Known | None:
+        known = self._files.get(path)
+        if known is not None:
+            return known
         row = ask(
             self._c,
             "SELECT id, size, mtime, ctime, inode, seen, digest, upto, line, head FROM file"
@@ -298,7 +306,10 @@ class Intake:
         ).fetchone()
         if row is None:
             return None
-        return _Known(row[0], Stamp(*row[1:5]), *row[5:])
+        known = _Known(row[0], Stamp(*row[1:5]), *row[5:])
+        if known.stamp.size >= 0:
+            self._files[path] = known
+        return known
 
     def _new(self, path: str) -> int:
         self._c.execute("INSERT INTO file (path) VALUES (?)", (path,))
@@ -333,6 +344,7 @@ class Intake:
     def _undo(self) -> None:
         self._in_batch = 0
         self._writer.forget()
+        self._files.clear()
         if self._c.in_transaction:
             self._c.execute("ROLLBACK")
 

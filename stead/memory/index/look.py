@@ -5,8 +5,8 @@ from __future__ import annotations
 import heapq
 import json
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import apsw
@@ -24,6 +24,9 @@ _REACH = 2
 _SPREAD = (0.4, 0.2)
 """What a word counts that a neighbour has, while candidates are chosen."""
 _SPREADERS = 1500
+_POSTINGS = 4000
+"""So many postings are read: of rare words all, of the next more frequent ones as far as it goes.
+Of the others it is only looked whether the candidates have them."""
 _BY_MEANING = 64
 _USUAL = 12.0
 _LATEST = 40
@@ -80,11 +83,12 @@ class Look:
         self._codes = codes
         self._question = question
         self._vector = vector
+        self._vocabulary = Words(c, slots.count)
 
     def found(self) -> Found:
         began = time.perf_counter()
         question = self._question
-        plan = ranking.plan(question, Words(self._c, self._slots.count))
+        plan = ranking.plan(question, self._vocabulary)
         allowed = self._filter(plan)
         pool = self._pool(self._chosen(plan, allowed))
         if question.exact:
@@ -132,14 +136,20 @@ class Look:
         own: dict[int, float] = {}
         must: set[int] | None = None
         for group in plan.groups:
-            if not (group.seeds or group.needed):
-                continue
-            best = self._postings(group)
             if group.needed:
-                must = set(best) if must is None else must & best.keys()
-            if group.seeds:
-                for ident, share in best.items():
-                    own[ident] = own.get(ident, 0.0) + group.weight * share
+                found = self._postings(group, 0)
+                must = set(found) if must is None else must & found.keys()
+                if group.seeds:
+                    _add(own, found, group.weight)
+        left = _POSTINGS
+        for count, group in self._seeds(plan):
+            if left < count and own:
+                break
+            _add(own, self._postings(group, _POSTINGS), group.weight)
+            left -= count
+        size = len(self._slots)
+        if own and max(own) >= size:  # what came this very moment is found by the next question
+            own = {ident: score for ident, score in own.items() if ident < size}
         scores = dict(own)
         spreading: Iterable[tuple[int, float]] = own.items()
         if len(own) > _SPREADERS:
@@ -153,10 +163,16 @@ class Look:
                     scores[ident] = scores.get(ident, 0.0) + share * score
         return scores, must
 
-    def _postings(self, group: Group) -> dict[int, float]:
-        """Who has one of a group's terms, and how much of it."""
+    def _seeds(self, plan: Plan) -> list[tuple[int, Group]]:
+        """The words that find candidates, the rarest first, each with how many have it."""
+        groups = [group for group in plan.groups if group.seeds and not group.needed]
+        df = self._vocabulary.df([term for group in groups for term in group.terms])
+        counted = [(sum(df.get(term, 0) for term in group.terms), group) for group in groups]
+        return sorted(counted, key=lambda item: item[0])
+
+    def _postings(self, group: Group, most: int) -> dict[int, float]:
+        """Who has one of a group's terms, and how much of it; of very many the newest (0: all)."""
         best: dict[int, float] = {}
-        size = len(self._slots)
         for term, share in group.terms.items():
             if group.column < 0:
                 row = ask(self._c, _ANYWHERE, (term,)).fetchone()
@@ -165,8 +181,13 @@ class Look:
                 row = ask(self._c, _IN_COLUMN, (term, column)).fetchone()
             if row is None or not row[0]:
                 continue
-            for ident in map(int, row[0].split(",")):
-                if ident < size and best.get(ident, 0.0) < share:
+            listed = row[0].split(",") if not most else row[0].rsplit(",", most)[-most:]
+            found = dict.fromkeys(map(int, listed), share)
+            if not best:
+                best = found
+                continue
+            for ident in found:
+                if best.get(ident, 0.0) < share:
                     best[ident] = share
         return best
 
@@ -175,7 +196,7 @@ class Look:
         the phrase itself."""
         common: set[int] | None = None
         for group in plan.groups:
-            found = self._postings(group).keys()
+            found = self._postings(group, 0).keys()
             common = set(found) if common is None else common & found
         if common is None:
             rows = ask(self._c, "SELECT id, line1, line2, body FROM entry ORDER BY id DESC")
@@ -210,11 +231,12 @@ class Look:
         daily = layer_number(Layer.DAILY)
         plain = not (layers or since or until or as_of or chains is not None)
 
+        if plain:
+            return slots.alive
+
         def allowed(ident: int) -> bool:
             if not slots.alive(ident):
                 return False
-            if plain:
-                return True
             at, ended = slots.at[ident], slots.until[ident]
             if layers and slots.layer[ident] not in layers:
                 return False
@@ -240,8 +262,8 @@ class Look:
             wanted.update(dict.fromkeys(after))
         likeness = self._cosines(list(wanted))
         near = {
-            ident: Near(ident, entry_of(body, (first, last)), _columns(terms), words,
-                        likeness.get(ident))
+            ident: Near(ident, partial(entry_of, body, (first, last)), partial(_columns, terms),
+                        words, likeness.get(ident))
             for ident, first, last, words, terms, body in ask(self._c, _ROWS, (_json(wanted),))
         }  # fmt: skip
         return [
@@ -268,12 +290,30 @@ class Look:
         return {ident: value for (ident, _), value in zip(rows, found, strict=True)}
 
 
+def _add(own: dict[int, float], found: dict[int, float], weight: float) -> None:
+    if not own:
+        own.update({ident: weight * share for ident, share in found.items()})
+        return
+    for ident, share in found.items():
+        own[ident] = own.get(ident, 0.0) + weight * share
+
+
 def _json(idents: Iterable[int]) -> str:
     return json.dumps(list(idents))
 
 
-def _columns(terms: str) -> tuple[Counter[str], ...]:
-    return tuple(Counter(column.split()) for column in terms.split("\n"))
+def _columns(terms: str) -> tuple[dict[str, int], ...]:
+    return tuple(map(_tally, terms.split("\n")))
+
+
+def _tally(column: str) -> dict[str, int]:
+    words = column.split()
+    counts = dict.fromkeys(words, 1)
+    if len(counts) < len(words):
+        counts = dict.fromkeys(words, 0)
+        for word in words:
+            counts[word] += 1
+    return counts
 
 
 def _says(entry: Entry, phrase: str) -> bool:

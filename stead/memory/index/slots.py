@@ -16,6 +16,7 @@ from stead.memory.nouns import Layer
 
 LAYERS: tuple[Layer, ...] = tuple(Layer)
 _NUMBER = {layer: number for number, layer in enumerate(LAYERS)}
+LAYER = {layer.value: layer for layer in Layer}
 _GONE = 255
 _SECOND = 1000
 _MOST = 2**39
@@ -109,7 +110,7 @@ class Slots:
         found: list[int] = []
         for _ in range(reach):
             ident = step[ident]
-            if not self.alive(ident):
+            if not ident:
                 break
             found.append(ident)
         return found

@@ -53,7 +53,9 @@ class SqliteIndex:
         self._slots = Slots()
         self._codes: Codes | None = None
         self._no_codes = ""
+        self._reader: Intake | None = None
         self._model = ""
+        self._version = 0
         self._seen: list[str] = []
         self._wanted = "it was never made"
         """Why it must be made anew; empty: it need not."""
@@ -85,6 +87,10 @@ class SqliteIndex:
             if self._read is None:
                 return Found(stale=self.stale)
             try:
+                if self._write is None:
+                    self._catch_up()
+                if self._read is None:
+                    return Found(stale=self.stale)
                 codes = self._vectors() if vector is not None else None
                 self._read.execute("BEGIN")
                 try:
@@ -122,7 +128,9 @@ class SqliteIndex:
                 return self.rebuild()
             began = time.perf_counter()
             try:
-                seen = self._intake(self._write, self._slots).look()
+                if self._reader is None:
+                    self._reader = self._intake(self._write, self._slots)
+                seen = self._reader.look()
                 self._seen = seen.troubles
             except _DAMAGED as error:
                 self._damaged(error)
@@ -284,6 +292,13 @@ class SqliteIndex:
         with self._reading:
             codes.put(rows)
 
+    def _catch_up(self) -> None:
+        """Another process writes: what it has changed since the last look is taken over."""
+        assert self._read is not None
+        same = ask(self._read, "PRAGMA data_version").fetchone()[0] == self._version
+        if not same or database.inode(self._path) != self._inode:
+            self._open()
+
     def _vectors(self) -> Codes | None:
         """The codes; read when first asked for."""
         assert self._read is not None
@@ -359,6 +374,7 @@ class SqliteIndex:
                 if write:
                     self._write = database.connect(self._path, write=True)
                 slots = Slots()
+                self._version = ask(self._read, "PRAGMA data_version").fetchone()[0]
                 slots.load(self._read)
                 self._model = database.meta(self._read, "model") or ""
             except (apsw.Error, database.Unfit) as error:
@@ -372,7 +388,7 @@ class SqliteIndex:
             if c is not None:
                 with contextlib.suppress(apsw.Error):
                     c.close()
-        self._read = self._write = None
+        self._read = self._write = self._reader = None
         self._codes = None
         self._inode = 0
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Iterable
+from dataclasses import fields
+from operator import attrgetter
 from typing import Any
 
 import apsw
@@ -11,11 +13,17 @@ import msgspec
 
 from stead.memory.index import ranking
 from stead.memory.index.database import ask, hash63
-from stead.memory.index.slots import Slots, layer_number
+from stead.memory.index.slots import LAYER, Slots, layer_number
 from stead.memory.nouns import Entry
 
+_FIELDS = tuple(field.name for field in fields(Entry) if field.name != "lines")
+"""What is stored of an entry as one; its lines may change without it."""
+_values = attrgetter(*_FIELDS)
+_LINES, _LAYER, _TAGS, _PEOPLE = (
+    Entry.__match_args__.index(name) for name in ("lines", "layer", "tags", "people")
+)
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Entry).decode
+_decode = msgspec.msgpack.Decoder(list[Any]).decode
 
 _TERMS_HELD = 100_000
 _CHAINS_HELD = 4096
@@ -23,25 +31,18 @@ _INT = 2**63 - 1
 
 
 def body_of(entry: Entry) -> bytes:
-    return _encode(entry)
+    """All of it but its lines."""
+    return _encode(_values(entry))
 
 
 def entry_of(body: bytes, lines: tuple[int, int]) -> Entry:
-    """An entry as it is stored; its lines may have moved since."""
-    entry = _decode(body)
-    if entry.lines == lines:
-        return entry
-    return _moved(entry, lines)
-
-
-def _moved(entry: Entry, lines: tuple[int, int]) -> Entry:
-    values: dict[str, Any] = {name: getattr(entry, name) for name in Entry.__slots__}
-    return Entry(**{**values, "lines": lines})
-
-
-def content_of(entry: Entry) -> int:
-    """A number for all of an entry but where it stands."""
-    return hash63(_encode(_moved(entry, (0, 0))))
+    """An entry as it is stored, on these lines."""
+    values = _decode(body)
+    values.insert(_LINES, lines)
+    values[_LAYER] = LAYER[values[_LAYER]]
+    values[_TAGS] = tuple(values[_TAGS])
+    values[_PEOPLE] = tuple(values[_PEOPLE])
+    return Entry(*values)
 
 
 def key_of(key: str) -> int:
@@ -86,13 +87,14 @@ class Writer:
         split = [column.split() for column in columns]
         words = sum(map(len, split))
         layer = layer_number(entry.layer)
+        body = body_of(entry)
         at, until = _bounded(entry.at), _bounded(entry.until)
         self._c.execute(
             "INSERT INTO entry (id, file, line1, line2, chain, layer, at, until, words, key,"
             " content, meaning, terms, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 ident, file, *entry.lines, chain, layer, at, until, words, key_of(entry.key),
-                content_of(entry), meaning, "\n".join(columns), body_of(entry),
+                hash63(body), meaning, "\n".join(columns), body,
             ),
         )  # fmt: skip
         self._c.execute(self._words, (ident, *columns))
