@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from stead.memory.graph import Graph
 from stead.memory.index import Index
 from stead.memory.index.sqlite import SqliteIndex
 from stead.memory.nouns import Entry, Layer, Question
@@ -268,3 +269,16 @@ def test_searches_go_on_while_files_are_read(home: Path, index: Index) -> None:
         stop.set()
         thread.join()
     assert not wrong
+
+
+def test_facts_of_the_graph_are_found_while_they_hold_and_after(home: Path, index: Index) -> None:
+    """Out of the journal, with their dates; one that is closed says until when it held."""
+    with Graph(home) as graph:
+        fact = graph.assert_fact("Anna", "lives_in", "Lisbon", kind="person")
+    index.refresh()
+    assert [hit.entry.layer for hit in index.search(Question("Lisbon")).hits] == [Layer.FACT]
+    with Graph(home) as graph:
+        graph.close_fact(fact.id)
+    index.refresh()
+    hits = index.search(Question("Lisbon")).hits
+    assert [bool(hit.entry.until) for hit in hits] == [True]

@@ -116,12 +116,12 @@ class Intake:
             file = known.id if known is not None else self._new(path)
             for (one,) in ask(self._c, "SELECT id FROM entry WHERE file = ?", (file,)).fetchall():
                 self._writer.remove(one)
-            for first, last, body in ask(
+            for first, last, chain, body in ask(
                 old,
-                "SELECT line1, line2, body FROM entry WHERE file = ? ORDER BY line1, id",
+                "SELECT line1, line2, chain, body FROM entry WHERE file = ? ORDER BY line1, id",
                 (ident,),
             ):
-                self._writer.add(file, entry_of(body, (first, last)))
+                self._writer.add(file, entry_of(body, (first, last)), chained=chain > 0)
             self._commit()
 
     # --- one file ------------------------------------------------------------------------------
@@ -144,7 +144,7 @@ class Intake:
         file = known.id if known is not None else self._new(unit.path)
         # Should it be cut off between two commits, it is read whole the next time.
         self._c.execute("UPDATE file SET size = -1, digest = NULL, upto = 0 WHERE id = ?", (file,))
-        self._compare(file, source.entries(unit, start, line), line, start > 0)
+        self._compare(file, source.entries(unit, start, line), line, start > 0, unit.chained)
         self._mark(file, unit, (start, line))
         if Stamp.of(self._home, unit) == stamp:
             self._c.execute("UPDATE file SET digest = ? WHERE id = ?", (digest, file))
@@ -163,7 +163,9 @@ class Intake:
             return 0, 1, whole
         return 0, 1, digest_of(self._home, unit)
 
-    def _compare(self, file: int, entries: Iterator[Entry], line: int, tail: bool) -> None:
+    def _compare(
+        self, file: int, entries: Iterator[Entry], line: int, tail: bool, chained: bool
+    ) -> None:
         """Put the index of a file right from a line on."""
         fresh = self._fresh(file)
         self._starts.clear()
@@ -179,7 +181,7 @@ class Intake:
                 entry = self._numbered(file, entry, line, before)
             found = None if fresh else self._find(file, entry)
             if found is None:
-                self._writer.add(file, entry)
+                self._writer.add(file, entry, chained=chained)
                 added = True
                 self._count()
                 continue

@@ -36,7 +36,7 @@ class Slots:
         self.at = array("q", [0])
         self.until = array("q", [0])
         self.chain = array("I", [0])
-        """Entries of one conversation in one file are a chain."""
+        """Entries of one conversation in one file are a chain; 0: it is in none."""
         self.before = array("I", [0])
         """The one before it in its chain; 0: none."""
         self.after = array("I", [0])
@@ -91,7 +91,7 @@ class Slots:
         for ident, chain in rows:
             self._follow(last, ident, chain)
 
-    def append(self, ident: int, chain: int, last: int) -> None:
+    def append(self, ident: int, last: int) -> None:
         """``ident`` comes after ``last`` (0: nothing) in its chain."""
         self.before[ident] = last
         self.after[ident] = 0
@@ -99,7 +99,7 @@ class Slots:
             self.after[last] = ident
 
     def _follow(self, last: dict[int, int], ident: int, chain: int) -> None:
-        self.append(ident, chain, last.get(chain, 0))
+        self.append(ident, last.get(chain, 0) if chain else 0)
         last[chain] = ident
 
     def around(self, ident: int, reach: int) -> tuple[list[int], list[int]]:

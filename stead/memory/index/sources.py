@@ -25,6 +25,8 @@ class Unit:
     """The files, where they are not just the one that ``path`` names."""
     grows: bool = False
     """It is only ever added to at its end, as far as stead goes; people may do otherwise."""
+    chained: bool = True
+    """What stands before and after an entry has to do with it."""
 
     def files(self, home: Path) -> list[Path]:
         return [home / part for part in self.parts or (self.path,)]

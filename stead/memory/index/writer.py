@@ -72,12 +72,12 @@ class Writer:
         marks = ", ".join("?" * (len(ranking.COLUMNS) + 1))
         self._words = f"INSERT INTO words (rowid, {', '.join(ranking.COLUMNS)}) VALUES ({marks})"
 
-    def add(self, file: int, entry: Entry) -> int:
+    def add(self, file: int, entry: Entry, *, chained: bool = True) -> int:
         """Returns its number."""
         ident, self.next = self.next, self.next + 1
-        chain = self._chain(file, entry.session)
+        chain = self._chain(file, entry.session) if chained else 0
         columns = ranking.columns(entry)
-        before = self._last.get(chain, ())
+        before = self._last.get(chain, ()) if chained else ()
         passage = ranking.passage(entry, before)
         meaning = hash63(passage.encode(errors="surrogatepass")) if passage else 0
         self._last[chain] = (entry, *before[:1])
@@ -148,8 +148,8 @@ class Writer:
             for put in self._puts:
                 self._slots.put(*put)
             for ident, chain, *_ in self._puts:
-                before = last.get(chain) or self._before(chain, ident)
-                self._slots.append(ident, chain, before)
+                before = (last.get(chain) or self._before(chain, ident)) if chain else 0
+                self._slots.append(ident, before)
                 last[chain] = ident
             for file in self._relink:
                 self._slots.link(self._rows(file))
