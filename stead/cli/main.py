@@ -36,6 +36,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "outbox": ("stead.cli.outbox:outbox", "List replies on their way; settle those in doubt."),
     "calls": ("stead.cli.calls:calls", "List what models were asked; what it cost, and why."),
     "memory": ("stead.cli.memory:memory", "Search, show and change what stead remembers."),
+    "import": ("stead.cli.import_:import_", "Bring in what another assistant remembers."),
     "sandbox": ("stead.cli.sandbox:sandbox", "Run a command in a sandbox; explain what it sees."),
     "undo": ("stead.cli.undo:undo", "Take back what tools changed in files."),
     "why": ("stead.cli.why:why", "Tell the whole story of a message or job."),

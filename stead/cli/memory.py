@@ -12,6 +12,10 @@ from stead.cli.lazy import LazyGroup
 #: Name, where it is, one line of help. Shown in this order.
 COMMANDS: dict[str, tuple[str, str]] = {
     "search": ("stead.cli.memory_search:search", "Find what is remembered."),
+    "show": ("stead.cli.memory_files:show", "Show a remembered file; list them."),
+    "edit": ("stead.cli.memory_files:edit", "Edit a remembered file."),
+    "history": ("stead.cli.memory_files:history", "List the changes: by stead, and by hand."),
+    "undo": ("stead.cli.memory_files:undo", "Take back a change."),
     "stats": ("stead.cli.memory_index:stats", "Say how much is remembered, and how the index is."),
     "forget": ("stead.cli.forget:forget", "Forget a message, person, topic, span or text."),
     "reindex": ("stead.cli.memory_index:reindex", "Make the index anew from the files."),

@@ -11,7 +11,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from stead.config.address import Address, find, home_dir, no_color, parse_listen, path_at
+    from stead.config.address import (
+        Address,
+        editor,
+        find,
+        home_dir,
+        no_color,
+        parse_listen,
+        path_at,
+    )
     from stead.config.description import Setting, as_toml, describe, starter
     from stead.config.differences import Changes, changes, is_live, leaves, merged
     from stead.config.editing import edit, prepare_home, value_of
@@ -41,7 +49,7 @@ if TYPE_CHECKING:
 
 #: In which file each name is; none of these files may be named like one of them.
 _NAMES = {
-    "address": ("Address", "find", "home_dir", "no_color", "parse_listen", "path_at"),
+    "address": ("Address", "editor", "find", "home_dir", "no_color", "parse_listen", "path_at"),
     "description": ("Setting", "as_toml", "describe", "starter"),
     "differences": ("Changes", "changes", "is_live", "leaves", "merged"),
     "editing": ("edit", "prepare_home", "value_of"),
@@ -86,6 +94,7 @@ __all__ = [
     "child_environment",
     "describe",
     "edit",
+    "editor",
     "find",
     "home_dir",
     "is_live",

@@ -41,6 +41,11 @@ def no_color() -> bool:
     return bool(os.environ.get("NO_COLOR"))
 
 
+def editor() -> str:
+    """The editor that the user wants."""
+    return os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
+
+
 def address_of(
     home: Path, *, listen: str = LISTEN, key_file: str = "", gateway: str = "", sound: bool = True
 ) -> Address:

@@ -21,3 +21,12 @@ class MemorySection(Section, frozen=True):
     meaning: Annotated[
         bool, help_("Compare meanings too, where the light service embed is installed")
     ] = True
+    memory_md_kb: Annotated[
+        float, help_("MEMORY.md is not made longer than this; kB, at most 1,000", gt=0, le=1000)
+    ] = 8.0
+    max_shrink: Annotated[
+        float, help_("Share of a file that may go in one step without you", gt=0, le=1)
+    ] = 0.2
+    max_changed: Annotated[
+        int, help_("Entries of a file that may change or go in one step without you", ge=0)
+    ] = 20

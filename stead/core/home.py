@@ -37,7 +37,8 @@ PLACES: tuple[Place, ...] = (
     ),
     Place(
         "memory/",
-        "MEMORY.md and the daily logs YYYY-MM-DD.md",
+        "MEMORY.md, USER.md, SOUL.md, AGENTS.md, cards/*.md, the daily logs YYYY-MM-DD.md, and"
+        " imported/",
         "the source of truth of what is remembered",
         "read, grep and edit it; daily logs are only ever added to",
     ),
@@ -53,6 +54,12 @@ PLACES: tuple[Place, ...] = (
         " contacts/*.vcf: your contacts",
         "the source of truth of facts and contacts",
         "read and grep it; lines of the journal and files of contacts may be edited or taken out",
+    ),
+    Place(
+        "history/",
+        "what memory/, knowledge/ and stead.toml held before (a git repository)",
+        "the source of truth of what `stead memory undo` can take back",
+        "read it with `stead memory history`; deleted, it begins anew",
     ),
     Place(
         "workspace/",
