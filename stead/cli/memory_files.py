@@ -63,8 +63,8 @@ def _list(obj: Cli, as_json: bool) -> None:
         print_json({"files": rows, "trouble": trouble, "too_long": long})
         return
     if found:
-        rows = [[one.layer, size(one.bytes), when(one.changed), one.path] for one in found]
-        click.echo(table(["layer", "size", "changed", "path"], rows))
+        cells = [[one.layer, size(one.bytes), when(one.changed), one.path] for one in found]
+        click.echo(table(["layer", "size", "changed", "path"], cells))
     else:
         click.echo("Nothing is remembered yet.")
     for words in filter(None, (trouble, long)):
