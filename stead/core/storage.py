@@ -15,6 +15,7 @@ from stead.core.audit import LedgerStore
 from stead.core.forgetting import ForgetStore
 from stead.core.nouns import Inbound, Job, NewJob, Post, Step, Turn
 from stead.core.placement import Ready
+from stead.core.recall import RecallStore
 from stead.core.scope import KeyStore
 from stead.core.states import JobState
 from stead.core.wire import Events, Finish, Held
@@ -484,6 +485,7 @@ class Store(
     RecordStore,
     JobStore,
     ApprovalStore,
+    RecallStore,
     OutboxStore,
     LedgerStore,
     NodeStore,

@@ -24,6 +24,7 @@ from stead.flow.live import Live
 from stead.flow.router import Router
 from stead.flow.said import Decide, answered
 from stead.memory.daily import DailyLog
+from stead.memory.recall.service import Recalls
 from stead.queue.policy import Verdict, after_crash, after_report
 from stead.queue.queue import Queue, ready
 
@@ -65,6 +66,8 @@ class Flow:
         """Takes the owner's word on a question that was said in a conversation."""
         self.channels: frozenset[str] = frozenset()
         """Those that a job can send a message by."""
+        self.recalls: Recalls | None = None
+        """Looks for what a message brings to mind, while it is recorded."""
         self.expire_ms = 86_400_000
         """So long a question about a call is open."""
         self._preferred = preferred
@@ -124,7 +127,21 @@ class Flow:
             max_crashes=self._tries.crashes,
             route=told,
         )
-        accepted = await self._store.accept(message, job, words.received(message, told))
+        recalls = self.recalls
+        finding = None
+        if recalls is not None:
+            finding = recalls.begin(message.text, message.session, route.role)
+        try:
+            accepted = await self._store.accept(message, job, words.received(message, told))
+        except BaseException:
+            if finding is not None:
+                finding.cancel()
+            raise
+        if recalls is not None and finding is not None:
+            if accepted.duplicate:
+                finding.cancel()
+            else:
+                recalls.bind(accepted.job_id, finding)
         if not accepted.duplicate:
             self._queue.wake(ready(job))
             self._daily.nudge()
