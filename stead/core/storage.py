@@ -368,14 +368,9 @@ class NodeStore(Protocol):
         """Keep why an attempt went to a node that its job does not prefer."""
 
     async def saw_node(
-        self,
-        node_id: str,
-        *,
-        boot: str | None = None,
-        labels: Sequence[str] | None = None,
-        version: str | None = None,
-        facts: dict[str, Any] | None = None,
-    ) -> None: ...
+        self, node_id: str, *, boot: str | None = None, labels: Sequence[str] | None = None,
+        version: str | None = None, facts: dict[str, Any] | None = None,
+    ) -> None: ...  # fmt: skip
 
 
 class DayStore(Protocol):
