@@ -16,6 +16,7 @@ from stead.agent.choose import Answer, Way, choose
 from stead.agent.guard import Guard
 from stead.agent.limits import Meter
 from stead.agent.permits import Asker, Gate
+from stead.agent.spool import forget_outputs
 from stead.agent.steps import Made, MustAsk, Output, Plan, Steps
 from stead.agent.tools import toolbox
 from stead.agent.tools.ask_owner import AskArgs
@@ -120,6 +121,8 @@ async def run(
         )
     finally:
         await tools.end(task.id)
+        if is_off_the_record(task.session):
+            forget_outputs(tools.context.keep, task.id)
     return Result("done", "".join(job.shown), job.meter.usage, read=job.read)
 
 

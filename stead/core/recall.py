@@ -104,6 +104,10 @@ class RecallStore(Protocol):
         Whether there is such a conversation."""
         ...
 
+    async def off_the_record_jobs(self) -> list[str]:
+        """Ids of the jobs of conversations off the record whose words are still there."""
+        ...
+
     async def erase_off_the_record(self, idle_ms: int) -> tuple[int, int]:
         """Take out what was said in conversations off the record that are over: each of their
         jobs has ended, each reply was delivered, and the owner left, or said nothing for

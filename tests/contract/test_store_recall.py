@@ -91,6 +91,7 @@ async def test_off_the_record_it_is_kept_until_all_is_delivered(
     job_id = await _secret_talk(store, session, words)
     await store.accept(inbound("something else that stays for good"), chat(), "x")
     assert await store.erase_off_the_record(60_000) == (0, 1)
+    assert await store.off_the_record_jobs() == [job_id]
     assert await store.end_off_the_record(session)
     assert await store.erase_off_the_record(60_000) == (0, 1), "its reply is not delivered"
     store = house.reopen()
@@ -100,6 +101,7 @@ async def test_off_the_record_it_is_kept_until_all_is_delivered(
         await store.delivered(delivery.id)
     assert await store.erase_off_the_record(60_000) == (1, 0)
     assert await store.erase_off_the_record(60_000) == (0, 0)
+    assert await store.off_the_record_jobs() == []
     assert not await store.end_off_the_record(session)
     found = await store.view_messages(session, 0, 10)
     assert {one["text"] for one in found["messages"]} == {""}

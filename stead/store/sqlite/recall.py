@@ -73,6 +73,15 @@ def end(c: apsw.Connection, session: str) -> bool:
     return c.changes() > 0
 
 
+def jobs_off(c: apsw.Connection) -> list[str]:
+    found = rows(
+        c,
+        "SELECT DISTINCT m.job_id FROM off_record o JOIN message m ON m.session = o.session"
+        " WHERE m.job_id IS NOT NULL",
+    )
+    return [one[0] for one in found]
+
+
 def any_left(c: apsw.Connection) -> bool:
     return maybe(c, "SELECT 1 FROM off_record LIMIT 1") is not None
 

@@ -28,6 +28,9 @@ class Remembered(Forgetting):
     async def end_off_the_record(self, session: str) -> bool:
         return await self.write(lambda c: recall.end(c, session))
 
+    async def off_the_record_jobs(self) -> list[str]:
+        return await self.read(recall.jobs_off)
+
     async def erase_off_the_record(self, idle_ms: int) -> tuple[int, int]:
         if not await self.read(recall.any_left):
             return 0, 0
