@@ -29,9 +29,7 @@ from stead.memory.recall.words import day
 
 log = logging.getLogger(__name__)
 
-_PATH = re.compile(
-    r"(?<![\w:/.@~-])(?:~|/)[\w.+@~-]*(?:/[\w.+@~ -]*[\w+@~-])+|(?<![\w:/.@])~/[\w.+-]+"
-)
+_PATH = re.compile(r"(?<![\w:/.@~-])(?:~|/[\w.+@~-]+)(?:/[\w.+@~-]+)+")
 _HERE = r"(?:localhost|127\.0\.0\.1|\[::1\]|this machine|here|diese[mr]? (?:maschine|rechner))"
 _PORT = re.compile(rf"(?i){_HERE}\s*(?::|,?\s*(?:on\s+)?(?:port|auf port)\s+)(\d{{2,5}})\b")
 _LISTENS = re.compile(
@@ -39,10 +37,10 @@ _LISTENS = re.compile(
 )
 #: Names another machine: nothing of it can be seen from here.
 _ELSEWHERE = re.compile(
-    r"(?i)\b(?:nas|server|router|laptop|phone|handy|pi|raspberry|vps|remote|host|vm|container|ssh)\b"
+    r"(?i)\b(?:nas|router|laptop|phone|handy|pi|raspberry|vps|remote|vm|container|ssh)\b"
     r"|\b\d{1,3}(?:\.\d{1,3}){3}\b(?<!127\.0\.0\.1)|\b[\w-]+@[\w.-]+|\b[\w-]+\.(?:local|lan|home)\b"
 )
-_MOUNTED = ("/mnt", "/media", "/run/media", "/Volumes", "/net", "/proc", "/sys", "/dev", "/tmp")
+_MOUNTED = ("/mnt", "/media", "/run/media", "/Volumes", "/net", "/proc", "/sys", "/dev")
 _MOST = 4
 """Claims of one entry that are looked at."""
 _AGAIN_MS = 3_600_000
@@ -60,15 +58,19 @@ class Claim:
 
     @property
     def words(self) -> str:
-        return f"{self.path} is not there" if self.path else f"nothing answers on port {self.port}"
+        return (
+            f"{self.path} is not there"
+            if self.path
+            else f"nothing answers on port {self.port} of this machine"
+        )
 
 
 def claims_of(text: str) -> list[Claim]:
     """What in a text can be looked at from here; nothing where it speaks of another machine."""
-    plain = re.sub(_HERE, "", text, flags=re.IGNORECASE)
+    plain = _PATH.sub("", re.sub(_HERE, "", text, flags=re.IGNORECASE))
     if _ELSEWHERE.search(plain):
         return []
-    found = [Claim(path=match[0].rstrip(" .")) for match in _PATH.finditer(text)]
+    found = [Claim(path=match[0].rstrip(".,-")) for match in _PATH.finditer(text)]
     ports = [*_PORT.finditer(text), *_LISTENS.finditer(text)]
     found += [Claim(port=int(match[1])) for match in ports if 0 < int(match[1]) < 65_536]
     return list(dict.fromkeys(found))[:_MOST]
@@ -86,17 +88,16 @@ async def fails(claim: Claim, within_s: float) -> bool:
 
 
 def _missing(named: str) -> bool:
-    """Whether a path is gone from a folder that is there. A text may go on behind a path with a
-    space in between, so its beginnings count as well."""
-    path = os.path.expanduser(named)
-    if path.startswith(tuple(f"{place}/" for place in _MOUNTED)):
+    """Whether a path is gone from a folder that is there. One with a space in its name ends, in a
+    text, where that begins: then what begins so counts as it."""
+    path = Path(os.path.expanduser(named))
+    if str(path).startswith(tuple(f"{place}/" for place in _MOUNTED)) or os.path.lexists(path):
         return False
-    words = path.split(" ")
-    shorter = [" ".join(words[:n]) for n in range(len(words), 0, -1)]
-    if any(os.path.lexists(one) for one in shorter):
+    if path.parent == Path("/") or not path.parent.is_dir():
         return False
-    parent = Path(shorter[-1]).parent
-    return parent != Path("/") and parent.is_dir()
+    with contextlib.suppress(OSError), os.scandir(path.parent) as there:
+        return not any(one.name.startswith(f"{path.name} ") for one in there)
+    return False
 
 
 async def _answers(port: int) -> bool:

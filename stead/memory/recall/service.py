@@ -27,6 +27,8 @@ _WINDOW_CHARS = {"small": 6_000, "full": 60_000}
 """As many characters of a conversation an agent is shown (stead.agent.prompt)."""
 _TURNS = 60
 
+_MOST_NOTHING = 10_000
+
 NOTHING = Recall()
 
 
@@ -68,6 +70,8 @@ class Recalls:
         self._check = check
         self.terms = terms or RecallTerms()
         self._under_way: dict[str, tuple[asyncio.Task[Recall], float]] = {}
+        self._nothing: dict[str, None] = {}
+        """Jobs that nothing fitted, and nothing was kept of; the last ones."""
         self._writing: set[asyncio.Task[Recall]] = set()
 
     def wanted(self, text: str, role: str) -> bool:
@@ -104,6 +108,8 @@ class Recalls:
         text, role = job.payload.get("text"), str(job.payload.get("role", "main"))
         if job.message_id is None or not isinstance(text, str) or not self.wanted(text, role):
             return await self._store.recalled(job.id) or NOTHING if begun else NOTHING
+        if job.id in self._nothing:
+            return NOTHING
         if job.id not in self._under_way:
             kept = await self._store.recalled(job.id)
             if kept is not None or begun:
@@ -117,12 +123,18 @@ class Recalls:
         await asyncio.wait({task}, timeout=left)
         if task.done() and not task.cancelled() and task.exception() is None:
             return task.result()
-        task.cancel()
-        why = f"memory did not answer within {self.terms.within_s * 1000:.0f} ms"
+        why = "memory could not be searched"
+        if not task.done():
+            task.cancel()
+            why = f"memory did not answer within {self.terms.within_s * 1000:.0f} ms"
         return await self._store.keep_recall(job.id, Recall(why=f"{why}; the job went on without"))
 
     async def _keep(self, job_id: str, finding: asyncio.Task[Recall]) -> Recall:
         recall = await finding
+        if not recall.items:
+            self._nothing[job_id] = None
+            while len(self._nothing) > _MOST_NOTHING:
+                del self._nothing[next(iter(self._nothing))]
         if not recall.why and not recall.items:
             return recall  # there is no memory: then there is nothing to keep either
         if recall.items:
