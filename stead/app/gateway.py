@@ -250,8 +250,7 @@ class Gateway:
     def _build(self, owner_key: str, secret: bytes) -> _Parts:
         """Every part, made once and handed what it needs."""
         settings, store = self._settings, self._store
-        live = Live()
-        presence = Presence(settings.node.away_after_s)
+        live, presence = Live(), Presence(settings.node.away_after_s)
         placement = Placement(
             store, presence, main=settings.nodes.main, failover_s=settings.nodes.failover_s
         )

@@ -35,6 +35,11 @@ NOTHING = Recall()
 class Searches(Protocol):
     """The index, as recall needs it."""
 
+    @property
+    def ready(self) -> bool:
+        """Whether there is anything to search at all."""
+        ...
+
     async def search(self, question: Question, within_s: float = 5.0) -> Found:
         """Never raises; what could not be looked at is said in ``Found.stale``."""
         ...
@@ -79,7 +84,7 @@ class Recalls:
         does not, and what it costs would be most of its answer's time."""
         if self.searches is None or not self.terms.on or role == "light":
             return False
-        return question(text) is not None
+        return question(text) is not None and self.searches.ready
 
     def begin(self, text: str, session: str, role: str) -> asyncio.Task[Recall] | None:
         """Start to look for what a message brings to mind; None: nothing to look for."""
@@ -192,10 +197,10 @@ class Recalls:
     async def _visible(self, session: str, text: str, profile: ModelProfile) -> Visible:
         """What the agent will be shown of the conversation."""
         if not session:
-            return Visible()
+            return Visible(texts=(text,))
         page = await self._store.view_messages(session, -1, _TURNS)
         most = _WINDOW_CHARS.get(profile.prompt, _WINDOW_CHARS["full"])
-        texts: list[str] = []
+        texts = [text]  # the message itself may stand in the log before memory has answered
         jobs: set[str] = set()
         since, last = 0, ""
         for message in reversed(page["messages"]):

@@ -21,6 +21,10 @@ class Plain:
         self.asked: list[Question] = []
         self.slow_s = 0.0
 
+    @property
+    def ready(self) -> bool:
+        return (self._home / "memory").exists()
+
     async def search(self, question: Question, within_s: float = 5.0) -> Found:
         self.asked.append(question)
         if self.slow_s:
