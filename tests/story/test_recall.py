@@ -13,7 +13,14 @@ import pytest
 from stead.core.keys import ensure_key
 from tests.story.house import House, house_in
 
-OUTSIDE = '[memory]\nrecall_ms = 60000\n[[channel]]\nkind = "webhook"\nname = "mail"\norigin = "foreign"\n'
+OUTSIDE = """
+[memory]
+recall_ms = 60000
+[[channel]]
+kind = "webhook"
+name = "mail"
+origin = "foreign"
+"""
 
 OTHERS = {
     "tea": "Ann prefers black tea from Assam",

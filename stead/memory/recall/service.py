@@ -27,6 +27,10 @@ _WINDOW_CHARS = {"small": 6_000, "full": 60_000}
 """As many characters of a conversation an agent is shown (stead.agent.prompt)."""
 _TURNS = 60
 
+_SEARCH_S = 5.0
+"""A job that nobody has claimed yet has time: only who has claimed it does not wait so long."""
+_CHECK_S = 0.05
+_AT_ONCE = 4
 _MOST_NOTHING = 10_000
 
 NOTHING = Recall()
@@ -75,6 +79,7 @@ class Recalls:
         self._check = check
         self.terms = terms or RecallTerms()
         self._under_way: dict[str, tuple[asyncio.Task[Recall], float]] = {}
+        self._few = asyncio.Semaphore(_AT_ONCE)
         self._nothing: dict[str, None] = {}
         """Jobs that nothing fitted, and nothing was kept of; the last ones."""
         self._writing: set[asyncio.Task[Recall]] = set()
@@ -157,28 +162,25 @@ class Recalls:
 
     async def _find(self, text: str, session: str, role: str) -> Recall:
         began = time.monotonic()
-        until = began + self.terms.within_s
         profile = self._profile_of(role)
         budget = BUDGETS.get(profile.prompt, BUDGETS["full"])
         now = time.time_ns() // 1_000_000
         try:
-            recall = await self._look(
-                text, await self._visible(session, text, profile), budget, now, until
-            )
+            async with self._few:
+                seen = await self._visible(session, text, profile)
+                recall = await self._look(text, seen, budget, now)
         except SteadError as error:
             recall = Recall(why=f"memory could not be searched: {error.message}")
         return replace(recall, took_ms=round((time.monotonic() - began) * 1000, 1))
 
-    async def _look(
-        self, text: str, seen: Visible, budget: Budget, now: int, until: float
-    ) -> Recall:
+    async def _look(self, text: str, seen: Visible, budget: Budget, now: int) -> Recall:
         asked = question(text, seen.last, now=now)
         assert asked is not None and self.searches is not None
-        found = await self.searches.search(asked, within_s=max(0.01, until - time.monotonic()))
+        found = await self.searches.search(asked, within_s=max(_SEARCH_S, self.terms.within_s))
         hits = chosen(found, text, seen, budget)
         against: dict[str, str] = {}
         if hits and self._check is not None:
-            against = await self._check(hits, max(0.0, until - time.monotonic()) / 2)
+            against = await self._check(hits, _CHECK_S)
         items = tuple(told(hit, budget, now, against.get(hit.entry.key, "")) for hit in hits)
         why = ""
         if not items:
