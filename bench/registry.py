@@ -5,6 +5,7 @@ from __future__ import annotations
 from bench.figures import Bench
 from bench.parts import (
     accept,
+    browser,
     claims,
     egress,
     fair,
@@ -34,6 +35,7 @@ BENCHES: tuple[Bench, ...] = (
     Bench("egress", "a sandboxed call that reaches a server through the proxy", 60, egress.run),
     Bench("fair-boxed", "the same, the burning jobs in sandboxes", 300, fair.run_boxed),
     Bench("sandbox", "what a sandbox adds to a tool call", 60, sandbox.run),
+    Bench("browser", "a browser that is started, and one step in it", 120, browser.run),
     Bench("prune", "claims while a million finished jobs are pruned", 600, prune.run),
     Bench("memory", "idle memory of gateway and node", 60, memory.run),
     Bench("ready", "`stead up` until it is ready", 60, ready.run),

@@ -7,8 +7,8 @@ end with its attempt, so that none is left behind by anyone.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Iterator, Mapping
+from typing import Protocol, runtime_checkable
 
 
 class Kept(Protocol):
@@ -20,6 +20,16 @@ class Kept(Protocol):
 
     async def stop(self) -> None:
         """End it with all it has started; returns when none is left."""
+        ...
+
+
+@runtime_checkable
+class Patient(Kept, Protocol):
+    """One that stays while its job waits for an answer of the owner's, since what he is asked about
+    is a thing of its own: a page that would be another one if it were opened again."""
+
+    def linger(self) -> None:
+        """The job waits. To end by itself if that takes too long."""
         ...
 
 
@@ -36,9 +46,26 @@ class Background:
     def keep(self, job: str, handle: str, process: Kept) -> None:
         self._kept.setdefault(job, {})[handle] = process
 
-    async def end(self, job: str) -> None:
-        """The job's attempt is over."""
+    def drop(self, job: str, handle: str, process: Kept) -> None:
+        """It has ended by itself and is not to be told of any more."""
+        kept = self._kept.get(job, {})
+        if kept.get(handle) is process:
+            del kept[handle]
+            if not kept:
+                del self._kept[job]
+
+    def all(self) -> Iterator[Kept]:
+        """Those of all jobs."""
+        for kept in self._kept.values():
+            yield from kept.values()
+
+    async def end(self, job: str, *, waits: bool = False) -> None:
+        """The job's attempt is over; ``waits``: it goes on when the owner has answered."""
         kept = self._kept.pop(job, {})
+        for handle, one in list(kept.items()):
+            if waits and isinstance(one, Patient):
+                one.linger()
+                self.keep(job, handle, kept.pop(handle))
         await asyncio.gather(*(one.stop() for one in kept.values()), return_exceptions=True)
 
     async def aclose(self) -> None:

@@ -9,17 +9,16 @@ comes back comes to the same question and finds its answer, and another question
 from __future__ import annotations
 
 from collections.abc import Iterable, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
 
 from stead.agent.changes import input_hash
 from stead.agent.steps import MustAsk
-from stead.agent.tools.base import Args, Tool, Toolbox, ToolError
+from stead.agent.tools.base import Args, Context, Tool, Toolbox, ToolError
 from stead.core.nouns import Step
 from stead.core.permits import ALWAYS, JOB, NO, ONCE, Answered, Approval
-from stead.core.recall import Recall
 from stead.core.states import OnUnknown, StepState
 from stead.permit.foreign import new_mark, wrapped
 from stead.permit.judge import (
@@ -58,11 +57,15 @@ class Asker:
 class Gate:
     """The permissions of one run."""
 
-    def __init__(self, asker: Asker, tools: Toolbox, heard: Set[str] = frozenset()) -> None:
-        """``heard``: what earlier runs had read whose answers are in the conversation shown."""
+    def __init__(
+        self, asker: Asker, tools: Toolbox, heard: Set[str] = frozenset(), *, job: str = ""
+    ) -> None:
+        """``heard``: what earlier runs had read whose answers are in the conversation shown;
+        ``job``: its id, since what a call touches may rest on what the job has open."""
         self._heard = heard
         self._asker = asker
         self._tools = tools
+        self._context = replace(tools.context, job=job)
         self.foreign, self.private = asker.foreign, asker.private
 
     @property
@@ -77,7 +80,7 @@ class Gate:
         if tool.touches is None:
             return Touches()
         try:
-            return tool.touches(args, self._tools.context)
+            return tool.touches(args, self._context)
         except ToolError:
             raise
         except Exception as problem:  # the edge of a tool: what it would touch is not known
@@ -127,7 +130,7 @@ class Gate:
         said = self._said(digest, facts)
         if said is None:
             raise MustAsk(
-                f"May this be done? {preview_of(tool, args, self._tools)}",
+                f"May this be done? {preview_of(tool, args, self._context)}",
                 self._approval(tool, args, facts, ruling, digest, seq),
             )
         if said.word == NO:
@@ -155,7 +158,7 @@ class Gate:
         return Approval(
             seq=seq,
             tool=tool.name,
-            preview=preview_of(tool, args, self._tools),
+            preview=preview_of(tool, args, self._context),
             args=said if len(said) <= _ARGS_MOST else f"{said[:_ARGS_MOST]}[cut]",
             digest=digest,
             why=ruling.why,
@@ -189,20 +192,13 @@ class Gate:
 
     # --- what was read ------------------------------------------------------------------
 
-    def origin(self, touches: Touches, said: Set[str] = frozenset()) -> dict[str, Any]:
-        """What an outcome must be marked with, for the journal: so that any later attempt knows.
-        ``said``: what the call itself has found out."""
+    def origin(self, touches: Touches) -> dict[str, Any]:
+        """What an outcome must be marked with, for the journal: so that any later attempt knows."""
         read = [
             name
             for name, is_so in (
-                (
-                    FOREIGN,
-                    FOREIGN in said
-                    or touches.foreign
-                    or bool(touches.hosts)
-                    or self._may_hold(touches),
-                ),
-                (PRIVATE, touches.private or PRIVATE in said),
+                (FOREIGN, touches.foreign or bool(touches.hosts) or self._may_hold(touches)),
+                (PRIVATE, touches.private),
             )
             if is_so
         ]
@@ -213,12 +209,6 @@ class Gate:
     def _may_hold(self, touches: Touches) -> bool:
         """Whether it gives back what the foreign text of this very run may have left behind."""
         return self.foreign and (touches.private or touches.code)
-
-    def shown(self, recall: Recall | None) -> None:
-        """What of memory the run is shown, it has read."""
-        for one in recall.items if recall is not None else ():
-            self.foreign = self.foreign or one.foreign
-            self.private = self.private or one.private
 
     def told(self, tool: str, text: str, output: dict[str, Any]) -> str:
         """A result as the model is handed it, and note what the run has read with it."""
@@ -239,12 +229,12 @@ def _asked_about(past: Step | None) -> bool:
     )
 
 
-def preview_of(tool: Tool[Any], args: Args, tools: Toolbox) -> str:
+def preview_of(tool: Tool[Any], args: Args, context: Context) -> str:
     """What a call will do, in plain words."""
     if tool.preview is not None:
         try:
-            return tools.context.hide(tool.preview(args, tools.context))[:_PREVIEW_MOST]
+            return context.hide(tool.preview(args, context))[:_PREVIEW_MOST]
         except Exception:  # noqa: BLE001 - the edge of a tool: its arguments tell as well
             pass
-    said = tools.context.hide(msgspec.json.encode(args).decode())
+    said = context.hide(msgspec.json.encode(args).decode())
     return f"{tool.name} {said}"[:_PREVIEW_MOST]

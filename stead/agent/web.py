@@ -23,11 +23,26 @@ class Search:
 
 
 @dataclass(frozen=True, slots=True)
+class Browser:
+    """What the tool ``browser`` runs, and what it may use."""
+
+    program: str = ""
+    """Empty: the Chromium that is found."""
+    hosts: tuple[str, ...] = ("*",)
+    at_once: int = 2
+    memory_mb: int = 2048
+    max_download_mb: float = 200.0
+    wait_s: float = 1800.0
+    """How long it is kept for a job that waits for the owner's answer."""
+
+
+@dataclass(frozen=True, slots=True)
 class Web:
-    """The credentials there are, by name only, and the search."""
+    """The credentials there are, by name only, the search, and the browser."""
 
     credentials: tuple[Credential, ...] = ()
     search: Search = Search()
+    browser: Browser = Browser()
 
 
 def with_credentials(web: Web, tool: str, hosts: Sequence[Host]) -> tuple[Host, ...]:

@@ -122,7 +122,7 @@ def check(
     }  # fmt: skip
     return {
         "tool": tool.name, "args": msgspec.to_builtins(parsed), "word": ruling.word.value,
-        "why": ruling.why, "preview": preview_of(tool, parsed, toolbox), "touches": told,
+        "why": ruling.why, "preview": preview_of(tool, parsed, toolbox.context), "touches": told,
         "private": touches.private, "foreign": touches.foreign, "sends": touches.sends,
     }  # fmt: skip
 

@@ -6,12 +6,13 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from stead.agent.tools.base import Args, Blocking, Context, Tool, Toolbox
+from stead.agent.tools.base import Args, Blocking, Tool, Toolbox
 from stead.app.hands import tools_of
 from stead.config import Loaded
 from stead.core.errors import NotFound
@@ -50,14 +51,11 @@ def walls_report(loaded: Loaded) -> dict[str, Any]:
 def tool_view(loaded: Loaded, name: str) -> dict[str, Any]:
     """What a call of a tool sees and may use. Raises ``NotFound``."""
     tools = tools_of(loaded)
-    home = loaded.home.resolve()
     tool = next((one for one in tools if one.name == name), None)
     if tool is None:
         there = ", ".join(one.name for one in tools)
         raise NotFound(f"There is no tool {name!r}; there are: {there}.")
-    context = Context(
-        (home / "workspace").resolve(), walls=tools.walls, keep=home / "keep", job="JOB", step=1
-    )
+    context = replace(tools.context, job="JOB", step=1)
     view: dict[str, Any] = {
         "tool": tool.name,
         "effects": tool.effects.value,

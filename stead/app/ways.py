@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stead.agent.web import Search, Web
+from stead.agent.web import Browser, Search, Web
 from stead.config import CredentialSection, Loaded, child_environment
 from stead.sandbox.egress import EgressProcess
 from stead.sandbox.egress_terms import Terms
@@ -54,11 +54,20 @@ def credential_of(one: CredentialSection) -> Credential:
 
 
 def web_of(loaded: Loaded) -> Web:
-    """What tools are told of credentials and of the search: names, and what they are for."""
-    search = loaded.settings.search
+    """What tools are told of credentials and of the search: names, and what they are for; and of
+    the browser."""
+    search, browser = loaded.settings.search, loaded.settings.browser
     return Web(
         credentials=tuple(credential_of(one) for one in loaded.settings.credential),
         search=Search(search.kind, search.url, search.credential, search.results),
+        browser=Browser(
+            program=browser.program,
+            hosts=tuple(browser.hosts),
+            at_once=browser.at_once,
+            memory_mb=browser.memory_mb,
+            max_download_mb=browser.max_download_mb,
+            wait_s=browser.wait_s,
+        ),
     )
 
 

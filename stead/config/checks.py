@@ -14,7 +14,7 @@ import msgspec
 from stead.config.address import is_url, parse_listen
 from stead.config.description import describe, section_in
 from stead.config.egress import check_credentials, check_egress, check_search
-from stead.config.hands import check_hands
+from stead.config.hands import check_browser, check_hands
 from stead.config.house import check_audit, check_budget, check_rules
 from stead.config.lanes import check_models
 from stead.config.permits import check_permits
@@ -143,6 +143,7 @@ def _crosschecks(settings: Settings) -> Iterator[tuple[str, str]]:
     yield from check_credentials(settings.credential)
     yield from check_search(settings.search, settings.credential)
     yield from check_hands(settings.database, settings.peripheral)
+    yield from check_browser(settings.browser)
     yield from check_models(settings)
     yield from _check_routes(settings.route)
     yield from _check_channels(settings.channel)

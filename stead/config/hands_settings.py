@@ -1,9 +1,12 @@
-"""Settings of what tools may use by name: databases and machines (docs/tools.md).
+"""Settings of what tools may use by name: databases, machines, the browser
+(docs/tools.md).
 
 Annotations are evaluated here, by Python itself, as in :mod:`stead.config.settings`.
 """
 
 from typing import Annotated
+
+import msgspec
 
 from stead.config.section import Section, help_
 
@@ -37,3 +40,21 @@ class PeripheralSection(Section, frozen=True):
         str, help_("The file with its host key; empty: ssh-NAME.known_hosts beside the key")
     ] = ""
     foreign: Annotated[bool, help_("Others may have written what it says")] = True
+
+
+class BrowserSection(Section, frozen=True):
+    """The Chromium of this machine that the tool browser uses."""
+
+    program: Annotated[
+        str, help_("Name or path of the browser; empty: chromium, or what else is found")
+    ] = ""
+    hosts: Annotated[
+        list[str],
+        help_("What its pages may reach: names, *.example.com, name:port, or * for all public"),
+    ] = msgspec.field(default_factory=lambda: ["*"])
+    at_once: Annotated[int, help_("Browsers at once, each for one job", ge=1, le=16)] = 2
+    memory_mb: Annotated[int, help_("Memory of one, with all its pages", ge=512)] = 2048
+    max_download_mb: Annotated[float, help_("Largest download", gt=0, le=1000)] = 200.0
+    wait_s: Annotated[
+        float, help_("How long one is kept for a job that waits for your answer", ge=0)
+    ] = 1800.0

@@ -13,7 +13,7 @@ import msgspec
 
 from stead.config.address import LISTEN
 from stead.config.egress_settings import CredentialSection, EgressSection, SearchSection
-from stead.config.hands_settings import DatabaseSection, PeripheralSection
+from stead.config.hands_settings import BrowserSection, DatabaseSection, PeripheralSection
 from stead.config.memory_settings import MemorySection
 from stead.config.permit_settings import ApprovalsSection, PermitSection
 from stead.config.section import Section
@@ -453,6 +453,7 @@ class Settings(Section, frozen=True):
     search: SearchSection = SearchSection()
     database: Annotated[list[DatabaseSection], _help("Databases that tools may ask")] = []
     peripheral: Annotated[list[PeripheralSection], _help("Machines that tools may work on")] = []
+    browser: BrowserSection = BrowserSection()
     services: ServicesSection = ServicesSection()
     memory: MemorySection = MemorySection()
     limits: LimitsSection = LimitsSection()

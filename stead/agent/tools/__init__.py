@@ -8,6 +8,7 @@ from typing import Any
 from stead.agent.tools.archive import ARCHIVE
 from stead.agent.tools.ask_owner import ASK_OWNER
 from stead.agent.tools.base import Context, Tool, Toolbox
+from stead.agent.tools.browser import BROWSER
 from stead.agent.tools.clock import CLOCK
 from stead.agent.tools.edit_file import EDIT_FILE
 from stead.agent.tools.host_facts import HOST_FACTS
@@ -16,7 +17,6 @@ from stead.agent.tools.image import IMAGE
 from stead.agent.tools.list_files import LIST_FILES
 from stead.agent.tools.manage_files import MANAGE_FILES
 from stead.agent.tools.media import MEDIA
-from stead.agent.tools.memory import MEMORY_READ, MEMORY_SEARCH, REMEMBER_TOOL
 from stead.agent.tools.message import MESSAGE
 from stead.agent.tools.more_tools import with_more
 from stead.agent.tools.patch import PATCH
@@ -61,9 +61,7 @@ TOOLS: tuple[Tool[Any], ...] = (
     ASK_OWNER,
     SSH,
     ARCHIVE,
-    MEMORY_SEARCH,
-    MEMORY_READ,
-    REMEMBER_TOOL,
+    BROWSER,
 )
 
 

@@ -63,8 +63,10 @@ def bent(wall: str, prey: Prey, bounds: dict[str, Any]) -> Callable[[Box], Box]:
 def terms_of(wall: str, prey: Prey, *, private: bool) -> Terms:
     """What the proxy is told. ``private``: places that are not public may be granted."""
     allowed = private or wall == "addresses"
-    named = tuple(prey.fill(one) for one in OPEN)
-    return Terms(secrets=str(prey.folder / "none"), private=named if allowed else ())
+    named = tuple(prey.fill(one) for one in OPEN) if allowed else ()
+    if "site" in prey.places:  # a page of attackers, to be seen at all
+        named += (prey.fill("127.0.0.1:<site>"),)
+    return Terms(secrets=str(prey.folder / "none"), private=named)
 
 
 def take_away(wall: str, patch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from stead.agent.named import Peripheral
 from stead.agent.pool import Pool
 from stead.agent.tools import TOOLS
 from stead.agent.tools.base import Context, Toolbox, ToolError
+from stead.agent.web import Web
 from stead.sandbox.egress import EgressProcess
 from stead.sandbox.known import Known
 from stead.sandbox.walls import walls_here
@@ -60,7 +61,7 @@ def _filled(prey: Prey, value: Any) -> Any:
 
 @asynccontextmanager
 async def attackers(
-    prey: Prey, off: str = "", *, private: bool = False
+    prey: Prey, off: str = "", *, private: bool = False, web: Web | None = None
 ) -> AsyncIterator[Attackers]:
     """``private``: places that are not public may be granted to boxes."""
     egress = EgressProcess(lambda: terms_of(off, prey, private=private))
@@ -72,7 +73,7 @@ async def attackers(
         workspace=prey.workspace, walls=walls, keep=prey.folder / "keep",
         peripherals={"nas": Peripheral("nas", "127.0.0.1", "me", prey.folder / ".ssh/id_ed25519",
                                        prey.folder / ".ssh/known_hosts")},
-        closing=(egress.aclose,), hide=str if off == "masks" else known.hide,
+        web=web or Web(), closing=(egress.aclose,), hide=str if off == "masks" else known.hide,
     )  # fmt: skip
     tools = Toolbox(TOOLS, context)
     if off != "paths":  # in a process of its own nothing could be taken away from here
