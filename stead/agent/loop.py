@@ -11,15 +11,17 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from stead.agent import prompt
+from stead.agent import prompt, recall
 from stead.agent.choose import Answer, Way, choose
 from stead.agent.guard import Guard
 from stead.agent.limits import Meter
 from stead.agent.permits import Asker, Gate
+from stead.agent.spool import forget_outputs
 from stead.agent.steps import Made, MustAsk, Output, Plan, Steps
 from stead.agent.tools import toolbox
 from stead.agent.tools.ask_owner import AskArgs
-from stead.agent.tools.base import Toolbox, ToolError
+from stead.agent.tools.base import Look, Toolbox, ToolError
+from stead.agent.tools.memory import MEMORY_READ, MEMORY_SEARCH, OFF, RememberArgs
 from stead.agent.tools.message import MessageArgs
 from stead.agent.tools.more_tools import NAME as MORE_TOOLS
 from stead.agent.tools.more_tools import asked_group
@@ -27,6 +29,7 @@ from stead.core.errors import BackendFailed, SteadError
 from stead.core.nouns import Limits, ModelProfile, Turn, Usage
 from stead.core.permits import Approval
 from stead.core.ports import Emit, Journal, ModelChunk, ModelClient, ModelRequest, ToolCall
+from stead.core.recall import Recall, is_off_the_record
 from stead.core.states import Effects, Failure, StepState
 from stead.permit.answer import Shown
 from stead.permit.foreign import mark_of, wrapped
@@ -72,6 +75,10 @@ class Task:
     """That a message can be sent by."""
     from_outside: str = ""
     """Who wrote the message, where that is not the owner: a channel."""
+    recall: Recall | None = None
+    """What of memory goes with the message."""
+    memory: Look | None = None
+    """How it looks into memory by itself."""
 
 
 @dataclass(slots=True)
@@ -115,7 +122,9 @@ async def run(
         )
     finally:
         await tools.end(task.id, waits=waits)
-    return Result("done", "".join(job.shown), job.meter.usage, read=job.gate.read)
+        if is_off_the_record(task.session):
+            forget_outputs(tools.context.keep, task.id)
+    return Result("done", "".join(job.shown), job.meter.usage, read=job.read)
 
 
 class _Job:
@@ -139,18 +148,34 @@ class _Job:
         text = task.text
         if task.from_outside:
             text = wrapped(text, task.from_outside, mark_of(task.id))
+        small = task.profile.prompt == "small"
+        recalled = recall.block(task.recall, mark_of(task.id), small=small)
         said = [_quoted(turn, task.id) for turn in turns]
-        self.talk = self.way.opening(prompt.conversation(said, text, task.instructions))
+        whole = f"{recalled}\n\n{text}" if recalled else text
+        self.talk = self.way.opening(prompt.conversation(said, whole, task.instructions))
         self.results: list[int] = []
         self.guard = Guard()
         heard = {word for turn in turns for word in turn.read.split()}
         self.gate = Gate(task.asker, tools, heard, job=task.id)
         self.seen = Shown()
         self.seen.knows(task.text)
+        self.seen.knows(recalled)
+        self.gate.shown(task.recall)
+        self.echo = recall.Echo(task.text)
+        self.echo.shows(recalled)
+        for turn in turns:
+            if recall.RECALLED in turn.read.split():
+                self.echo.shows(turn.text)
         self._notice()
         self.groups: tuple[str, ...] = ()
         """Of tools that the model has asked for; known from the outcomes alone, so a job that is
         resumed offers the same."""
+
+    @property
+    def read(self) -> str:
+        """What goes on with the answer: what was read, and whether it was only remembered."""
+        made = self.echo.made_of("".join(self.shown))
+        return " ".join(filter(None, (self.gate.read, recall.RECALLED if made else "")))
 
     async def work(self) -> None:
         """The loop."""
@@ -174,7 +199,9 @@ class _Job:
         final = again or self.guard.tired or self.meter.last_answer
         request = self._request(final)
         inputs = {one.name: getattr(request, one.name) for one in _REQUEST}
-        plan = Plan(f"model:{self.role}", inputs, str(self.talk[-1]["content"]))
+        # In words for people, and for the daily log: there nothing that was recalled belongs.
+        asked = str(self.talk[-1]["content"]) if self.results else self.task.text
+        plan = Plan(f"model:{self.role}", inputs, asked)
 
         async def call() -> Made:
             return await self._stream(request, final=final, again=again)
@@ -264,6 +291,9 @@ class _Job:
             there = ", ".join(("owner", *self.task.channels))
             error = f"there is no channel {args.to[:60]!r}; a message goes to: {there}"
             return await self._refuse(plan, call, {"error": error})
+        off = is_off_the_record(self.task.session)
+        if isinstance(args, RememberArgs) and off:
+            return await self._refuse(plan, call, {"error": OFF})
         try:
             touches = self.gate.touches(tool, args)
             refusal = self.gate.refusal(tool, args, touches, *self.steps.coming())
@@ -278,16 +308,26 @@ class _Job:
         step, most = self.steps.next, prompt.result_chars(self.task.profile)
 
         async def run_it() -> Made:
-            done = await self.tools.call(tool, args, most, job=self.task.id, step=step)
+            done = await self.tools.call(
+                tool, args, most, job=self.task.id, step=step, memory=self.task.memory
+            )
             said: Output = {"result" if done.ok else "error": done.text}
             if isinstance(args, MessageArgs) and done.ok:
                 said["post"] = {"to": args.to, "text": self.seen.whole(args.text)}
-            return Made(said | self.gate.origin(touches))
+            if isinstance(args, RememberArgs) and done.ok:
+                text = self.tools.context.hide(args.text)
+                said["remember"] = {"text": text, "read": self.remembers(text)}
+            return Made(said | self.gate.origin(touches, done.read))
 
         output, _ = await self.steps.take(replace(plan, intent=effects, counts=True), run_it)
         if group and "result" in output:
             self.groups += (group,)
         return self._tell(call, output, fresh=tool.fresh)
+
+    def remembers(self, text: str) -> str:
+        """What is written down with a thing: what was read before, and whether it is new."""
+        old = recall.RECALLED if self.echo.made_of(text) else ""
+        return " ".join(filter(None, (self.gate.read, old)))
 
     async def _ask_owner(self, plan: Plan, call: ToolCall, args: AskArgs) -> str:
         """A question of the agent's own: its job waits, and the answer is the result."""
@@ -313,6 +353,8 @@ class _Job:
         first = text.strip().split("\n", 1)[0]
         self.emit("tool", f"{call.name[:64]}: {first[:140]}")
         told = self.gate.told(call.name[:64], text, output)
+        if call.name in (MEMORY_SEARCH.name, MEMORY_READ.name) and "result" in output:
+            self.echo.shows(text)
         self.seen.knows(text)
         self._notice()
         return told + self.guard.note(call, text, told, fresh=fresh)

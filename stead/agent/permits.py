@@ -19,6 +19,7 @@ from stead.agent.steps import MustAsk
 from stead.agent.tools.base import Args, Context, Tool, Toolbox, ToolError
 from stead.core.nouns import Step
 from stead.core.permits import ALWAYS, JOB, NO, ONCE, Answered, Approval
+from stead.core.recall import Recall
 from stead.core.states import OnUnknown, StepState
 from stead.permit.foreign import new_mark, wrapped
 from stead.permit.judge import (
@@ -192,13 +193,20 @@ class Gate:
 
     # --- what was read ------------------------------------------------------------------
 
-    def origin(self, touches: Touches) -> dict[str, Any]:
-        """What an outcome must be marked with, for the journal: so that any later attempt knows."""
+    def origin(self, touches: Touches, said: Set[str] = frozenset()) -> dict[str, Any]:
+        """What an outcome must be marked with, for the journal: so that any later attempt knows.
+        ``said``: what the call itself has found out."""
         read = [
             name
             for name, is_so in (
-                (FOREIGN, touches.foreign or bool(touches.hosts) or self._may_hold(touches)),
-                (PRIVATE, touches.private),
+                (
+                    FOREIGN,
+                    FOREIGN in said
+                    or touches.foreign
+                    or bool(touches.hosts)
+                    or self._may_hold(touches),
+                ),
+                (PRIVATE, touches.private or PRIVATE in said),
             )
             if is_so
         ]
@@ -209,6 +217,12 @@ class Gate:
     def _may_hold(self, touches: Touches) -> bool:
         """Whether it gives back what the foreign text of this very run may have left behind."""
         return self.foreign and (touches.private or touches.code)
+
+    def shown(self, recall: Recall | None) -> None:
+        """What of memory the run is shown, it has read."""
+        for one in recall.items if recall is not None else ():
+            self.foreign = self.foreign or one.foreign
+            self.private = self.private or one.private
 
     def told(self, tool: str, text: str, output: dict[str, Any]) -> str:
         """A result as the model is handed it, and note what the run has read with it."""

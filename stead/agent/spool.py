@@ -43,6 +43,12 @@ def folder(keep: Path, job: str) -> Path:
     return keep / "spool" / (job if _PLAIN.fullmatch(job) else job.encode().hex()[:80] or "none")
 
 
+def forget_outputs(keep: Path | None, job: str) -> None:
+    """Remove what the calls of a job printed."""
+    if keep is not None:
+        shutil.rmtree(folder(keep, job), ignore_errors=True)
+
+
 class Spool:
     """Takes the output of one call as it comes. ``keep`` None: only its ends are kept."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import logging
 import secrets
 import signal
@@ -22,6 +21,7 @@ from stead.app.alone import alone, bound
 from stead.app.audit import Audit, Standing, audit_of
 from stead.app.audit import routes as audit_routes
 from stead.app.audit import taker as audit_taker
+from stead.app.calm import calm_collector
 from stead.app.forget import upkeep_routes
 from stead.app.hands import limit_undo, tools_of
 from stead.app.hup import terminal
@@ -29,6 +29,7 @@ from stead.app.memory import memory_of
 from stead.app.node import local_url
 from stead.app.own_node import own_node
 from stead.app.policy import LivePolicy, budgets_of
+from stead.app.recall import recall_into
 from stead.app.reload import Reload
 from stead.app.server import Server
 from stead.app.warm import keep_warm
@@ -41,6 +42,7 @@ from stead.flow.approvals import Approvals
 from stead.flow.away import Away
 from stead.flow.flow import Flow, Tries
 from stead.flow.live import Live
+from stead.flow.off_record import OffRecord
 from stead.flow.sender import Sender
 from stead.flow.spending import Spending
 from stead.gateway import channel_routes, node_routes
@@ -140,6 +142,7 @@ class _Parts:
     spending: Spending
     approvals: Approvals
     memory: Memory
+    off_record: OffRecord
     app: Any
 
 
@@ -165,6 +168,7 @@ class Gateway:
         await parts.keys.refresh()
         await own_node(self._home, self._settings, self._store)
         await parts.approvals.refresh()
+        await parts.off_record.start()
         cut = await self._store.close_open_calls()
         if cut:
             log.warning("%d model calls were cut off by the last stop", cut)
@@ -186,10 +190,11 @@ class Gateway:
             asyncio.create_task(
                 keep_warm(self._home, parts.routes, parts.door, self._tools), name="warm-up"
             ),
+            asyncio.create_task(parts.off_record.run(), name="off the record"),
             asyncio.create_task(light.run(), name="light worker"),
         ]
         self._watch(tasks, parts.status)
-        _calm_collector()
+        calm_collector()
         server = Server(parts.app, front(*parts.doors.places(), *parts.node_doors.places()))
         try:
             parts.reload.on_signal(terminal(), self._told_to_stop)
@@ -245,8 +250,7 @@ class Gateway:
     def _build(self, owner_key: str, secret: bytes) -> _Parts:
         """Every part, made once and handed what it needs."""
         settings, store = self._settings, self._store
-        live = Live()
-        presence = Presence(settings.node.away_after_s)
+        live, presence = Live(), Presence(settings.node.away_after_s)
         placement = Placement(
             store, presence, main=settings.nodes.main, failover_s=settings.nodes.failover_s
         )
@@ -270,6 +274,7 @@ class Gateway:
             limits=terms.limits(settings), version=__version__, placement=placement,
         )  # fmt: skip
         approvals = permits.approvals_of(settings, store, flow, service)
+        off = recall_into(self._home, settings, store, flow, service, audit, door.profile, memory)
         reload = self._reload(policy, routes, light, flow, service, plane, audit, keys, approvals)
         days = self._home / "memory"
         retention = Retention(store, terms.terms(settings), days, audit.bodies.prune)
@@ -310,7 +315,7 @@ class Gateway:
         return _Parts(
             queue, live, daily, flow, keys, policy, routes, reload, door, service,
             presence, placement, status, away, sender, retention, light, openai, doors,
-            node_doors, audit, spending, approvals, memory, app,
+            node_doors, audit, spending, approvals, memory, off, app,
         )  # fmt: skip
 
     def _reload(
@@ -440,13 +445,3 @@ class Gateway:
             "total": state.total,
             "words": modelstate.words(state),
         }
-
-
-def _calm_collector() -> None:
-    """What was made at the start stays to the end, so the collector need not look at it again.
-
-    Nearly all that a request makes is freed by counting; the rest may wait a little longer.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(10_000, 20, 20)

@@ -28,6 +28,10 @@ from stead.core.errors import SteadError
 
 _SLOW_S = 1.0
 
+off_option = click.option(
+    "--off-the-record", is_flag=True, help="Nothing of it stays but what it cost."
+)
+
 
 @click.command()
 @click.argument("words", nargs=-1)
@@ -42,6 +46,7 @@ _SLOW_S = 1.0
 @click.option("--needs", metavar="LABEL", multiple=True, help="Only a node with this label.")
 @click.option("--prefer", metavar="NODE", multiple=True, help="This node, while it is there.")
 @click.option("--avoid", metavar="NODE", multiple=True, help="Never this node.")
+@off_option
 @json_option
 @click.pass_obj
 def ask(
@@ -53,6 +58,7 @@ def ask(
     needs: tuple[str, ...],
     prefer: tuple[str, ...],
     avoid: tuple[str, ...],
+    off_the_record: bool,
     as_json: bool,
 ) -> int:
     """Ask something and print the answer.
@@ -63,7 +69,19 @@ def ask(
     text = question(sound(" ".join(words)))
     api = obj.api()
     nodes = {"needs": needs, "prefer": prefer, "avoid": avoid}
-    sent = send(api, text, session=sound(session), mark=mark or "", channel="cli", nodes=nodes)
+    sent = send(
+        api, text, session=sound(session), mark=mark or "", channel="cli", nodes=nodes,
+        off_the_record=off_the_record,
+    )  # fmt: skip
+    try:
+        return _answer(api, sent, stream=stream, as_json=as_json)
+    finally:
+        if off_the_record:
+            leave(api, sent.session)
+
+
+def _answer(api: Api, sent: Sent, *, stream: bool, as_json: bool) -> int:
+    """Print the answer as it comes, or whole."""
     streaming = stream and not as_json
     try:
         heard = follow(api, sent.job_id)
@@ -79,6 +97,13 @@ def ask(
     answered = show.verdict(end)
     aside(end.footer())
     return 0 if answered else FAILED
+
+
+def leave(api: Api, session: str) -> None:
+    """A conversation off the record is over: its words go. Never fails; who is not heard now is
+    taken to have left after a while."""
+    with contextlib.suppress(SteadError):
+        api.post("/api/v1/off-the-record/end", {"session": session})
 
 
 def question(words: str) -> str:

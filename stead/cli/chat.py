@@ -11,7 +11,7 @@ import click
 
 from stead.cli import show
 from stead.cli.api import Api
-from stead.cli.ask import cancel
+from stead.cli.ask import cancel, leave, off_option
 from stead.cli.common import AWAY, Cli, aside, dim, for_eyes, on_terminal, sound, style
 from stead.cli.follow import follow, send
 from stead.core.errors import GatewayAway, SteadError
@@ -29,17 +29,27 @@ Ctrl-C while an answer comes stops that job."""
 
 @click.command()
 @click.option("--session", default="main", show_default=True, help="The conversation.")
+@off_option
 @click.pass_obj
-def chat(obj: Cli, session: str) -> int:
+def chat(obj: Cli, session: str, off_the_record: bool) -> int:
     """Talk with the agent in the terminal. /help lists what else can be said."""
     with contextlib.suppress(ImportError):
         import readline  # noqa: F401  late: editing and history at the prompt, where there is one
 
     if isinstance(sys.stdin, io.TextIOWrapper):  # bytes that are no UTF-8 must not end the talk
         sys.stdin.reconfigure(errors="surrogateescape")
-    talk = Talk(obj.api(), sound(session))
+    talk = Talk(obj.api(), sound(session), off=off_the_record)
     talk.catch_up(first=True)
     click.echo(dim("/help lists what else can be said; Ctrl-D leaves."))
+    if off_the_record:
+        click.echo(dim("Off the record: when you leave, nothing stays but what it cost."))
+    try:
+        return _until_left(talk)
+    finally:
+        talk.leave()
+
+
+def _until_left(talk: Talk) -> int:
     while True:
         try:
             line = sound(input("> " if on_terminal(sys.stdin) else "")).strip()
@@ -63,9 +73,12 @@ def chat(obj: Cli, session: str) -> int:
 class Talk:
     """One conversation: what was shown of it, and how the next message goes out."""
 
-    def __init__(self, api: Api, session: str) -> None:
+    def __init__(self, api: Api, session: str, *, off: bool = False) -> None:
         self._api = api
         self._session = session
+        self._off = off
+        self._begun = not off
+        """One off the record gets its name with its first message."""
         self._mark = ""
         self._seen = -1
         self._own: set[str] = set()
@@ -80,8 +93,15 @@ class Talk:
         else:
             self._say(line)
 
+    def leave(self) -> None:
+        """The owner goes; what was off the record is forgotten."""
+        if self._off and self._begun:
+            leave(self._api, self._session)
+
     def catch_up(self, first: bool = False) -> None:
         """Show what was said in the conversation since we looked last."""
+        if not self._begun:
+            return
         for message in self._new(limit=6 if first else 200):
             if message.get("job_id") not in self._own:
                 click.echo(_line(message))
@@ -96,7 +116,11 @@ class Talk:
 
     def _say(self, text: str) -> None:
         self.catch_up()
-        sent = send(self._api, text, session=self._session, mark=self._mark, channel="cli")
+        sent = send(
+            self._api, text, session=self._session if self._begun else "", mark=self._mark,
+            channel="cli", off_the_record=self._off,
+        )  # fmt: skip
+        self._session, self._begun = sent.session or self._session, True
         self._own.add(sent.job_id)
         self._last_job = sent.job_id
         try:
@@ -109,7 +133,11 @@ class Talk:
 
     def _command(self, line: str) -> None:
         word = line.split()[0]
-        if word == "/new":
+        if word == "/new" and self._off:
+            self.leave()
+            self._seen, self._last_job, self._begun = -1, "", False
+            click.echo(dim("A new conversation, off the record too."))
+        elif word == "/new":
             self._session, self._seen, self._last_job = f"chat-{uuid7()[-12:]}", -1, ""
             click.echo(dim(f"A new conversation: {self._session}"))
         elif word in ("/light", "/heavy"):

@@ -26,6 +26,7 @@ class Sent:
     message_id: str
     job_id: str
     route: dict[str, Any] = field(default_factory=dict)
+    session: str = ""
 
 
 @dataclass
@@ -67,6 +68,7 @@ def send(
     mark: str = "",
     channel: str = "",
     nodes: Mapping[str, Sequence[str]] | None = None,
+    off_the_record: bool = False,
     patience_s: float = PATIENCE_S,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Sent:
@@ -80,12 +82,18 @@ def send(
     body: dict[str, Any] = {"text": text, "external_id": uuid7()}
     wishes = {"session": session, "mark": mark, "channel": channel}
     body |= {name: value for name, value in wishes.items() if value}
+    body |= {"off_the_record": True} if off_the_record else {}
     body |= {name: list(value) for name, value in (nodes or {}).items() if value}
     try:
         reply = api.post("/api/v1/messages", body)
     except ConnectionBroke:
         reply = _patiently(lambda: api.post("/api/v1/messages", body), patience_s, sleep)
-    return Sent(reply["message_id"], reply["job_id"], reply.get("route") or {})
+    return Sent(
+        reply["message_id"],
+        reply["job_id"],
+        reply.get("route") or {},
+        reply.get("session") or session,
+    )
 
 
 def follow(

@@ -90,6 +90,7 @@ def words(story: dict[str, Any]) -> Iterator[str]:
         yield f"     in full: stead why --attempts {short(str(job.get('id')))}"
         if attempt.get("under_way"):
             yield f"     {attempt['under_way']}"
+    yield from _recall(story.get("recall"))
     steps = story.get("steps") or []
     if steps:
         yield _title("Steps")
@@ -150,6 +151,27 @@ def _route(route: dict[str, Any], job: dict[str, Any]) -> Iterator[str]:
     for verb, key in (("prefers", "prefer"), ("never goes to", "avoid")):
         if route.get(key):
             yield f"  {verb} the node: {str(route[key]).replace(',', ', ')}"
+
+
+def _recall(recall: dict[str, Any] | None) -> Iterator[str]:
+    """What of memory it was shown, and why."""
+    if not recall:
+        return
+    yield _title("Recalled") + f" in {recall.get('took_ms') or 0:.0f} ms"
+    for line in (recall.get("why"), recall.get("meant") and f"understood as: {recall['meant']}"):
+        if line:
+            yield f"  {line}"
+    if recall.get("stale"):
+        yield f"  perhaps not all there is: {recall['stale']}"
+    for item in recall.get("items") or []:
+        told = [item.get("age"), item.get("held_until") and f"held until {item['held_until']}"]
+        told += [item.get("checked"), "written by others" if item.get("foreign") else ""]
+        more = "".join(f", {one}" for one in told if one)
+        yield f"  {item.get('source')} ({item.get('layer')}{more})"
+        yield f"     “{one_line(str(item.get('text')), 160)}”"
+        signals = item.get("signals") or {}
+        because = ", ".join(f"{name} {value:g}" for name, value in signals.items())
+        yield f"     because: score {item.get('score'):g}" + (f" ({because})" if because else "")
 
 
 def _asked(rows: list[dict[str, Any]]) -> Iterator[str]:

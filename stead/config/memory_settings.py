@@ -12,6 +12,17 @@ class MemorySection(Section, frozen=True):
     """What is remembered, and what of it an agent is shown."""
 
     recall: Annotated[bool, help_("Show an agent what fits its message, before it begins")] = True
+    recall_ms: Annotated[
+        int, help_("A job waits so long (milliseconds) for what fits, then goes on without", ge=1)
+    ] = 250
+    off_the_record_s: Annotated[
+        float,
+        help_(
+            "A conversation off the record that nobody ended is erased so long after its last"
+            " message",
+            gt=0,
+        ),
+    ] = 900.0
     idle_s: Annotated[
         float, help_("So long after its last use the process with the index ends", gt=0)
     ] = 900.0

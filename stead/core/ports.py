@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from stead.core.nouns import Inbound, Step, Usage
+from stead.core.recall import MemoryAsk, MemoryReply
 from stead.core.storage import Delivery
 from stead.core.wire import (
     Claim,
@@ -120,6 +121,8 @@ class Link(Protocol):
     async def events(self, body: Events) -> EventsReply: ...
 
     async def finish(self, body: Finish) -> FinishReply: ...
+
+    async def memory(self, body: MemoryAsk) -> MemoryReply: ...
 
     def heartbeat(self, body: Heartbeat) -> HeartbeatReply:
         """Called from the heartbeat's own thread, so it is not a coroutine."""

@@ -15,6 +15,7 @@ from stead.core.audit import LedgerStore
 from stead.core.forgetting import ForgetStore
 from stead.core.nouns import Inbound, Job, NewJob, Post, Step, Turn
 from stead.core.placement import Ready
+from stead.core.recall import RecallStore
 from stead.core.scope import KeyStore
 from stead.core.states import JobState
 from stead.core.wire import Events, Finish, Held
@@ -367,14 +368,9 @@ class NodeStore(Protocol):
         """Keep why an attempt went to a node that its job does not prefer."""
 
     async def saw_node(
-        self,
-        node_id: str,
-        *,
-        boot: str | None = None,
-        labels: Sequence[str] | None = None,
-        version: str | None = None,
-        facts: dict[str, Any] | None = None,
-    ) -> None: ...
+        self, node_id: str, *, boot: str | None = None, labels: Sequence[str] | None = None,
+        version: str | None = None, facts: dict[str, Any] | None = None,
+    ) -> None: ...  # fmt: skip
 
 
 class DayStore(Protocol):
@@ -484,6 +480,7 @@ class Store(
     RecordStore,
     JobStore,
     ApprovalStore,
+    RecallStore,
     OutboxStore,
     LedgerStore,
     NodeStore,

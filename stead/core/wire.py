@@ -10,6 +10,7 @@ has an ``id``; the gateway answers a repeat with what it answered before.
 ``POST /node/v1/heartbeat``     at most every third of the lease
 ``POST /node/v1/events``        in order, with sequence numbers, batched
 ``POST /node/v1/finish``        the end of an attempt
+``POST /node/v1/memory``        a job looks into memory (``stead.core.recall``)
 ==============================  ==========================================
 """
 
@@ -20,6 +21,7 @@ from typing import Any
 
 from stead.core.nouns import UNUSED, Limits, ModelProfile, Step, Trouble, Turn, Usage
 from stead.core.permits import Approval, PermitRule
+from stead.core.recall import Recall
 
 
 @dataclass(slots=True)
@@ -78,6 +80,8 @@ class ClaimedJob:
     """The owner's rules and grants. A node may only be stricter."""
     channels: list[str] = field(default_factory=list)
     """Names of the channels that a message can be sent by."""
+    recall: Recall | None = None
+    """What of memory it is shown: the same at each attempt."""
 
 
 @dataclass(slots=True)

@@ -16,14 +16,17 @@ from stead.core.approvals import Decided
 from stead.core.errors import StaleEpoch, SteadError
 from stead.core.nouns import Inbound, Job, NewJob, Post, Step
 from stead.core.placement import GATEWAY
+from stead.core.recall import is_off_the_record
 from stead.core.states import ENDED, JobState, StepState
 from stead.core.storage import Accepted, Ended, Ruling, Store
 from stead.core.wire import Events, Finish
 from stead.flow import words
 from stead.flow.live import Live
+from stead.flow.off_record import OffRecord
 from stead.flow.router import Router
 from stead.flow.said import Decide, answered
 from stead.memory.daily import DailyLog
+from stead.memory.recall.service import Recalls
 from stead.queue.policy import Verdict, after_crash, after_report
 from stead.queue.queue import Queue, ready
 
@@ -65,6 +68,10 @@ class Flow:
         """Takes the owner's word on a question that was said in a conversation."""
         self.channels: frozenset[str] = frozenset()
         """Those that a job can send a message by."""
+        self.recalls: Recalls | None = None
+        """Looks for what a message brings to mind, while it is recorded."""
+        self.off_record: OffRecord | None = None
+        """Knows what is off the record."""
         self.expire_ms = 86_400_000
         """So long a question about a call is open."""
         self._preferred = preferred
@@ -124,7 +131,23 @@ class Flow:
             max_crashes=self._tries.crashes,
             route=told,
         )
-        accepted = await self._store.accept(message, job, words.received(message, told))
+        recalls = self.recalls
+        finding = None
+        if recalls is not None:
+            finding = recalls.begin(message.text, message.session, route.role)
+        try:
+            accepted = await self._store.accept(message, job, words.received(message, told))
+        except BaseException:
+            if finding is not None:
+                finding.cancel()
+            raise
+        if self.off_record is not None and is_off_the_record(message.session):
+            self.off_record.begin(accepted.job_id)
+        if recalls is not None and finding is not None:
+            if accepted.duplicate:
+                finding.cancel()
+            else:
+                recalls.bind(accepted.job_id, finding)
         if not accepted.duplicate:
             self._queue.wake(ready(job))
             self._daily.nudge()
@@ -276,6 +299,8 @@ class Flow:
     def _after(self, ended: Ended) -> None:
         """What follows a committed end: watchers, sender and log writer are told."""
         self._daily.nudge()
+        if self.off_record is not None:
+            self.off_record.nudge()
         job = ended.job
         if ended.state is JobState.QUEUED:
             text = job.error or "its worker went away"

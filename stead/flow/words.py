@@ -45,8 +45,9 @@ def clock(ms: int) -> str:
 
 
 def received(message: Inbound, route: str) -> str:
+    who = "outside" if message.foreign else "owner"
     return (
-        f"**owner** ({message.channel}, {message.session}) [job {{job}}, {route}]: {message.text}"
+        f"**{who}** ({message.channel}, {message.session}) [job {{job}}, {route}]: {message.text}"
     )
 
 
@@ -58,6 +59,8 @@ def stepped(job_id: str, step: Step) -> str:
     if step.state is StepState.REPLAYED:
         told = f"step {step.seq} ({step.name}) replayed; {step.note} [job {job_id[-8:]}]"
         return told if step.note else ""
+    if (remembered := remembered_of(step)) is not None:
+        return f"remembered [job {job_id[-8:]}{flags(remembered[1])}]: {remembered[0]}"
     used = (
         f", {step.usage.prompt_tokens}+{step.usage.completion_tokens} tokens,"
         f" {money(step.usage.cost_micro)}"
@@ -74,8 +77,32 @@ def answered(job: Job, report: Finish, waited_ms: int, total: Usage) -> str:
     return (
         f"**stead** [job {job.id[-8:]}, waited {duration(waited_ms)}, worked"
         f" {duration(report.worked_ms)}, {total.prompt_tokens}+{total.completion_tokens} tokens,"
-        f" {money(total.cost_micro)}]: {report.text}"
+        f" {money(total.cost_micro)}{flags(report.read)}]: {report.text}"
     )
+
+
+#: What a run has read, as the daily log says it behind an answer: so that foreign text does not
+#: become stead's own words, nor what was remembered something new.
+_FLAGS = {"foreign": "foreign read", "recalled": "from memory"}
+
+
+def flags(read: str) -> str:
+    """``, foreign read, from memory``, each where it is so."""
+    return "".join(f", {words}" for name, words in _FLAGS.items() if name in read.split())
+
+
+def remembered_of(step: Step) -> tuple[str, str] | None:
+    """What a step of the tool ``remember`` writes into the daily log, and what its run had read."""
+    if step.name != "tool:remember" or step.state is not StepState.DONE:
+        return None
+    try:
+        data = json.loads(step.output) if step.output else {}
+    except ValueError:
+        return None
+    match data:
+        case {"remember": {"text": str(text), "read": str(read)}} if text.strip():
+            return text, read
+    return None
 
 
 def ended(job: Job, state: str, why: str) -> str:

@@ -15,6 +15,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from stead.core.errors import SteadError
+from stead.core.recall import MemoryAsk
 from stead.core.storage import NodeRow
 from stead.core.wire import Claim, ClaimReply, Events, Finish, Heartbeat, Hello
 from stead.gateway.auth import Keys
@@ -46,6 +47,7 @@ def _calls(service: NodeService) -> list[_Call]:
         _Call("finish", Finish, service.finish),
         _Call("heartbeat", Heartbeat, service.heartbeat),
         _Call("hello", Hello, service.hello),
+        _Call("memory", MemoryAsk, service.look_into_memory),
     ]
 
 

@@ -6,14 +6,15 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
-from stead.core.errors import BadRequest, SteadError
+from stead.core.errors import BadRequest, StaleEpoch, SteadError
 from stead.core.ids import uuid7
 from stead.core.nouns import Job, Limits, ModelProfile
 from stead.core.permits import PermitRule
+from stead.core.recall import MemoryAsk, MemoryReply, Recall
 from stead.core.storage import Ended, Granted, NodeRow, Store
 from stead.core.wire import (
     Claim,
@@ -32,6 +33,7 @@ from stead.flow.flow import Flow
 from stead.flow.live import Live
 from stead.gateway.placement import Placement
 from stead.gateway.presence import CutShort, Presence
+from stead.memory.recall.service import Recalls
 from stead.queue.queue import Queue
 
 log = logging.getLogger(__name__)
@@ -40,6 +42,9 @@ log = logging.getLogger(__name__)
 _LONGEST_WAIT_S = 60.0
 #: How often the time of a node's last visit is written down (seconds).
 _NOTE_S = 60.0
+Asked = Callable[[MemoryAsk], Awaitable[MemoryReply]]
+"""Looks into memory for a job."""
+
 _OUTCOMES = ("done", "failed", "waiting", "cancelled")
 
 
@@ -73,6 +78,10 @@ class NodeService:
         """The owner's rules and grants, which go with each job."""
         self.channels: list[str] = []
         """Names of those that a job can send a message by."""
+        self.recalls: Recalls | None = None
+        """What jobs are shown of memory."""
+        self.memory: Asked | None = None
+        """Answers a job that looks into memory."""
         self._version = version
         self.boot = uuid7()
         self.stopping = False
@@ -172,6 +181,7 @@ class NodeService:
             key=self._job_key(job.id, job.epoch, job.lane),
             session=job.session,
             history=await self._store.history(job) if job.message_id else [],
+            recall=await self._recalled(job, begun=bool(granted.steps)),
             steps=granted.steps,
             profile=self._profile_of(role) if job.kind == "chat" else ModelProfile(name=""),
             limits=_limits(self.limits, job.payload.get("overrides") or {}),
@@ -182,6 +192,25 @@ class NodeService:
             permits=self.permits if job.kind == "chat" else [],
             channels=self.channels if job.kind == "chat" else [],
         )
+
+    async def _recalled(self, job: Job, *, begun: bool) -> Recall | None:
+        """Memory that is in trouble must not keep a job from being given out."""
+        if self.recalls is None or job.kind != "chat":
+            return None
+        try:
+            recall = await self.recalls.of(job, begun=begun)
+        except SteadError as error:
+            log.warning("job %s is given out without recall: %s", job.id, error.message)
+            return None
+        return recall if recall.items else None
+
+    async def look_into_memory(self, node: NodeRow, body: MemoryAsk) -> MemoryReply:
+        """For a job that this node holds. Raises ``StaleEpoch``."""
+        if not self._queue.holds(body.job_id, body.epoch, node.id):
+            raise StaleEpoch(job_id=body.job_id, epoch=body.epoch)
+        if self.memory is None:
+            return MemoryReply("There is no memory here.")
+        return await self.memory(body)
 
     def _profile_of(self, role: str) -> ModelProfile:
         """With no model set up the job is given out all the same: its call then says what to do."""
@@ -236,6 +265,9 @@ class LocalLink:
 
     async def finish(self, body: Finish) -> FinishReply:
         return await self._service.finish(IN_PROCESS, body)
+
+    async def memory(self, body: MemoryAsk) -> MemoryReply:
+        return await self._service.look_into_memory(IN_PROCESS, body)
 
     def heartbeat(self, body: Heartbeat) -> HeartbeatReply:
         return self._service.heartbeat_sync(IN_PROCESS, body)

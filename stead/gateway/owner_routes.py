@@ -16,6 +16,7 @@ from stead.core.ids import uuid7
 from stead.core.nouns import Inbound
 from stead.core.place import Place
 from stead.core.placement import is_label, is_node_name
+from stead.core.recall import OFF_THE_RECORD, is_off_the_record
 from stead.core.states import Lane
 from stead.core.storage import Store
 from stead.flow.flow import Flow
@@ -49,6 +50,11 @@ class _NewMessage(msgspec.Struct):
     needs: list[str] = msgspec.field(default_factory=list)
     prefer: list[str] = msgspec.field(default_factory=list)
     avoid: list[str] = msgspec.field(default_factory=list)
+    off_the_record: bool = False
+
+
+class _Session(msgspec.Struct):
+    session: str
 
 
 class _Answer(msgspec.Struct):
@@ -100,6 +106,13 @@ class Owner:
                 about="The record of a conversation",
                 asks={"session": str, "after": int, "limit": int, "read": str},
             ),
+            route(
+                "/off-the-record/end",
+                self._end_off_the_record,
+                "POST",
+                about="Leave a conversation off the record: its words are taken out",
+                takes=_Session,
+            ),
             Route("/api/v1/jobs/{id}/events", Endpoint(self._events), methods=["GET"]),
             route(
                 "/jobs",
@@ -136,6 +149,7 @@ class Owner:
 
     async def _post_message(self, request: Request) -> Response:
         body = decode(await self._body(request), _NewMessage)
+        session = _session_of(body)
         if not body.text.strip():
             raise BadRequest("The message is empty.", param="text")
         if body.mark not in ("", "light", "heavy"):
@@ -145,7 +159,7 @@ class Owner:
                 channel=named(body.channel, 64, "channel", "cli"),
                 external_id=body.external_id or f"auto:{uuid7()}",
                 text=body.text,
-                session=named(body.session, 200, "session", "main"),
+                session=session,
                 mark=body.mark,
                 lane=body.lane,
                 needs=_list(body.needs, is_label, "needs", "a label"),
@@ -160,6 +174,7 @@ class Owner:
                 "job_id": accepted.job_id,
                 "duplicate": accepted.duplicate,
                 "route": {"to": to, "rule": rule},
+                "session": session,
             },
             status_code=202,
         )
@@ -175,6 +190,12 @@ class Owner:
             shown = [message["id"] for message in page["messages"] if message["role"] != "owner"]
             await self._store.fetched_messages(shown)
         return Json(page)
+
+    async def _end_off_the_record(self, request: Request) -> Response:
+        session = decode(await self._body(request), _Session).session
+        off = self._flow.off_record
+        known = off is not None and await off.end(session)
+        return Json({"session": session, "ended": known})
 
     # --- jobs ----------------------------------------------------------------------------
 
@@ -240,6 +261,22 @@ class Owner:
                     await self._talk.read(seen)
         except Stopping:  # the stream ends well, and its client comes back with its last id
             yield b"retry: 500\n" + comment("is being stopped; connect again")
+
+
+def _session_of(body: _NewMessage) -> str:
+    """The conversation that is meant. One off the record is a conversation of its own, so that no
+    half of another goes with it."""
+    if not body.off_the_record:
+        return named(body.session, 200, "session", "main")
+    if body.session in ("", "main"):
+        return f"{OFF_THE_RECORD}{uuid7()[-12:]}"
+    if not is_off_the_record(body.session):
+        raise BadRequest(
+            "A conversation off the record is one of its own: leave session out to begin one, or"
+            f" name one that you began so ({OFF_THE_RECORD}...).",
+            param="session",
+        )
+    return named(body.session, 200, "session", "main")
 
 
 def _list(values: list[str], fits: Callable[[str], bool], param: str, what: str) -> tuple[str, ...]:

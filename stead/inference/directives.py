@@ -13,6 +13,12 @@ from typing import Any
 #: How the agent hands tool results to a model without native tool calls.
 RESULT = "[result of "
 
+#: How the agent hands over what memory brings to mind: material, so directives in it do nothing.
+_RECALLED = re.compile(
+    r"^\[(?:From memory|Notes from memory)[^\n]*\]\n.*?^\[end of what memory holds\]\n\n",
+    re.MULTILINE | re.DOTALL,
+)
+
 _DIRECTIVE = re.compile(r"\[\[\s*(\w+)\s*")
 _TOOL_NAME = re.compile(r"[\w.:-]+")
 _TOKEN = re.compile(r"\s*\S+|\s+")
@@ -83,6 +89,11 @@ def text_of(content: Any) -> str:
     return ""
 
 
+def without_recall(text: str) -> str:
+    """A message without what memory has brought to mind."""
+    return _RECALLED.sub("", text)
+
+
 def asked(messages: list[dict[str, Any]]) -> Asked:
     """Find the owner's last message, and count the tool results after it."""
     results = 0
@@ -92,7 +103,7 @@ def asked(messages: list[dict[str, Any]]) -> Asked:
         if role == "tool" or (role == "user" and text.startswith(RESULT)):
             results += 1
         elif role == "user":
-            return Asked(text, results)
+            return Asked(without_recall(text), results)
     return Asked("", results)
 
 

@@ -5,7 +5,8 @@ It speaks OpenAI's chat/completions and Anthropic's messages.
 For tests, demos and benchmarks. What it does is said by directives in the last
 message of the owner (the last one with role ``user`` that is not a tool result;
 a user message that begins with ``[result of `` is one). Everything else in the
-messages is ignored, so directives in a file that a tool has read do nothing.
+messages is ignored, so directives in a file that a tool has read do nothing; nor do those in
+what the agent recalls from memory.
 
 =========================  =====================================================
 ``[[say TEXT]]``           answer TEXT (several: one line each)
@@ -74,7 +75,7 @@ from typing import Any
 import uvicorn
 
 from stead.inference import scripted_messages
-from stead.inference.directives import Plan, asked, mode_of, plan, text_of
+from stead.inference.directives import Plan, asked, mode_of, plan, text_of, without_recall
 from stead.inference.scripted_answer import (
     CREATED,
     Answer,
@@ -196,7 +197,7 @@ class Scripted:
             messages=len(messages),
             owner=what.owner,
             last_role=str(last.get("role", "")),
-            last=text_of(last.get("content"))[:500],
+            last=without_recall(text_of(last.get("content")))[:500],
             key=hashlib.sha256(key.encode()).hexdigest()[:12],
         )
         self.calls.append(seen)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
 
 from stead.agent.loop import Result, Task, Toolbox, run
 from stead.agent.permits import Asker
+from stead.agent.tools.base import Look
 from stead.core.errors import BadRequest
 from stead.core.permits import Answered, PermitRule
 from stead.core.ports import Emit, Journal, ModelClient
+from stead.core.recall import MemoryAsk, MemoryReply
 from stead.core.states import Lane
 from stead.core.wire import ClaimedJob
 from stead.permit.judge import Permits
@@ -29,6 +31,8 @@ class Work:
     emit: Emit
     own: tuple[PermitRule, ...] = ()
     """Rules of the node itself, which can only make it stricter."""
+    look: Look | None = None
+    """Asks the gateway what is remembered."""
 
 
 Handler = Callable[[Work], Awaitable[Result]]
@@ -60,6 +64,8 @@ async def chat(work: Work) -> Result:
         ),
         channels=tuple(job.channels),
         from_outside=_text(job, "channel") if foreign else "",
+        recall=job.recall,
+        memory=None if work.look is None else _looking(work.look, job),
     )
     role = _text(job, "role") or "main"
     model = work.model_for(job)
@@ -76,6 +82,15 @@ KINDS: Mapping[str, Handler] = {
     "chat": chat,
     "noop": noop,
 }
+
+
+def _looking(look: Look, job: ClaimedJob) -> Look:
+    """A look into memory by this attempt and no other."""
+
+    async def looking(ask: MemoryAsk) -> MemoryReply:
+        return await look(replace(ask, job_id=job.id, epoch=job.epoch))
+
+    return looking
 
 
 def _answered(job: ClaimedJob) -> tuple[Answered, ...]:

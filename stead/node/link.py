@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from stead.core.errors import BackendFailed, GatewayAway, StaleEpoch, SteadError, WrongKey
+from stead.core.recall import MemoryAsk, MemoryReply
 from stead.core.wire import (
     Claim,
     ClaimReply,
@@ -58,6 +59,7 @@ _hello = msgspec.json.Decoder(HelloReply)
 _claim = msgspec.json.Decoder(ClaimReply)
 _events = msgspec.json.Decoder(EventsReply)
 _finish = msgspec.json.Decoder(FinishReply)
+_memory = msgspec.json.Decoder(MemoryReply)
 _heartbeat = msgspec.json.Decoder(HeartbeatReply)
 
 
@@ -90,6 +92,9 @@ class HttpLink:
 
     async def finish(self, body: Finish) -> FinishReply:
         return await self._post("/node/v1/finish", body, _finish, self._timeout_s)
+
+    async def memory(self, body: MemoryAsk) -> MemoryReply:
+        return await self._post("/node/v1/memory", body, _memory, self._timeout_s)
 
     def heartbeat(self, body: Heartbeat) -> HeartbeatReply:
         """One heartbeat; blocks, and is safe beside a running event loop."""

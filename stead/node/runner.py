@@ -305,7 +305,9 @@ class Runner:
             known = ", ".join(self._kinds)
             raise BadRequest(why=f"this worker knows no jobs of the kind {job.kind!r} ({known})")
         journal = NodeJournal(sender, job.steps)
-        work = Work(job, self._model_for, self._toolbox, journal, sender.live, self._own)
+        work = Work(
+            job, self._model_for, self._toolbox, journal, sender.live, self._own, self._link.memory
+        )
         return await handler(work)
 
     async def _follow(self, run: _Run) -> None:

@@ -17,6 +17,7 @@ from stead.agent.tools.image import IMAGE
 from stead.agent.tools.list_files import LIST_FILES
 from stead.agent.tools.manage_files import MANAGE_FILES
 from stead.agent.tools.media import MEDIA
+from stead.agent.tools.memory import MEMORY_READ, MEMORY_SEARCH, REMEMBER_TOOL
 from stead.agent.tools.message import MESSAGE
 from stead.agent.tools.more_tools import with_more
 from stead.agent.tools.patch import PATCH
@@ -61,6 +62,9 @@ TOOLS: tuple[Tool[Any], ...] = (
     ASK_OWNER,
     SSH,
     ARCHIVE,
+    MEMORY_SEARCH,
+    MEMORY_READ,
+    REMEMBER_TOOL,
     BROWSER,
 )
 

@@ -20,6 +20,7 @@ from stead.agent.pool import Pool
 from stead.agent.repair import repaired
 from stead.agent.web import Web
 from stead.core.errors import SteadError
+from stead.core.recall import MemoryAsk, MemoryReply
 from stead.core.states import Effects, OnUnknown
 from stead.permit.words import Touches, Word
 from stead.sandbox.box import Box, Walls
@@ -48,6 +49,9 @@ class ToolTwice(SteadError):
 
 #: Stands for what a tool has not declared; no toolbox lets it in.
 _UNDECLARED: Any = None
+
+
+Look = Callable[[MemoryAsk], Awaitable[MemoryReply]]
 
 
 class ToolError(Exception):
@@ -83,6 +87,10 @@ class Context:
     peripherals: Mapping[str, Peripheral] = field(default_factory=dict)
     hide: Callable[[str], str] = str
     """Hides the secrets that are known on this machine; all that tools give back goes through."""
+    memory: Look | None = None
+    """A look into memory, by the very attempt that a call belongs to; None: there is none here."""
+    read: set[str] = field(default_factory=set)
+    """What a call has found out about what it gives back: ``foreign``, ``private``."""
     closing: tuple[Callable[[], Awaitable[None]], ...] = ()
     """What ends with the toolbox."""
 
@@ -177,6 +185,8 @@ class Outcome:
 
     text: str
     ok: bool = True
+    read: frozenset[str] = frozenset()
+    """What the call itself says about it: ``foreign``, ``private``."""
 
 
 class Toolbox:
@@ -279,18 +289,20 @@ class Toolbox:
         await self._context.background.end(job, waits=waits)
 
     async def call(
-        self, tool: Tool[Any], args: Args, most: int, *, job: str = "", step: int = 0
-    ) -> Outcome:
+        self, tool: Tool[Any], args: Args, most: int, *, job: str = "", step: int = 0,
+        memory: Look | None = None,
+    ) -> Outcome:  # fmt: skip
         """Run a tool within its limits; ``most``: characters the model can take; ``job`` and
-        ``step``: which call it is.
+        ``step``: which call it is; ``memory``: how its job looks into memory.
 
         Never raises for what a tool does: whatever went wrong becomes text.
         """
         limit = max(200, min(tool.output_limit, most))
         until = time.monotonic() + tool.time_limit_s
         context = replace(
-            self._context, until=until, limit=limit, job=job, step=step, low=self._is_low
-        )
+            self._context, until=until, limit=limit, job=job, step=step, low=self._is_low,
+            memory=memory, read=set(),
+        )  # fmt: skip
         if isinstance(tool.run, Blocking) and self._pool is not None and self._pool.has(tool):
             return await self._in_process(self._pool, tool, args, context)
         if tool.box is not None and isinstance(tool.run, Blocking):
@@ -302,7 +314,7 @@ class Toolbox:
             if isinstance(problem, TimeoutError) and timer.expired():
                 return Outcome(f"gave up after {tool.time_limit_s:g} s{_unsure(tool)}", ok=False)
             return Outcome(cut(self._context.hide(failed(problem)), limit), ok=False)
-        return Outcome(cut(self._context.hide(text), limit))
+        return Outcome(cut(self._context.hide(text), limit), read=frozenset(context.read))
 
     async def _in_process(
         self, pool: Pool, tool: Tool[Any], args: Args, context: Context

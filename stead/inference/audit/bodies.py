@@ -126,6 +126,8 @@ class Bodies:
         self._waiting = 0
         self._size = -1
         """Bytes of all files; -1: not looked yet."""
+        self.hushed: Callable[[str | None], bool] = lambda job_id: False
+        """Whether a job is one of which nothing may be kept."""
         self.left_out = 0
         """Bodies that were not kept though they should have been (the disk was full or slow)."""
 
@@ -167,6 +169,8 @@ class Bodies:
         client; ``answer_size``: of all of it, where not all was gathered; ``types``: the content
         types of both."""
         want = self.wanted(call.caller, call.lane)
+        if self.hushed(call.job_id):
+            return
         if want is Keep.NONE or (want is Keep.ERRORS and call.outcome == "ok"):
             return
         most, ident, api = self._terms.most_bytes, call.id, call.api

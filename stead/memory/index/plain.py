@@ -42,7 +42,12 @@ def plan(question: Question, vocabulary: Vocabulary) -> Plan:
     df = vocabulary.df(words)
     total = max(1, vocabulary.total)
     groups = [
-        Group(word, {word: 1.0}, math.log(1 + total / (1 + df[word])), seeds=df[word] < total / 20)
+        Group(
+            word,
+            {word: 1.0},
+            math.log(1 + total / (1 + df[word])),
+            seeds=df[word] < max(50, total / 20),
+        )
         for word in words
         if word in df
     ]

@@ -12,6 +12,7 @@ from stead.core.approvals import OPEN, Decided
 from stead.core.errors import NotFound, StaleEpoch, Unreadable, WaitsForApproval, WrongState
 from stead.core.nouns import Job
 from stead.core.permits import Answered
+from stead.core.recall import is_off_the_record
 from stead.core.states import ENDED, JobState
 from stead.core.storage import CrashRule, Ended, Rule, Ruling, View
 from stead.core.wire import Finish
@@ -259,7 +260,7 @@ def _after(c: apsw.Connection, job: Job, ruling: Ruling) -> Ended:
         message_id = record.reply(c, job, ruling.reply, ruling.role, ruling.read)
     elif ruling.tell and ruling.reply is not None:
         message_id = record.tell(c, f"job:{job.id}:{job.epoch}", ruling.reply)
-    if ruling.line:
+    if ruling.line and not is_off_the_record(job.session):
         record.day_line(c, ruling.line)
     ready = None
     if job.conc_key is not None and (job.state is not JobState.QUEUED or not _keeps_turn(job)):

@@ -36,6 +36,7 @@ BLANK: dict[str, tuple[str, dict[str, str]]] = {
     "permit_grant": ("job_id", {"preview": ""}),
     "outbox": ("job_id", {"note": ""}),
     "call": ("job_id", {"error": "", "tried": ""}),
+    "recall": ("job_id", {"body": "{}"}),
 }  # fmt: skip
 
 #: Rows that are words and nothing else.
@@ -57,6 +58,8 @@ KEPT: dict[str, frozenset[str]] = {
     "discarded": frozenset({"job_id", "part", "body"}),
     "step": frozenset({"job_id", "name", "state", "rule", "effects"}),
     "replay": frozenset({"job_id"}),
+    "recall": frozenset({"job_id"}),
+    "off_record": frozenset({"session"}),
     "approval": frozenset({
         "id", "job_id", "kind", "tool", "offers", "state", "word", "answered_by",
     }),
@@ -283,7 +286,7 @@ def forget(
         c.execute(f"UPDATE dayline SET text = ? WHERE id IN {_THESE}", (LINE, encoded(here)))
         done["dayline"] = len(here)
     finally:
-        c.pragma("secure_delete", False)
+        c.pragma("secure_delete", "FAST")
     return {table: many for table, many in done.items() if many}
 
 

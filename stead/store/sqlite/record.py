@@ -10,6 +10,7 @@ import msgspec
 from stead.core.errors import KeyReused
 from stead.core.ids import uuid7
 from stead.core.nouns import Inbound, Job, NewJob, Post, Turn
+from stead.core.recall import OFF_THE_RECORD
 from stead.core.storage import Accepted
 from stead.store.sqlite import outbox
 from stead.store.sqlite.sql import NOW as _NOW
@@ -17,6 +18,9 @@ from stead.store.sqlite.sql import Row, maybe, row, shown
 
 #: A client's own retry of the same request within this time is the same message.
 _RETRY_MS = 600_000
+
+#: The owner spoke, in a conversation that stays.
+_SPOKE = f"m.role = 'owner' AND m.session NOT LIKE '{OFF_THE_RECORD}%'"
 
 #: History starts at a multiple of half this many turns, so that its beginning seldom moves.
 HISTORY_TURNS = 200
@@ -156,13 +160,13 @@ def post(c: apsw.Connection, job_id: str, seq: int, one: Post) -> None:
     place = maybe(
         c,
         "SELECT m.channel, m.session FROM message m WHERE m.role = 'owner' AND "
-        + ("m.job_id = ?" if one.to == "owner" else "m.channel = ?")
+        + ("m.job_id = ?" if one.to == "owner" else f"m.channel = ? AND {_SPOKE}")
         + " ORDER BY m.seq DESC LIMIT 1",
         (job_id if one.to == "owner" else one.to,),
     )
     if one.to == "owner" and place is None:
         place = maybe(
-            c, "SELECT channel, session FROM message WHERE role = 'owner' ORDER BY seq DESC LIMIT 1"
+            c, f"SELECT channel, session FROM message m WHERE {_SPOKE} ORDER BY seq DESC LIMIT 1"
         )
     channel, session = place or (("cli" if one.to == "owner" else one.to), "main")
     message_id = uuid7()
@@ -180,7 +184,7 @@ def tell(
     if there is neither, or it was said there before."""
     last = maybe(
         c,
-        "SELECT channel, session FROM message WHERE role = 'owner' ORDER BY seq DESC LIMIT 1",
+        f"SELECT channel, session FROM message m WHERE {_SPOKE} ORDER BY seq DESC LIMIT 1",
     )
     place = last or first
     return notice(c, place[0], place[1], external_id, text) if place else None

@@ -45,6 +45,7 @@ from stead.store.sqlite import (
     outbox,
     poison,
     prune,
+    recall,
     record,
     setback,
     views,
@@ -52,8 +53,8 @@ from stead.store.sqlite import (
 )
 from stead.store.sqlite.claims import Asked, Claims
 from stead.store.sqlite.demands import Asker, Demands
-from stead.store.sqlite.forgetting import Forgetting
 from stead.store.sqlite.questions import Questions
+from stead.store.sqlite.remembered import Remembered
 from stead.store.sqlite.running import Running
 from stead.store.sqlite.sql import row, rows
 from stead.store.sqlite.writer import CLOSING, Op, Writer, why
@@ -66,7 +67,7 @@ T = TypeVar("T")
 _AT_ONCE = 500
 
 
-class SqliteStore(Questions, Forgetting):
+class SqliteStore(Questions, Remembered):
     """One file, one writer thread, two reading threads with a connection each.
 
     ``age_ms`` of waiting count in the queue as much as one ``prio``, for jobs queued from now on.
@@ -145,7 +146,8 @@ class SqliteStore(Questions, Forgetting):
             job_id = uuid7()
             full, turn, message_id = record.owner_message(c, inbound, job, job_id)
             self._insert(c, full, turn, job_id, inbound.channel)
-            if line:
+            off = recall.note(c, inbound.session)
+            if line and not off:
                 record.day_line(c, line.replace("{job}", job_id[-8:], 1))
             return Accepted(message_id, job_id, False, job.route)
 
@@ -203,8 +205,9 @@ class SqliteStore(Questions, Forgetting):
         def op(c: apsw.Connection) -> bool:
             cancel = jobs.fence(c, job_id, epoch, node_id)
             news = [jobs.journal(c, job_id, epoch, step) for step in steps]
+            told = any(lines) and not recall.of_job(c, job_id)
             for line, new in zip(lines, news, strict=True):
-                if new and line:
+                if new and line and told:
                     record.day_line(c, line)
             for step, post in zip(steps, posts, strict=False):
                 if post is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import apsw
@@ -9,7 +10,7 @@ import apsw
 from stead.core.errors import BadRequest, NotFound
 from stead.core.states import JobState
 from stead.core.storage import View
-from stead.store.sqlite import approvals, discarded, ledger, outbox, prune
+from stead.store.sqlite import approvals, discarded, ledger, outbox, prune, recall
 from stead.store.sqlite import calls as audit
 from stead.store.sqlite.sql import NOW as _NOW
 from stead.store.sqlite.sql import Row, maybe, row, rows, shown
@@ -140,6 +141,7 @@ def why(c: apsw.Connection, ident: str) -> View:
         "steps": _steps(c, job_id, attempts),
         "calls": calls,
         "approvals": approvals.of_job(c, job_id),
+        "recall": _recall(c, job_id),
         "reply": replies[-1] if replies else None,
         "delivery": outbox.of_job(c, job_id),
         "cost": {
@@ -158,6 +160,11 @@ def why(c: apsw.Connection, ident: str) -> View:
             "worked_ms": job["worked_ms"],
         },
     }
+
+
+def _recall(c: apsw.Connection, job_id: str) -> View | None:
+    found = recall.get(c, job_id)
+    return None if found is None else asdict(found)
 
 
 def _pruned(job_id: str, known: View | None) -> View:

@@ -179,6 +179,20 @@ CREATE TABLE replay (
     PRIMARY KEY (job_id, seq, epoch)
 ) STRICT, WITHOUT ROWID;
 
+-- What of memory a job is shown (stead.core.recall.Recall), the same at each of its attempts.
+CREATE TABLE recall (
+    job_id TEXT PRIMARY KEY REFERENCES job (id) ON DELETE CASCADE,
+    at     INTEGER NOT NULL,
+    body   TEXT NOT NULL CHECK (json_valid(body))
+) STRICT, WITHOUT ROWID;
+
+-- Conversations of which nothing stays but what they cost; a row goes with their words.
+CREATE TABLE off_record (
+    session  TEXT PRIMARY KEY,
+    said_at  INTEGER NOT NULL,
+    ended    INTEGER NOT NULL DEFAULT 0
+) STRICT, WITHOUT ROWID;
+
 -- Questions to the owner about single calls (stead.core.permits.Approval).
 CREATE TABLE approval (
     id           TEXT PRIMARY KEY,  -- of the report that let its job wait

@@ -1,0 +1,38 @@
+"""What jobs are shown of memory, as the settings want it; and what is said off the record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from stead.app.audit import Audit
+from stead.config import Settings
+from stead.core.nouns import ModelProfile
+from stead.core.storage import Store
+from stead.flow.flow import Flow
+from stead.flow.off_record import OffRecord
+from stead.gateway.node_service import NodeService
+from stead.memory.recall.asking import Asking
+from stead.memory.recall.checks import Checks
+from stead.memory.recall.service import Recalls, RecallTerms, Searches
+
+
+def recall_into(
+    home: Path, settings: Settings, store: Store, flow: Flow, service: NodeService, audit: Audit,
+    profile: Callable[[str], ModelProfile], searches: Searches | None,
+) -> OffRecord:  # fmt: skip
+    """Have messages looked up while they are recorded, and jobs given what comes of it. What it
+    gives back erases what was said off the record."""
+    recalls = Recalls(store, searches, profile, Checks(store), terms_of(settings))
+    flow.recalls = service.recalls = recalls
+    service.memory = None if searches is None else Asking(home, searches)
+    off = OffRecord(store, int(settings.memory.off_the_record_s * 1000))
+    flow.off_record = off
+    flow.on_reply(off.nudge)
+    audit.bodies.hushed = off.holds
+    return off
+
+
+def terms_of(settings: Settings) -> RecallTerms:
+    given = settings.memory
+    return RecallTerms(on=given.recall, within_s=given.recall_ms / 1000)
