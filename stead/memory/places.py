@@ -21,10 +21,14 @@ class Files:
 
     def __init__(self, home: Path) -> None:
         self._home = home
+        self._units: dict[str, Unit] = {}
 
     def units(self) -> Iterator[Unit]:
         for path in remembered_files(self._home):
-            yield Unit(path, grows=kind_of(path).layer is Layer.DAILY)
+            unit = self._units.get(path)
+            if unit is None:  # there are thousands, and each is looked at again and again
+                unit = self._units[path] = Unit(path, grows=kind_of(path).layer is Layer.DAILY)
+            yield unit
 
     def entries(self, unit: Unit, start: int, line: int) -> Iterator[Entry]:
         try:
