@@ -31,6 +31,7 @@ from stead.app.own_node import own_node
 from stead.app.policy import LivePolicy, budgets_of
 from stead.app.recall import recall_into
 from stead.app.reload import Reload
+from stead.app.review import Reviews, reviews_of
 from stead.app.server import Server
 from stead.app.warm import keep_warm
 from stead.config import Loaded, path_at
@@ -143,6 +144,7 @@ class _Parts:
     approvals: Approvals
     memory: Memory
     off_record: OffRecord
+    reviews: Reviews
     app: Any
 
 
@@ -191,6 +193,7 @@ class Gateway:
                 keep_warm(self._home, parts.routes, parts.door, self._tools), name="warm-up"
             ),
             asyncio.create_task(parts.off_record.run(), name="off the record"),
+            asyncio.create_task(parts.reviews.run(), name="nightly review"),
             asyncio.create_task(light.run(), name="light worker"),
         ]
         self._watch(tasks, parts.status)
@@ -206,6 +209,7 @@ class Gateway:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await parts.reviews.aclose()
             await self._channels.aclose()
             await parts.door.aclose()
             await parts.memory.aclose()
@@ -251,9 +255,7 @@ class Gateway:
         """Every part, made once and handed what it needs."""
         settings, store = self._settings, self._store
         live, presence = Live(), Presence(settings.node.away_after_s)
-        placement = Placement(
-            store, presence, main=settings.nodes.main, failover_s=settings.nodes.failover_s
-        )
+        placement = self._placement(presence)
         queue = Queue(store, terms.policy(settings), placement.there)
         light = services.make(self._home, settings)
         memory = memory_of(self._home, settings, light)
@@ -281,9 +283,10 @@ class Gateway:
         # Terminal and API are read by their clients; the sender is for channels pushed to.
         sender = Sender(store, self._channels.pushed, self._channels.manners)
         spending = self._spending(audit, keys, reload, daily)
+        reviews = reviews_of(self._home, store, door, reload, flow, daily.nudge)
         status = self._status(
             queue, presence, placement, daily, routes, reload, light, sender, retention, audit,
-            spending, memory,
+            spending, memory, reviews,
         )  # fmt: skip
         talk = Talk(store, live)
         away = self._away(flow, live, placement, presence, daily)
@@ -307,6 +310,7 @@ class Gateway:
                 *ServiceRoutes(light, keys).routes(),
                 *MemoryRoutes(memory, keys).routes(),
                 *KeyRoutes(store, keys, max_body=most).routes(),
+                *reviews.routes(keys, most),
                 *audit_routes(self._home, reload, audit, standing, keys),
                 *channel_routes.routes(self._channels.ways_in, flow, most),
             ],
@@ -315,8 +319,12 @@ class Gateway:
         return _Parts(
             queue, live, daily, flow, keys, policy, routes, reload, door, service,
             presence, placement, status, away, sender, retention, light, openai, doors,
-            node_doors, audit, spending, approvals, memory, off, app,
+            node_doors, audit, spending, approvals, memory, off, reviews, app,
         )  # fmt: skip
+
+    def _placement(self, presence: Presence) -> Placement:
+        nodes = self._settings.nodes
+        return Placement(self._store, presence, main=nodes.main, failover_s=nodes.failover_s)
 
     def _reload(
         self, policy: LivePolicy, routes: Routes, light: Services, flow: Flow,
@@ -354,7 +362,7 @@ class Gateway:
     def _status(
         self, queue: Queue, presence: Presence, placement: Placement, daily: DailyLog,
         routes: Routes, reload: Reload, light: Services, sender: Sender, retention: Retention,
-        audit: Audit, spending: Spending, memory: Memory,
+        audit: Audit, spending: Spending, memory: Memory, reviews: Reviews,
     ) -> Status:  # fmt: skip
         """What is told of every part."""
         store = self._store
@@ -370,7 +378,8 @@ class Gateway:
             home=str(self._home), url=local_url(self._settings.listen), version=__version__,
             troubles=troubles, services=light.states,
             backends=lambda: view.whole(routes), config=reload.view,
-            remarks=lambda: [*spending.remarks, *memory.remarks()], memory=memory.state,
+            remarks=lambda: [*spending.remarks, *memory.remarks(), *reviews.remarks],
+            memory=memory.state,
         )  # fmt: skip
 
     def _light_worker(self, parts: _Parts) -> Runner:

@@ -172,3 +172,17 @@ def _gateway_words(home: Path) -> str:
         return "the gateway is not running; start it with `stead up`"
     finally:
         os.close(fd)
+
+
+def proposals(home: Path, state: str) -> View:
+    """What waits for the owner's word, as ``/api/v1/memory/review/proposals`` lists it."""
+    from stead.memory.review.book import Book  # late: only these two looks need it
+
+    return {"proposals": Book(home).proposals(state)}
+
+
+def proposal(home: Path, ident: str) -> View:
+    """One of them. Raises ``NotFound``."""
+    from stead.memory.review.book import Book  # late: as above
+
+    return Book(home).proposal(ident)

@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "stead.cli.memory_graph:graph",
         "Show and change what is known of people, places and things.",
     ),
+    "review": ("stead.cli.memory_review:review", "The nightly review: what it did and proposes."),
 }
 
 

@@ -135,6 +135,9 @@ def _crosschecks(settings: Settings) -> Iterator[tuple[str, str]]:
     if queue.backoff_max_s < queue.backoff_s:
         yield "queue.backoff_max_s", f"must not be smaller than queue.backoff_s ({queue.backoff_s})"
     yield from _check_limits(queue.limit)
+    if not re.fullmatch(r"(([01]?\d|2[0-3]):[0-5]\d)?", settings.memory.review_at):
+        at = settings.memory.review_at
+        yield "memory.review_at", f"{at!r} is no time of day, such as 03:30 (empty: never)"
     yield from check_budget(settings.budget)
     yield from check_rules(settings.rule)
     yield from check_audit(settings.audit)

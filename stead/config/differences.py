@@ -16,6 +16,8 @@ from stead.config.settings import Settings
 LIVE = (
     "approvals", "audit", "backend", "budget", "judge", "lane", "limits", "log.level", "metrics",
     "permit", "route", "rule", "services", "model.main", "model.light", "model.wait_s",
+    "memory.review_at", "memory.review_auto", "memory.review_tokens", "memory.review_usd",
+    "memory.decay_days",
 )  # fmt: skip
 
 

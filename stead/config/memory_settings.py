@@ -41,3 +41,16 @@ class MemorySection(Section, frozen=True):
     max_changed: Annotated[
         int, help_("Entries of a file that may change or go in one step without you", ge=0)
     ] = 20
+    review_at: Annotated[
+        str, help_("When the day before is reviewed (local time); empty: never by itself")
+    ] = "03:30"
+    review_auto: Annotated[bool, help_("Take small additions in your own words without asking")] = (
+        True
+    )
+    review_tokens: Annotated[
+        int, help_("Tokens of prompts and answers that the review of a night may use", ge=0)
+    ] = 200_000
+    review_usd: Annotated[float, help_("Money that the review of a night may cost", ge=0)] = 0.05
+    decay_days: Annotated[
+        int, help_("A card that nobody used for so long is proposed for the archive; 0: none", ge=0)
+    ] = 180

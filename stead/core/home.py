@@ -84,7 +84,8 @@ PLACES: tuple[Place, ...] = (
     ),
     Place(
         "keep/",
-        "undo/: what files held before tools changed them; spool/: what tools printed at length",
+        "undo/: what files held before tools changed them; spool/: what tools printed at length;"
+        " review/: what the nightly review did and proposes",
         "the source of truth of what `stead undo` can take back",
         "leave it alone; limits are under [undo] in stead.toml",
     ),

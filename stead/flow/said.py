@@ -9,13 +9,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
-from stead.core.approvals import Decided
 from stead.core.errors import AlreadyAnswered, BadRequest, NotFound
 from stead.core.nouns import Inbound
 from stead.core.permits import ALWAYS, JOB, ONCE
+from stead.core.storage import View
 
-Decide = Callable[[str, str, str, str], Awaitable[Decided]]
+
+class Settled(Protocol):
+    """What an answer has settled."""
+
+    @property
+    def approval(self) -> View:
+        """With ``preview``: what it was about, in words."""
+
+
+Decide = Callable[[str, str, str, str], Awaitable[Settled]]
 """(question, word, text, by whom)."""
 
 _WORD = re.compile(
