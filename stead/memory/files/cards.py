@@ -16,17 +16,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from stead.core.errors import BadRequest, NotFound
-from stead.memory.files import front, marks, read, times, write
+from stead.memory.files import front, history, marks, read, times, write
 from stead.memory.files.lines import numbered
 from stead.memory.files.marks import Marks
 from stead.memory.files.places import CARDS
 from stead.memory.nouns import Entry, Layer, digest
+
+log = logging.getLogger(__name__)
 
 _FOLDED = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "æ": "ae", "ø": "o", "ł": "l"})
 _ITEM = re.compile(r"(\s{0,3}(?:[-*+]|\d{1,9}[.)])\s+)?(.*)", re.DOTALL)
@@ -131,8 +135,6 @@ def merged(into: str, other: str, *, now_ms: int) -> str:
 def close(home: Path, entry: Entry, when_ms: int, why: str = "", *, commit: bool = True) -> bool:
     """Close an entry of a card or a standing file, where it stands; whether it was there. Entries
     of daily logs are what was said, and stay. Raises as :func:`stead.memory.files.write.save`."""
-    from stead.memory.files import history  # late: it uses what writes, and so do cards
-
     if entry.layer not in (Layer.CARD, Layer.STANDING):
         return False
     source = read.source_of(entry.source)
@@ -141,12 +143,23 @@ def close(home: Path, entry: Entry, when_ms: int, why: str = "", *, commit: bool
         return False
     held = write.load(home, entry.path)
     text = closed(held.text, now, when_ms, why)
-    if commit:
-        history.settle(home)
+    with _without_history():
+        if commit:
+            history.settle(home)
     write.save(home, entry.path, text, base=held.base, guards=write.Guards(shrink=1.0))
-    if commit:
-        history.commit(home, f"closed in {entry.path}: {entry.text[:60]}", [entry.path])
+    with _without_history():
+        if commit:
+            history.commit(home, f"closed in {entry.path}: {entry.text[:60]}", [entry.path])
     return True
+
+
+@contextlib.contextmanager
+def _without_history() -> Iterator[None]:
+    """A change is made whether its history can be kept or not."""
+    try:
+        yield
+    except history.NoHistory as error:
+        log.warning("%s", error.message)
 
 
 def _with_field(lines: list[str], name: str, value: str) -> list[str]:

@@ -22,8 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from stead.core.errors import NotFound, SteadError
+from stead.core.files import write_atomic
 from stead.memory.files.places import kind_of
-from stead.memory.files.write import locked
+from stead.memory.files.write import locked, put
 from stead.memory.nouns import Layer
 
 FOLDER = "history"
@@ -87,7 +88,7 @@ def settle(home: Path) -> list[str]:
     knowledge, and what others did, each apart. Returns the ids; nothing without git."""
     if available():
         return []
-    with locked(home):
+    with _saying_why(), locked(home):
         return _settle(home, frozenset())
 
 
@@ -96,10 +97,20 @@ def commit(home: Path, message: str, paths: Iterable[str]) -> str:
     are committed apart. Returns the id; empty without git, or where nothing differs."""
     if available():
         return ""
-    with locked(home):
+    with _saying_why(), locked(home):
         own = frozenset(paths)
         _settle(home, own)
         return _commit(home, " ".join(message.split())[:300], own)
+
+
+@contextlib.contextmanager
+def _saying_why() -> Iterator[None]:
+    """What the system refuses (the disk is full) is why there is no history just now."""
+    try:
+        yield
+    except OSError as error:
+        about = f"{error.filename}: " if error.filename else ""
+        raise NoHistory(why=f"{about}{(error.strerror or str(error)).lower()}") from error
 
 
 def _settle(home: Path, but: frozenset[str]) -> list[str]:
@@ -162,14 +173,19 @@ def _write(home: Path, head: str, tree: Mapping[str, str], message: str) -> str:
 def _files(home: Path) -> list[str]:
     """What is kept. A folder that cannot be read raises: it must not be taken for deleted."""
     found = ["stead.toml"] if (home / "stead.toml").is_file() else []
+    seen: set[tuple[int, int]] = set()
     for top in _TOP:
         if (home / top).is_dir():
-            found += _below(home, top)
+            found += _below(home, top, seen)
     return sorted(found)
 
 
-def _below(home: Path, folder: str) -> Iterator[str]:
+def _below(home: Path, folder: str, seen: set[tuple[int, int]]) -> Iterator[str]:
     try:
+        info = os.stat(home / folder)
+        if (info.st_dev, info.st_ino) in seen:
+            return  # a link back
+        seen.add((info.st_dev, info.st_ino))
         with os.scandir(home / folder) as listed:
             entries = sorted(listed, key=lambda entry: entry.name)
     except OSError as error:
@@ -178,8 +194,8 @@ def _below(home: Path, folder: str) -> Iterator[str]:
         path = f"{folder}/{entry.name}"
         if entry.name.startswith(".") or not _clean(path):
             continue
-        if entry.is_dir(follow_symlinks=False):
-            yield from _below(home, path)
+        if entry.is_dir():
+            yield from _below(home, path, seen)
         elif entry.is_file() and entry.stat().st_size <= _MOST:
             yield path
 
@@ -198,7 +214,10 @@ def _blobs(home: Path, paths: Iterable[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     marks: dict[str, list[int]] = {}
     for path in paths:
-        info = os.stat(home / path)
+        try:
+            info = os.stat(home / path)
+        except FileNotFoundError:
+            continue  # it went away just now
         marks[path] = [info.st_mtime_ns, info.st_size, info.st_ino]
         seen = known.get(path)
         # One that changed just before it was looked at may have changed again in the same tick.
@@ -212,7 +231,8 @@ def _blobs(home: Path, paths: Iterable[str]) -> dict[str, str]:
         for path, blob in zip(new, out, strict=True):
             found[path] = blob
             known[path] = [*marks[path], now, blob]
-        _put(home / FOLDER / _SEEN, json.dumps(known).encode())
+        with contextlib.suppress(OSError):  # a help, no more
+            write_atomic(home / FOLDER / _SEEN, json.dumps(known).encode(), 0o600)
     return found
 
 
@@ -308,9 +328,9 @@ def undo(home: Path, ident: str = "") -> Commit:
         if not paths:
             why = "it added to the daily log or the journal, which stay"
             raise CannotUndo(why=f"{why} (facts: `stead memory graph`)" if kept else "it is empty")
-        new = {path: _back(home, path, before.get(path), after.get(path)) for path in paths}
-        for path, data in new.items():
-            _put(home / path, data)
+        new = [(path, *_back(home, path, before.get(path), after.get(path))) for path in paths]
+        for path, now, data in new:
+            put(home, path, data, base=now)
         message = _git(home, "show", "-s", "--format=%s", whole).strip()
         made = _commit(home, f"undo {whole[:8]}: {message}"[:300], frozenset(paths))
     return Commit(made, 0, message, tuple(paths))
@@ -326,14 +346,16 @@ def _latest(home: Path) -> str:
     raise NotFound(what="change to take back")
 
 
-def _back(home: Path, path: str, before: str | None, after: str | None) -> bytes | None:
-    """What a file holds without the change; None: it is not there."""
+def _back(
+    home: Path, path: str, before: str | None, after: str | None
+) -> tuple[bytes | None, bytes | None]:
+    """What a file holds now, and without the change; None: it is not there."""
     file = home / path
     now = file.read_bytes() if file.is_file() else None
     old = None if before is None else _raw(home, "cat-file", "blob", before)
     new = None if after is None else _raw(home, "cat-file", "blob", after)
-    if now == new:
-        return old
+    if now in (new, old):  # old: taken back by an undo that was cut short
+        return now, old
     if now is None or old is None or new is None:
         raise CannotUndo(why=f"{path} was made, removed or changed as a whole since")
     folder = home / FOLDER
@@ -344,24 +366,10 @@ def _back(home: Path, path: str, before: str | None, after: str | None) -> bytes
         done = _run(home, "merge-file", "-p", *map(str, names))
         if done.returncode != 0:
             raise CannotUndo(why=f"the same lines of {path} have been changed since")
-        return done.stdout
+        return now, done.stdout
     finally:
         for name in names:
             name.unlink(missing_ok=True)
-
-
-def _put(file: Path, data: bytes | None) -> None:
-    if data is None:
-        file.unlink(missing_ok=True)
-        return
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    temporary = file.with_name(f".{file.name}.stead.tmp")
-    with open(temporary, "wb") as out:
-        os.fchmod(out.fileno(), 0o600)
-        out.write(data)
-        out.flush()
-        os.fsync(out.fileno())
-    os.replace(temporary, file)
 
 
 # --- the program -------------------------------------------------------------------------------

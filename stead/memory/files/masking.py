@@ -56,8 +56,9 @@ _HEADER = re.compile(
     r"(?i)\b((?:bearer|basic|token)\s+)(?=[^\s]*\d)[A-Za-z0-9._~+/-]{16,}={0,2}(?![A-Za-z0-9])"
 )
 _PASSWORD = (
-    r"pass(?:word|wort|wd|code|phrase|e)?|pwd|kennwort|zugangscode|mot de passe|mdp|contrase[nñ]a"
-    r"|clave|wachtwoord|senha|parola d['\u2019]ordine|has[lł]o|passkey"
+    r"pass(?:word|wort|wd|code|phrase)|(?<=[_-])pass|pwd|kennwort|zugangscode|mot de passe|mdp"
+    r"|contrase[nñ]a|clave (?:de acceso|secreta|wifi|del wifi)|wachtwoord|senha"
+    r"|parola d['\u2019]ordine|has[lł]o|passkey"
 )
 _SECRET = (
     r"(?:api|access|secret|private|account|client|auth|signing|encryption|master|license|lizenz)"

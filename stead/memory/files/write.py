@@ -175,6 +175,21 @@ def locked(home: Path) -> Iterator[None]:
         os.close(handle)
 
 
+def put(home: Path, path: str, data: bytes | None, *, base: bytes | None) -> None:
+    """Make a file hold ``data`` (None: be gone) that holds ``base`` (None: is not there); under
+    :func:`locked`. Raises ``Stale``."""
+    file = home / path
+    old = _bytes(file)
+    if old != base:
+        raise Stale(path=path)
+    if data is None:
+        file.unlink(missing_ok=True)
+        sync_folder(file.parent)
+    elif data != old:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _swap(path, file, data, _hash(old))
+
+
 def _bytes(file: Path) -> bytes | None:
     try:
         return file.read_bytes()

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from stead.core.errors import NotFound
-from stead.memory.files import history
+from stead.memory.files import cards, history
 from stead.memory.files.history import CannotUndo, NoHistory, commit, commits, settle, undo
+from stead.memory.files.read import entries_of
 
 CARD = "memory/cards/boiler.md"
 DAY = "memory/2026-11-20.md"
@@ -211,3 +212,42 @@ def test_what_is_forgotten_is_in_no_version(home: Path) -> None:
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert len([line for line in found.stdout.splitlines() if CARD in line]) == 1
+
+
+def test_an_undo_that_was_killed(home: Path) -> None:
+    """Killed between any two files, an undo is made whole by making it again."""
+    names = [f"memory/cards/{name}.md" for name in "abc"]
+    for name in names:
+        put(home, name, "- old\n")
+    settle(home)
+    for name in names:
+        put(home, name, "- new\n")
+    made = commit(home, "new", names)
+    for cut in range(1, 3):
+        for name in names:
+            put(home, name, "- new\n")
+        for name in names[:cut]:
+            put(home, name, "- old\n")
+        undo(home, made)
+        assert {(home / name).read_text() for name in names} == {"- old\n"}
+
+
+def test_where_nothing_can_be_written(home: Path) -> None:
+    """A history that cannot be written says why, and a card is closed all the same."""
+    put(home, CARD, "---\ntopic: x\n---\n\n- a\n")
+    (home / "history").write_text("in the way")
+    with pytest.raises(NoHistory, match="history"):
+        settle(home)
+    (entry,) = entries_of(home, CARD)
+    assert cards.close(home, entry, entry.at or 1_700_000_000_000, "over")
+    assert "~~a~~" in (home / CARD).read_text()
+
+
+def test_links_are_kept_by_what_they_lead_to(home: Path) -> None:
+    """What is remembered through a link is in the history too; a link in a circle is no trap."""
+    (home / "elsewhere").mkdir()
+    put(home, "elsewhere/x.md", "- x\n")
+    (home / "memory" / "linked").symlink_to(home / "elsewhere")
+    (home / "memory" / "round").symlink_to(home / "memory")
+    settle(home)
+    assert told(home) == [("by hand", ("memory/linked/x.md", "stead.toml"))]

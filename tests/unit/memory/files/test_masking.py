@@ -80,6 +80,7 @@ def test_numbers_that_are_no_cards() -> None:
         ("Das Passwort lautet geheim123", "geheim123"),
         ("password: swordfish", "swordfish"),
         ("DB_PASSWORD=swordfish", "swordfish"),
+        ("export DB_PASS=swordfish", "swordfish"),
         ('"password": "sword fish"', "sword f"),
         ("le mot de passe est Sésame44", "Sésame44"),
         ("la contraseña es abrete-1Sesamo", "abrete-1Sesamo"),
@@ -106,7 +107,7 @@ def test_what_is_said_to_be_a_secret(text: str, value: str) -> None:
         "the API key is in the safe", "password=$DB_PASSWORD", "sk-learn and ghp", "basic things",
         "it took 120+30 tokens", "see https://example.org/a:b@c", "Das Passwort ist falsch.",
         "on page 4111, line 1111", "the passage is long: about 1234 words",
-        "Der Schlüssel: im Topf",
+        "Der Schlüssel: im Topf", "of 50 tests pass: 1234", "la clave: paciencia",
     ],
 )  # fmt: skip
 def test_words_stay(text: str) -> None:
