@@ -18,6 +18,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "undo": ("stead.cli.memory_files:undo", "Take back a change."),
     "stats": ("stead.cli.memory_index:stats", "Say how much is remembered, and how the index is."),
     "forget": ("stead.cli.forget:forget", "Forget a message, person, topic, span or text."),
+    "away": ("stead.cli.memory_away:away", "Take a copy along; bring home what was said there."),
     "reindex": ("stead.cli.memory_index:reindex", "Make the index anew from the files."),
     "graph": (
         "stead.cli.memory_graph:graph",

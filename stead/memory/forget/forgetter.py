@@ -270,7 +270,7 @@ class Forgetter:
 
     async def _work(self, way: UnderWay, plan: Plan) -> dict[str, Any]:
         home = self._home
-        buried = Buried(way.at, way.kind, way.hashes, way.jobs, way.messages)
+        buried = Buried(way.at, way.kind, way.hashes, way.jobs, way.messages, way.entities)
         await asyncio.to_thread(tomb.bury, home, buried)
         rows = await self._store.forget(way.jobs, way.messages, way.lines)
         counts: dict[str, Any] = {"rows": rows} if rows else {}

@@ -97,7 +97,13 @@ class Scrubber:
         made = self.hasher.of(text)
         return made in self.buried or f"{self._path}#{made}" in self.known
 
+    def is_buried(self, text: str) -> bool:
+        """Whether an entry with these words was forgotten."""
+        return bool(self.buried) and self.hasher.of(text) in self.buried
+
     def _file_known(self, path: str) -> bool:
+        if not (self.known or self.buried):
+            return False
         made = self.hasher.of_path(path)
         return made in self.buried or f"{path}#{made}" in self.known
 

@@ -36,6 +36,8 @@ class Buried(msgspec.Struct, omit_defaults=True):
     """Of entries (their words), and of whole files (their paths)."""
     jobs: list[str] = []
     messages: list[str] = []
+    entities: list[str] = []
+    """Ids of what the graph knew."""
 
 
 class UnderWay(msgspec.Struct, omit_defaults=True):
@@ -63,18 +65,23 @@ class Hasher:
     """Hashes with this home's key, which is made when it is first needed."""
 
     def __init__(self, home: Path) -> None:
-        path = home / _KEY
+        self._path = home / _KEY
+        self._key = b""
+
+    def _known(self) -> bytes:
         try:
-            self._key = bytes.fromhex(path.read_text().strip())
+            return bytes.fromhex(self._path.read_text().strip())
         except (OSError, ValueError):
-            self._key = secrets.token_bytes(32)
-            path.parent.mkdir(mode=0o700, exist_ok=True)
-            write_atomic(path, self._key.hex().encode() + b"\n", 0o600)
+            made = secrets.token_bytes(32)
+            self._path.parent.mkdir(mode=0o700, exist_ok=True)
+            write_atomic(self._path, made.hex().encode() + b"\n", 0o600)
+            return made
 
     def of(self, text: str) -> str:
         """The same for the same words, whatever stands around them."""
         words = plain(text) or text.strip()
         raw = words.encode("utf-8", "surrogatepass")
+        self._key = self._key or self._known()
         return hmac.new(self._key, raw, hashlib.sha256).hexdigest()[:_LENGTH]
 
     def of_path(self, path: str) -> str:

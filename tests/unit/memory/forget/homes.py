@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import subprocess
-import time
 import zlib
 from pathlib import Path
 
@@ -74,7 +73,8 @@ class Home:
         return path
 
     def today(self) -> str:
-        return time.strftime("memory/%Y-%m-%d.md")
+        """The last daily log."""
+        return max(path.relative_to(self.path).as_posix() for path in self.path.glob("memory/20*"))
 
     def read(self, name: str) -> str:
         return (self.path / name).read_text()
