@@ -8,6 +8,7 @@ from typing import Any
 
 from starlette.routing import Route
 
+from stead.app import memory
 from stead.app.alone import alone
 from stead.core.storage import Store
 from stead.gateway.auth import Keys
@@ -81,6 +82,16 @@ def run_at_home(home: Path, **wish: Any) -> dict[str, Any]:
     return asyncio.run(_at_home(home, Wish(**wish), True))
 
 
+class _IndexAtHome:
+    """The index, where no gateway keeps it."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+
+    async def reindex(self) -> object:
+        return await asyncio.to_thread(memory.reindex, self._home, lambda done, total: None)
+
+
 async def _at_home(home: Path, wish: Wish, doing: bool) -> dict[str, Any]:
     from stead.store.sqlite import SqliteStore  # late: only while the gateway is down
 
@@ -88,7 +99,7 @@ async def _at_home(home: Path, wish: Wish, doing: bool) -> dict[str, Any]:
     with alone(home):
         store = SqliteStore(home / "state.db", home / "backups")
         try:
-            forgets = Forgets(home, store, DailyLog(home / "memory", store))
+            forgets = Forgets(home, store, DailyLog(home / "memory", store), _IndexAtHome(home))
             return await (forgets.run(wish) if doing else forgets.plan(wish))
         finally:
             store.close()

@@ -40,7 +40,8 @@ PLACES: tuple[Place, ...] = (
         "MEMORY.md, USER.md, SOUL.md, AGENTS.md, cards/*.md, the daily logs YYYY-MM-DD.md, and"
         " imported/",
         "the source of truth of what is remembered",
-        "read, grep and edit it; daily logs are only ever added to",
+        "read, grep and edit it; daily logs are only ever added to (`stead forget` takes out;"
+        " forgotten.jsonl lists what went, without words)",
     ),
     Place(
         "index/",
@@ -70,8 +71,8 @@ PLACES: tuple[Place, ...] = (
     Place("skills/", "skills (folders with a SKILL.md)", "yours", "add and remove folders"),
     Place(
         "secrets/",
-        "owner.key, node.key and runtime.key, and values of credentials (*.secret), readable by"
-        " you only",
+        "owner.key, node.key, runtime.key and forget.key, and values of credentials (*.secret),"
+        " readable by you only",
         "the source of truth of who may come in, and of what your tools log in with",
         "never share it; a lost owner.key is made anew at the next start; `stead secret` keeps the"
         " others",

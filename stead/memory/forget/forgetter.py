@@ -40,10 +40,6 @@ _JOURNAL = "knowledge/journal.jsonl"
 class Index(Protocol):
     """What derives from the files and can be made anew."""
 
-    async def refresh(self) -> object:
-        """Look at the files now."""
-        ...
-
     async def reindex(self) -> object:
         """Make all of it anew; no byte of the old one is left."""
         ...
@@ -288,9 +284,8 @@ class Forgetter:
         counts["history"], stays = await asyncio.to_thread(self._history, scrubber, said)
         if not await self._store.forget_clean():
             stays.append("state.db-wal: somebody reads the database; it goes with the next run")
-        if self._index is not None and self._indexed:
-            with contextlib.suppress(SteadError):  # what it leaves is found below
-                await self._index.refresh()
+        if counts["files"] or not seeker.phrases:
+            await self._index_anew()  # its terms are no words that could be searched for
         proof = await self._prove(plan, seeker)
         await asyncio.to_thread(tomb.end, home)
         return self._receipt(way, plan, counts, [*cleared.left, *stays], proof)
@@ -347,39 +342,32 @@ class Forgetter:
         """Search all bytes; what derives is made anew where it still holds something."""
         proof = await asyncio.to_thread(search, self._home, seeker)
         kinds = {places.kind_of(path) for path in proof.paths}
-        # Without words to look for (after a crash), all that may hold some is made anew.
+        # Without words to look for (after a crash) the database is written anew.
         blind = not seeker.phrases
         unsure = blind or plan.short > 0
         if unsure or "database" in kinds:
             await self._store.forget_clean(rewrite=True)
-        if unsure or "index" in kinds:
-            await self._index_anew()
-        if not (unsure or kinds & {"database", "index"}):
-            return proof
-        proof = await asyncio.to_thread(search, self._home, seeker)
-        if any(places.kind_of(path) == "index" for path in proof.paths):
-            await asyncio.to_thread(self._drop_index)
+            proof = await asyncio.to_thread(search, self._home, seeker)
+        left = [path for path in proof.paths if places.kind_of(path) == "index"]
+        if left:
+            await asyncio.to_thread(self._drop, left)
             proof = await asyncio.to_thread(search, self._home, seeker)
         return proof
 
     async def _index_anew(self) -> None:
-        if self._index is not None and self._indexed:
-            with contextlib.suppress(SteadError):
+        """What derives from the files is made anew; what cannot be goes, till it is next used."""
+        await asyncio.to_thread(self._drop, ["index/graph.db"])
+        path = f"{places.INDEX}/memory.db"
+        if self._index is not None and (self._home / path).exists():
+            try:
                 await self._index.reindex()
-                return
-        await asyncio.to_thread(self._drop_index)
+            except SteadError:
+                await asyncio.to_thread(self._drop, [path])
 
-    @property
-    def _indexed(self) -> bool:
-        folder = self._home / places.INDEX
-        return folder.is_dir() and any(folder.iterdir())
-
-    def _drop_index(self) -> None:
-        """It is made anew at its next use."""
-        folder = self._home / places.INDEX
-        for path in folder.glob("*") if folder.is_dir() else ():
-            if path.is_file():
-                path.unlink(missing_ok=True)
+    def _drop(self, paths: list[str]) -> None:
+        for path in paths:
+            for end in ("", "-wal", "-shm", "-journal"):
+                (self._home / f"{path}{end}").unlink(missing_ok=True)
 
     def _receipt(
         self, way: UnderWay, plan: Plan, counts: dict[str, Any], left: list[str], proof: Proof
