@@ -20,6 +20,9 @@ from stead.sandbox.view import interpreter, readable, writable
 
 _SLOW_S = 2.0
 """A process that a nursery was told to end is gone by then, or the nursery ends with it."""
+_END_S = 10.0
+"""A nursery on a busy machine may say as late as that how a process ended: to free gigabytes takes
+its time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +184,7 @@ class Nursery:
         end = self._ends.get(pid)
         if end is None:
             return None
-        await asyncio.wait((end, self._listening), timeout=2.0, return_when=FIRST_COMPLETED)
+        await asyncio.wait((end, self._listening), timeout=_END_S, return_when=FIRST_COMPLETED)
         return end.result() if end.done() else None
 
     async def _listen(self) -> None:

@@ -118,7 +118,7 @@ def test_drain_and_retire(pair: House) -> None:
     assert pair.cli("node", "drain", "far", "--undo").returncode == 0
     assert _by(pair.ended(waiting)) == ["far"]
 
-    slow = pair.say("draw [[first 1500]] [[say Drawn.]]", session="slow")
+    slow = pair.say("draw [[first 5000]] [[say Drawn.]]", session="slow")
     pair.until(lambda: _node(pair, "far").get("running"), 20, "far to work")
     stays = pair.say("draw [[say Kept.]]", session="slow")
     retired = pair.cli("node", "retire", "far")
