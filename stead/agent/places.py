@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from stead.sandbox.box import Box, Walls
+from stead.sandbox.box import Box, Ended, Walls
 from stead.sandbox.errors import NoSandbox
 from stead.sandbox.view import interpreter, readable, writable
 
@@ -60,11 +60,10 @@ class Nursery:
         control: socket.socket,
         boxed: bool,
         end: Callable[[], Awaitable[object]],
-        why: Callable[[], str],
+        over: Callable[[], Awaitable[Ended]] | None = None,
     ) -> None:
         self.boxed = boxed
-        self.why = why
-        """Which limit of its sandbox has ended it, if one has."""
+        self._over = over
         self._control = control
         self._end = end
         self._ends: dict[int, asyncio.Future[int]] = {}
@@ -107,7 +106,7 @@ class Nursery:
                     process.kill()
             await process.wait()
 
-        return cls(ours, False, end, lambda: "")
+        return cls(ours, False, end)
 
     @classmethod
     async def _boxed(
@@ -126,7 +125,18 @@ class Nursery:
         )
         told = {"read": readable(whole), "write": writable(whole), "tcp": bool(box.hosts)}
         boxed = await walls.start(whole, [*words, json.dumps(told)], stdin=theirs.fileno())
-        return cls(ours, True, boxed.kill, lambda: boxed.ended.why if boxed.ended else "")
+        return cls(ours, True, boxed.kill, boxed.wait)
+
+    async def why(self) -> str:
+        """Which limit of its sandbox has ended it; empty if none has, or it lives."""
+        if self._over is None or self.alive:
+            return ""
+        # Its socket closes before the keeper of sandboxes says how that came about.
+        try:
+            async with asyncio.timeout(_END_S):
+                return (await self._over()).why
+        except TimeoutError:
+            return ""
 
     @property
     def alive(self) -> bool:

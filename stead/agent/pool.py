@@ -265,7 +265,7 @@ class Pool:
     async def _how_it_died(self, child: _Child) -> str:
         """In words, for the model and the owner."""
         code = await child.nursery.end_of(child.pid)
-        if child.nursery.boxed and (why := child.nursery.why()):
+        if why := await child.nursery.why():
             return f"the tool was stopped: it {why}"
         if code is None:
             return "the tool's process gave no sensible answer and was ended"
