@@ -14,7 +14,7 @@ from typing import Any
 
 import apsw
 
-SCHEMA = "1"
+SCHEMA = "2"
 """Raised with every change of the tables: an index with another one is made anew."""
 
 _TABLES = """
@@ -56,6 +56,7 @@ CREATE TABLE vector (meaning INTEGER PRIMARY KEY, code BLOB NOT NULL, numbers BL
 _INDEXES = """
 CREATE INDEX entry_of ON entry (file, line1);
 CREATE INDEX entry_key ON entry (key);
+CREATE INDEX entry_meaning ON entry (meaning);
 """
 
 

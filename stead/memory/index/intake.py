@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -12,7 +13,15 @@ import apsw
 
 from stead.memory.index.database import ask, hash63
 from stead.memory.index.slots import Slots
-from stead.memory.index.sources import Source, Stamp, Unit, byte_of_line, digest_of, digests_of
+from stead.memory.index.sources import (
+    Source,
+    Stamp,
+    Unit,
+    byte_of_line,
+    digest_of,
+    digests_of,
+    more_of,
+)
 from stead.memory.index.writer import Writer, body_of, entry_of, key_of
 from stead.memory.nouns import Entry
 
@@ -69,6 +78,8 @@ class Intake:
         self._in_batch = 0
         self._files: dict[str, _Known] = {}
         """By their paths, as the index has them."""
+        self._head = hashlib.blake2b(digest_size=16)
+        """Of what stands before the place where a growing file is read on."""
         self._starts: deque[int] = deque(maxlen=32)
         """Lines on which the last entries of a file begin."""
 
@@ -158,10 +169,13 @@ class Intake:
         """From which byte and line on it must be read, and its digest."""
         if unit.grows and not unit.parts and known is not None and known.upto:
             head, whole = digests_of(self._home / unit.path, known.upto)
-            if head == known.head:
+            if head.digest() == known.head:
+                self._head = head
                 return known.upto, known.line, whole
-            return 0, 1, whole
-        return 0, 1, digest_of(self._home, unit)
+        else:
+            whole = digest_of(self._home, unit)
+        self._head = hashlib.blake2b(digest_size=16)
+        return 0, 1, whole
 
     def _compare(
         self, file: int, entries: Iterator[Entry], line: int, tail: bool, chained: bool
@@ -272,11 +286,13 @@ class Intake:
                 f.seek(at)
                 if f.read(2) == b"- ":
                     found = at, line
-        if found is not None:
-            head, _ = digests_of(path, found[0])
-            self._c.execute(
-                "UPDATE file SET upto = ?, line = ?, head = ? WHERE id = ?", (*found, head, file)
-            )
+            if found is not None:
+                f.seek(start[0])
+                more_of(self._head, f, found[0] - start[0])
+                self._c.execute(
+                    "UPDATE file SET upto = ?, line = ?, head = ? WHERE id = ?",
+                    (*found, self._head.digest(), file),
+                )
 
     # --- what is gone ----------------------------------------------------------------------------
 

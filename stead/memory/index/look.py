@@ -260,7 +260,8 @@ class Look:
         for before, after in around.values():
             wanted.update(dict.fromkeys(before))
             wanted.update(dict.fromkeys(after))
-        likeness = self._cosines(list(wanted))
+        beside = [one for sides in around.values() for side in sides for one in side[:1]]
+        likeness = self._cosines(list(dict.fromkeys([*chosen, *beside])))
         near = {
             ident: Near(ident, partial(entry_of, body, (first, last)), partial(_columns, terms),
                         words, likeness.get(ident))

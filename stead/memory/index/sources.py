@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol
 
 from stead.memory.nouns import Entry
 
@@ -93,18 +93,22 @@ def digest_of(home: Path, unit: Unit) -> bytes:
     return whole.digest()
 
 
-def digests_of(file: Path, upto: int) -> tuple[bytes, bytes]:
-    """Of the first ``upto`` bytes of a file, and of all. Raises ``OSError``."""
-    whole = hashlib.blake2b(digest_size=16)
+def digests_of(file: Path, upto: int) -> tuple[hashlib.blake2b, bytes]:
+    """Of the first ``upto`` bytes of a file, to be gone on with, and of all. Raises ``OSError``."""
+    head = hashlib.blake2b(digest_size=16)
     with open(file, "rb", buffering=0) as f:
-        left = upto
-        while left and (piece := f.read(min(_PIECE, left))):
-            whole.update(piece)
-            left -= len(piece)
-        head = whole.digest()
+        more_of(head, f, upto)
+        whole = head.copy()
         while piece := f.read(_PIECE):
             whole.update(piece)
     return head, whole.digest()
+
+
+def more_of(digest: hashlib.blake2b, file: IO[bytes], count: int) -> None:
+    """Goes on with the next ``count`` bytes."""
+    while count > 0 and (piece := file.read(min(_PIECE, count))):
+        digest.update(piece)
+        count -= len(piece)
 
 
 def byte_of_line(file: Path, start: int, line: int, wanted: int) -> int:

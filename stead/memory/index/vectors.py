@@ -11,6 +11,7 @@ numpy comes with what makes embeddings: without those nobody asks for this modul
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Any
 
 import apsw
@@ -18,6 +19,7 @@ import apsw
 from stead.memory.index.database import ask
 
 _SCALE = 127.0
+_PIECE = 5000
 
 
 class Codes:
@@ -38,16 +40,24 @@ class Codes:
         self.put(rows)
 
     def put(self, rows: Iterable[tuple[int, bytes]]) -> None:
+        rows = iter(rows)
+        while piece := list(islice(rows, _PIECE)):
+            self._put([row for row in piece if len(row[1]) == 8 * self._words])
+
+    def _put(self, rows: list[tuple[int, bytes]]) -> None:
+        if not rows:
+            return
         np = self._np
-        for ident, code in rows:
-            if ident >= len(self._has):
-                more = max(ident + 1, 2 * len(self._has)) - len(self._has)
-                self._table = np.pad(self._table, ((0, 0), (0, more)))
-                self._has = np.pad(self._has, (0, more))
-            if len(code) == 8 * self._words:
-                self._table[:, ident] = np.frombuffer(code, np.uint64)
-                self.count += not self._has[ident]
-                self._has[ident] = True
+        idents = np.array([ident for ident, _ in rows])
+        size, most = len(self._has), int(idents.max())
+        if most >= size:
+            more = max(most + 1, 2 * size) - size
+            self._table = np.pad(self._table, ((0, 0), (0, more)))
+            self._has = np.pad(self._has, (0, more))
+        codes = np.frombuffer(b"".join(code for _, code in rows), np.uint64)
+        self._table[:, idents] = codes.reshape(len(rows), self._words).T
+        self.count += int((~self._has[idents]).sum())
+        self._has[idents] = True
 
     def drop(self, idents: Iterable[int]) -> None:
         for ident in idents:
