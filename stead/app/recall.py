@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,8 +13,9 @@ from stead.core.storage import Store
 from stead.flow.flow import Flow
 from stead.flow.off_record import OffRecord
 from stead.gateway.node_service import NodeService
+from stead.memory.nouns import Entry, Layer
 from stead.memory.recall.asking import Asking
-from stead.memory.recall.checks import Checks
+from stead.memory.recall.checks import Checks, Close
 from stead.memory.recall.service import Recalls, RecallTerms, Searches
 
 
@@ -23,7 +25,8 @@ def recall_into(
 ) -> OffRecord:  # fmt: skip
     """Have messages looked up while they are recorded, and jobs given what comes of it. What it
     gives back erases what was said off the record."""
-    recalls = Recalls(store, searches, profile, Checks(store), terms_of(settings))
+    checks = Checks(store, _closing(home))
+    recalls = Recalls(store, searches, profile, checks, terms_of(settings))
     flow.recalls = service.recalls = recalls
     service.memory = None if searches is None else Asking(home, searches)
     off = OffRecord(store, int(settings.memory.off_the_record_s * 1000))
@@ -31,6 +34,28 @@ def recall_into(
     flow.on_reply(off.nudge)
     audit.bodies.hushed = off.holds
     return off
+
+
+def _closing(home: Path) -> Close:
+    """How what is no longer true gets its end date: in its file, or in the journal of the graph."""
+
+    async def close(entry: Entry, when_ms: int, why: str) -> bool:
+        return await asyncio.to_thread(_close, home, entry, when_ms, why)
+
+    return close
+
+
+def _close(home: Path, entry: Entry, when_ms: int, why: str) -> bool:
+    # late: the gateway holds neither files nor graph but when something of them is to be closed
+    if entry.layer is Layer.FACT:
+        from stead.app.graph import graph_of
+
+        with graph_of(home, by="stead") as graph:
+            graph.close_fact(entry.ident, when_ms, why=why)
+        return True
+    from stead.memory.files import cards
+
+    return cards.close(home, entry, when_ms, why)
 
 
 def terms_of(settings: Settings) -> RecallTerms:

@@ -99,6 +99,11 @@ class RecallStore(Protocol):
         """What was kept; None: nothing was, yet."""
         ...
 
+    async def last_recalled(self) -> dict[str, int]:
+        """When each source was last shown to a job, by its path (``memory/cards/x.md``), in ms; as
+        far back as jobs are kept."""
+        ...
+
     async def end_off_the_record(self, session: str) -> bool:
         """The owner has left this conversation: its words go as soon as none of it is under way.
         Whether there is such a conversation."""

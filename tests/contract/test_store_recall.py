@@ -37,6 +37,17 @@ async def test_the_first_that_was_kept_stays(store: Store) -> None:
     assert story["recall"]["items"][0]["signals"] == {"words": 0.7}
 
 
+async def test_when_a_source_was_last_shown(store: Store) -> None:
+    """By its path, so that what nobody ever needs can be seen."""
+    assert await store.last_recalled() == {}
+    for text in ("one", "two"):
+        accepted = await store.accept(inbound(text), chat(), "")
+        await store.keep_recall(accepted.job_id, FOUND)
+    await store.keep_recall((await store.accept(inbound(), chat(), "")).job_id, Recall(why="no"))
+    last = await store.last_recalled()
+    assert list(last) == ["memory/cards/boiler.md"] and last["memory/cards/boiler.md"] > 0
+
+
 async def test_it_is_kept_over_a_restart_and_goes_with_its_job(house: House) -> None:
     """It lives as long as its job's detail; of a job that is not there nothing is kept."""
     store = house.store

@@ -17,7 +17,7 @@ import msgspec
 
 from stead.core.recall import Recall, is_off_the_record
 from stead.store.sqlite import forget
-from stead.store.sqlite.sql import NOW, encoded, maybe, rows
+from stead.store.sqlite.sql import NOW, Row, encoded, maybe, rows
 
 _decode = msgspec.json.Decoder(Recall).decode
 
@@ -45,6 +45,17 @@ def get(c: apsw.Connection, job_id: str) -> Recall | None:
         return _decode(found[0])
     except (msgspec.DecodeError, UnicodeDecodeError):
         return Recall(why="what was recalled cannot be read any more")
+
+
+def last(c: apsw.Connection) -> list[Row]:
+    """Each path that was shown, and when last."""
+    source = "i.value ->> '$.source'"
+    return rows(
+        c,
+        f"SELECT substr({source}, 1, instr({source}, '#') - 1) AS path, max(r.at)"
+        " FROM recall r, json_each(r.body, '$.items') i"
+        f" WHERE instr({source}, '#') > 1 GROUP BY path",
+    )
 
 
 # --- off the record ----------------------------------------------------------------

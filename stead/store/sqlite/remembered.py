@@ -25,6 +25,9 @@ class Remembered(Forgetting):
     async def recalled(self, job_id: str) -> Recall | None:
         return await self.read(lambda c: recall.get(c, job_id))
 
+    async def last_recalled(self) -> dict[str, int]:
+        return dict(await self.read(recall.last))
+
     async def end_off_the_record(self, session: str) -> bool:
         return await self.write(lambda c: recall.end(c, session))
 
