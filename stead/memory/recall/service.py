@@ -177,6 +177,11 @@ class Recalls:
         asked = question(text, seen.last, now=now)
         assert asked is not None and self.searches is not None
         found = await self.searches.search(asked, within_s=max(_SEARCH_S, self.terms.within_s))
+        known = [hit for hit in found.hits if seen.has(hit.entry)]
+        if len(found.hits) >= asked.limit and len(known) > len(found.hits) // 2:
+            # What was said over and over in this very conversation hides all else.
+            skip = frozenset(hit.entry.key for hit in known)
+            found = await self.searches.search(replace(asked, skip=skip), within_s=_SEARCH_S)
         hits = chosen(found, text, seen, budget)
         against: dict[str, str] = {}
         if hits and self._check is not None:

@@ -37,6 +37,8 @@ class Plain:
             for entry in entries_of(self._home, path):
                 if question.layers and entry.layer not in question.layers:
                     continue
+                if entry.key in question.skip:
+                    continue
                 shared = len(wanted & {*content(f"{entry.text} {entry.title}")})
                 if shared:
                     score = shared / max(1, len(wanted))

@@ -153,6 +153,17 @@ async def test_what_is_seen_anyway_is_not_recalled(rig: Rig) -> None:
     assert kept is not None and kept.why == "what fits is in the conversation already"
 
 
+async def test_what_was_said_over_and_over_hides_nothing(rig: Rig) -> None:
+    """Somebody who asks the same again and again finds what answers it all the same."""
+    card(rig.home, "boiler", "The boiler is a Vaillant of 2019")
+    lines = [
+        f"- 10:00:{n:02d} **owner** (cli, s) [job {n:08d}, node: x]: {ASKED}" for n in range(59)
+    ]
+    (rig.home / "memory" / "2026-11-20.md").write_text("\n".join(lines) + "\n")
+    await rig.say(ASKED)
+    assert [one.layer for one in (await rig.shown()).items] == ["card"]
+
+
 async def test_a_profile_that_is_not_there_does_not_matter(rig: Rig) -> None:
     """With no model set up a job is given out all the same."""
 
