@@ -46,14 +46,13 @@ def _closing(home: Path) -> Close:
 
 
 def _close(home: Path, entry: Entry, when_ms: int, why: str) -> bool:
-    # late: the gateway holds neither files nor graph but when something of them is to be closed
     if entry.layer is Layer.FACT:
-        from stead.app.graph import graph_of
+        from stead.app.graph import graph_of  # late: the gateway holds no graph but for this
 
         with graph_of(home, by="stead") as graph:
             graph.close_fact(entry.ident, when_ms, why=why)
         return True
-    from stead.memory.files import cards
+    from stead.memory.files import cards  # late: the same
 
     return cards.close(home, entry, when_ms, why)
 
