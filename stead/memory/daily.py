@@ -22,7 +22,6 @@ from datetime import datetime
 from pathlib import Path
 
 from stead.core.storage import DayStore
-from stead.memory.files.masking import Masking
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +48,7 @@ class DailyLog:
     ) -> None:
         self._folder = folder
         self._store = store
-        self._mask = Masking(folder.parent / "secrets")
+        self._masking: Callable[[str], str] | None = None
         self._written = written
         self._wanted = asyncio.Event()
         # A write goes on in its thread when its task is cancelled; the next one must wait for it.
@@ -110,11 +109,20 @@ class DailyLog:
         with self._one:
             pass
 
+    def _mask(self) -> Callable[[str], str]:
+        # late: its expressions take 30 ms, which a start can do without
+        from stead.memory.files.masking import Masking
+
+        if self._masking is None:
+            self._masking = Masking(self._folder.parent / "secrets")
+        return self._masking
+
     def _append(self, lines: list[tuple[int, int, str]]) -> None:
+        mask = self._mask()
         by_day: dict[str, list[tuple[int, int, str]]] = {}
         for line in lines:
             day = datetime.fromtimestamp(line[1] / 1000).strftime("%Y-%m-%d")
-            by_day.setdefault(day, []).append((line[0], line[1], self._mask(line[2])))
+            by_day.setdefault(day, []).append((line[0], line[1], mask(line[2])))
         for day, of_day in by_day.items():
             with self._one:
                 append_lines(self._folder / f"{day}.md", day, of_day)

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from stead.core.errors import BadRequest, NotFound
+from stead.memory.daily import append_lines
 from stead.memory.files import cards, write
 from stead.memory.files.marks import Marks
 from stead.memory.files.read import entries_of
@@ -233,6 +234,27 @@ def test_killed_anywhere(home: Path, old: str, half: bool) -> None:
         save(home, CARD, lines(70), base=held.base)
         assert [file.name for file in (home / "memory" / "cards").iterdir()] == ["boiler.md"]
     assert ends == {old, new} and at > 4
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_the_daily_log_killed_anywhere(home: Path, half: bool) -> None:
+    """Killed at each write and sync, a batch of lines that is then written again is read as each
+    line once, whole."""
+    texts = [f"line {number} ä" for number in range(5)]
+    batch = [
+        (number, NOW, f"**owner** (cli, main) [job {number}, x]: {text}")
+        for number, text in enumerate(texts)
+    ]
+    path = "memory/2026-11-21.md"
+    at, lived = 0, False
+    while not lived:
+        at += 1
+        (home / path).unlink(missing_ok=True)
+        append_lines(home / path, "2026-11-21", batch[:2])
+        lived = run_and_die(at, lambda: append_lines(home / path, "2026-11-21", batch), half)
+        append_lines(home / path, "2026-11-21", batch)
+        assert [entry.text for entry in entries_of(home, path)] == texts, f"killed at {at}"
+    assert at > 2
 
 
 def test_a_full_disk(home: Path) -> None:
