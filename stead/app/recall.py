@@ -17,6 +17,7 @@ from stead.memory.nouns import Entry, Layer
 from stead.memory.recall.asking import Asking
 from stead.memory.recall.checks import Checks, Close
 from stead.memory.recall.service import Recalls, RecallTerms, Searches
+from stead.memory.uses import Uses
 
 
 def recall_into(
@@ -27,6 +28,7 @@ def recall_into(
     gives back erases what was said off the record."""
     checks = Checks(store, _closing(home))
     recalls = Recalls(store, searches, profile, checks, terms_of(settings))
+    recalls.used = Uses(home).note
     flow.recalls = service.recalls = recalls
     service.memory = None if searches is None else Asking(home, searches)
     off = OffRecord(store, int(settings.memory.off_the_record_s * 1000))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -78,6 +78,8 @@ class Recalls:
         self._profile = profile
         self._check = check
         self.terms = terms or RecallTerms()
+        self.used: Callable[[Iterable[str]], None] = lambda paths: None
+        """Told the files of what was recalled."""
         self._under_way: dict[str, tuple[asyncio.Task[Recall], float]] = {}
         self._few = asyncio.Semaphore(_AT_ONCE)
         self._nothing: dict[str, None] = {}
@@ -148,6 +150,7 @@ class Recalls:
         if not recall.why and not recall.items:
             return recall  # there is no memory: then there is nothing to keep either
         if recall.items:
+            self.used({item.source.partition("#")[0] for item in recall.items})
             return await self._store.keep_recall(job_id, recall)
         # Nobody need wait for that: a later attempt would be shown nothing either.
         writing = asyncio.create_task(self._store.keep_recall(job_id, recall))

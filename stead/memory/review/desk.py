@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from stead.core.errors import BadRequest
+from stead.core.errors import BadRequest, SteadError
 from stead.memory.review import changes, rules
 from stead.memory.review.book import OPEN, Book, ident_of
 from stead.memory.review.changes import Desktop
@@ -198,16 +198,24 @@ class Desk:
             except Changed:
                 if left == 1:
                     raise
-        for one in ones:
-            if one.op in _OF_GRAPH and self.facts is not None:
-                self.facts.take(one, f"review-{ident_of(one)}")
-        commit = self.shelf.commit(batch["words"])
+        journal = self._into_graph([one for one in ones if one.op in _OF_GRAPH], unfit)
+        commit = self.shelf.commit(batch["words"], journal)
         for ident in batch["accepted"]:
             found = self.book.proposal(ident)
             found |= {"state": "accepted", "by": batch["by"], "answered_at": batch["at"]}
             self.book.save_proposal({**found, "commit": commit})
         self.book.drop_batch()
         return {"paths": paths, "commit": commit, "unfit": unfit, "operations": len(ones)}
+
+    def _into_graph(self, ones: Sequence[Operation], unfit: list[str]) -> list[str]:
+        if self.facts is None or not ones:
+            return []
+        for one in ones:
+            try:
+                self.facts.take(one, f"review-{ident_of(one)}")
+            except SteadError as error:  # a name that several have
+                unfit.append(error.message)
+        return [changes.JOURNAL]
 
     def _written(self, ones: Sequence[Operation], unfit: list[str]) -> list[str]:
         desk = Desktop(self.shelf)

@@ -237,6 +237,8 @@ class Night:
                 continue
             try:
                 take, why = desk.decide(settled, desktop, self._terms)
+                if self._desk.facts is not None and (more := self._desk.facts.against(settled)):
+                    take, why = False, f"it speaks against what is known: {more}"
                 changes.apply(settled, desktop.copy())
             except Unfit:
                 self._drop("it does not fit what memory holds")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -189,9 +189,9 @@ class Shelf(Protocol):
     def settle(self) -> None:
         """Before the first write of a change: what others changed is kept apart."""
 
-    def commit(self, words: str) -> str:
-        """What was written is one change of the home's history; its name, empty where there is
-        no history."""
+    def commit(self, words: str, more: Sequence[str] = ()) -> str:
+        """What was written (and ``more``, which others wrote for us) is one change of the home's
+        history; its name, empty where there is no history."""
 
 
 class Changed(Exception):
@@ -208,6 +208,8 @@ class Facts(Protocol):
     def take(self, operation: Operation, ident: str) -> None: ...
 
     def knows(self, operation: Operation) -> bool: ...
+
+    def against(self, operation: Operation) -> str: ...
 
 
 Used = Callable[[], Mapping[str, int]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from stead.core.errors import SteadError
@@ -91,10 +91,10 @@ class FileShelf:
             except SteadError as error:
                 log.warning("%s", error.message)
 
-    def commit(self, words: str) -> str:
+    def commit(self, words: str, more: Sequence[str] = ()) -> str:
         """See :class:`~stead.memory.review.nouns.Shelf`. A history that cannot be used stops
         nothing; `stead memory history` says what is wrong with it."""
-        paths = list(dict.fromkeys(self._written))
+        paths = list(dict.fromkeys([*self._written, *more]))
         self._written.clear()
         if not paths:
             return ""
