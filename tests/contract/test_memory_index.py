@@ -282,3 +282,18 @@ def test_facts_of_the_graph_are_found_while_they_hold_and_after(home: Path, inde
     index.refresh()
     hits = index.search(Question("Lisbon")).hits
     assert [bool(hit.entry.until) for hit in hits] == [True]
+
+
+def test_an_answer_that_comes_later_belongs_to_its_conversation(home: Path, index: Index) -> None:
+    """However the log grew: by its job, which was named long before."""
+    path = home / _DAY
+    path.write_text("- 08:00:00 **owner** (terminal, garden) [job aaaa1111, light]: roses?\n")
+    say(home, *(f"something else number{n}" for n in range(60)))
+    index.refresh()
+    with path.open("a") as file:
+        file.write("- 11:00:00 **stead** [job aaaa1111, waited 0.1 s]: prune them in March\n")
+    index.refresh()
+    grown = index.search(Question("prune")).hits[0].entry
+    assert grown.session == "garden"
+    index.rebuild()
+    assert index.search(Question("prune")).hits[0].entry == grown

@@ -59,6 +59,8 @@ BROKEN = "broken-front-matter"
 _FORGOTTEN = re.compile(r"forgotten \([0-9a-f]{8}\)", re.ASCII)
 """What stands in place of what the owner wanted forgotten: nothing to be remembered."""
 _LOOKED_BACK = 262_144
+_LAST_LINES = 20
+_JOB_ID = re.compile(rb"\[job ([\w-]{1,40})", re.ASCII)
 
 _SOURCE = re.compile(
     r"(?P<path>[^#\n]+)#L(?P<first>\d{1,9})(?:-L(?P<last>\d{1,9}))?(?:@(?P<hash>[0-9a-f]{8}))?",
@@ -114,10 +116,21 @@ def _daily(
 
 
 def _before(file: Path, start: int) -> Iterator[Block]:
-    """What was said shortly before: it tells which conversation an answer belongs to."""
+    """What was said shortly before: it tells which conversation an answer belongs to.
+
+    Of a few new lines only that which names one of their jobs, and the last, for the clock: a line
+    is added with every message.
+    """
     with open(file, "rb") as opened:
         opened.seek(max(0, start - _LOOKED_BACK))
         data = opened.read(min(start, _LOOKED_BACK))
+        new = opened.read(_LOOKED_BACK)
+    if len(new) < _LOOKED_BACK:
+        lines = data.splitlines(keepends=True)
+        jobs = {*_JOB_ID.findall(new)}
+        named = re.compile(b"|".join(map(re.escape, jobs)) if jobs else b"(?!)")
+        near = len(lines) - _LAST_LINES
+        data = b"".join(one for n, one in enumerate(lines) if n >= near or named.search(one))
     yield from blocks_of(lines_of(io.BytesIO(data)))
 
 
