@@ -30,6 +30,7 @@ _SAID = re.compile(
     r"(?: \[(?P<notes>[^\n]{0,600}?)\])?: ?(?P<text>.*)",
     re.DOTALL,
 )
+_WHO = re.compile(r"\*\*([^*\n]{1,80})\*\*(.*)", re.DOTALL)
 _REMEMBERED = re.compile(r"remembered(?: \[(?P<notes>[^\]\n]{0,300})\])?: ?(?P<text>.*)", re.DOTALL)
 _OF_JOB = re.compile(r"\[job ([\w-]{1,40})[^\]\n]{0,300}\]", re.ASCII)
 _JOB = re.compile(r"job ([\w-]{1,40})", re.ASCII)
@@ -70,6 +71,10 @@ class Talk:
         rest = without_ident(text[stamp.end() :])
         if said := _SAID.match(rest):
             return self._said(said, clock)
+        if other := _WHO.match(rest):
+            # Not quite as stead writes it; what stands first tells whose words these are.
+            foreign = other[1].strip() not in ("owner", "stead")
+            return Said(other[2].strip(), clock, other[1].strip(), foreign=foreign)
         if kept := _REMEMBERED.match(rest):
             return self._kept(kept, clock)
         found = _OF_JOB.fullmatch(rest, max(0, rest.rfind("[job ")))

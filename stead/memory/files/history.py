@@ -159,6 +159,9 @@ def _write(home: Path, head: str, tree: Mapping[str, str], message: str) -> str:
         listed = "".join(f"100644 blob {blob}\t{path}\0" for path, blob in sorted(tree.items()))
         _git(home, "update-index", "-z", "--index-info", index=index, given=listed)
         root = _git(home, "write-tree", index=index).strip()
+    except NoHistory:
+        (home / FOLDER / _SEEN).unlink(missing_ok=True)  # an object it knows is gone, perhaps
+        raise
     finally:
         index.unlink(missing_ok=True)
     parents = ["-p", head] if head else []

@@ -251,3 +251,17 @@ def test_links_are_kept_by_what_they_lead_to(home: Path) -> None:
     (home / "memory" / "round").symlink_to(home / "memory")
     settle(home)
     assert told(home) == [("by hand", ("memory/linked/x.md", "stead.toml"))]
+
+
+def test_an_object_that_is_gone(home: Path) -> None:
+    """Where an object was taken out of the history (something was forgotten), the next but one
+    change is kept again."""
+    put(home, CARD, "- a\n")
+    os.utime(home / CARD, (1_700_000_000, 1_700_000_000))
+    settle(home)
+    shutil.rmtree(home / "history" / "objects")
+    (home / "history" / "objects").mkdir()
+    (home / "history" / "refs" / "heads" / "main").unlink()
+    with pytest.raises(NoHistory):
+        settle(home)
+    assert settle(home) and told(home) == [("by hand", (CARD, "stead.toml"))]

@@ -15,9 +15,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stead.core.errors import BadRequest
+from stead.core.nouns import Inbound
+from stead.flow import words
 from stead.memory.daily import append_lines
 from stead.memory.files import read
-from stead.memory.files.read import Unreadable, entries_of, find, remembered_files, source_of
+from stead.memory.files.read import (
+    RECALLED,
+    Unreadable,
+    entries_of,
+    find,
+    remembered_files,
+    source_of,
+)
 from stead.memory.nouns import Entry, Layer, digest
 
 DAY = "memory/2026-11-20.md"
@@ -89,6 +98,34 @@ def test_what_came_from_outside_stays_foreign(tmp_path: Path) -> None:
     assert outside.text.startswith("**owner** (cli") and outside.lines == (1, 2)
     assert event.foreign and answer.foreign and later.foreign
     assert not owner.foreign and owner.text == "a, foreign read"
+
+
+@given(
+    channel=st.text(min_size=1, max_size=12),
+    session=st.text(min_size=1, max_size=400)
+    | st.sampled_from(["a\nb", "x) [job 1, y]: z", "]: "]),
+    text=st.text(min_size=1, max_size=40).filter(lambda text: text.strip()),
+    foreign=st.booleans(),
+    read=st.sampled_from(["", "foreign", "recalled", "private foreign recalled"]),
+)
+@settings(max_examples=60, deadline=None)
+def test_lines_of_the_flow(
+    tmp_path_factory: pytest.TempPathFactory, channel: str, session: str, text: str, foreign: bool,
+    read: str,
+) -> None:  # fmt: skip
+    """Whatever a channel and a conversation are called, what others wrote, and what was answered
+    after it, is read back as foreign, and the owner's words as his."""
+    home = tmp_path_factory.mktemp("home")
+    said = Inbound(channel, "1", text, session, foreign=foreign)
+    line = words.received(said, "node: chat").replace("{job}", "1a2b3c4d", 1)
+    append_lines(home / DAY, "2026-11-20", [(1, ms("2026-11-20T12:00:00Z"), line)])
+    (entry,) = entries_of(home, DAY)
+    assert entry.foreign is foreign and (entry.speaker == "owner") is not foreign
+    answer = f"**stead** [job 5e6f7a8b, waited 0.1 s, $0.0000{words.flags(read)}]: {text}"
+    append_lines(home / DAY, "2026-11-20", [(2, ms("2026-11-20T12:00:00Z"), answer)])
+    last = list(entries_of(home, DAY))[-1]
+    assert last.speaker == "stead" and last.foreign is ("foreign" in read)
+    assert (last.tags == (RECALLED,)) is ("recalled" in read)
 
 
 def test_a_torn_line_does_not_count_twice(tmp_path: Path) -> None:
