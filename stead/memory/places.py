@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from stead.core.errors import SteadError
+from stead.memory.contacts.entries import card_paths, entry_of
 from stead.memory.files.read import PARSER, entries_of, kind_of, remembered_files
 from stead.memory.graph import entries as facts
 from stead.memory.index.sources import Source, Unit
@@ -59,6 +60,22 @@ class Facts:
             raise OSError(error.message) from error
 
 
+class People:
+    """Contacts, one vCard a file."""
+
+    version = "people-1"
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+
+    def units(self) -> Iterator[Unit]:
+        for path in card_paths(self._home):
+            yield Unit(path, chained=False)
+
+    def entries(self, unit: Unit, start: int, line: int) -> Iterator[Entry]:
+        yield entry_of(self._home, unit.path)
+
+
 def sources_of(home: Path) -> list[Source]:
     """All that is remembered in a home."""
-    return [Files(home), Facts(home)]
+    return [Files(home), Facts(home), People(home)]

@@ -356,7 +356,7 @@ class Forgetter:
 
     async def _index_anew(self) -> None:
         """What derives from the files is made anew; what cannot be goes, till it is next used."""
-        await asyncio.to_thread(self._drop, ["index/graph.db"])
+        await asyncio.to_thread(self._drop, ["index/graph.db", "index/contacts.db"])
         path = f"{places.INDEX}/memory.db"
         if self._index is not None and (self._home / path).exists():
             try:
