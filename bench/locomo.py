@@ -79,8 +79,10 @@ class Remembered:
             self._index.add_meanings("e5", numbered)
 
     def found(self, text: str, limit: int) -> Found:
-        vector = self._vectors([text], True)[0] if self._vectors is not None else None
-        return self._index.search(Question(text, limit=limit), vector)
+        question, vector = Question(text, limit=limit), None
+        if self._vectors is not None:
+            (vector,) = self._vectors([self._index.meant(question)], True)
+        return self._index.search(question, vector)
 
     def search(self, text: str, limit: int) -> list[str]:
         return [hit.entry.key for hit in self.found(text, limit).hits]

@@ -116,7 +116,9 @@ class Child:
         late = await self._up_to_date(within_s)
         vector = None
         if question.text and not question.exact:
-            vector = await self._meaning(question.text, min(_QUERY_S, _SHARE * within_s))
+            vector = await self._meaning(
+                self._index.meant(question), min(_QUERY_S, _SHARE * within_s)
+            )
         found = self._index.search(question, vector)
         stale = "; ".join(filter(None, (found.stale, late)))
         took = (time.perf_counter() - began) * 1000

@@ -40,6 +40,10 @@ class Index(Protocol):
     there is goes on being found, and ``stale`` says what is the matter.
     """
 
+    def meant(self, question: Question) -> str:
+        """What of a question is to be compared in meaning."""
+        ...
+
     def search(self, question: Question, vector: Sequence[float] | None = None) -> Found:
         """What fits a question, best first. ``vector``: its meaning, where that is known."""
         ...

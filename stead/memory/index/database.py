@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 from pathlib import Path
 from typing import Any
 
 import apsw
+
+log = logging.getLogger("stead.memory")
 
 SCHEMA = "2"
 """Raised with every change of the tables: an index with another one is made anew."""
@@ -167,3 +170,29 @@ def remove(path: Path) -> None:
     for end in ("", "-journal"):
         with contextlib.suppress(OSError):
             path.with_name(path.name + end).unlink()
+
+
+def keep_vectors(c: apsw.Connection, path: Path) -> None:
+    """Take over what was computed for the same words, from the index at ``path``; a damaged file has none to give."""
+    if not path.exists():
+        return
+    try:
+        c.execute("ATTACH ? AS old", (str(path),))
+    except apsw.Error:
+        return
+    try:
+        with c:
+            c.execute(
+                "INSERT OR IGNORE INTO main.vector SELECT * FROM old.vector WHERE meaning IN"
+                " (SELECT meaning FROM main.entry)"
+            )
+            c.execute(
+                "INSERT INTO main.meta SELECT * FROM old.meta"
+                " WHERE name IN ('model', 'middle', 'middle_of')"
+            )
+    except apsw.Error as error:
+        log.warning("the vectors of the old index cannot be kept: %s", error)
+        with contextlib.suppress(apsw.Error):
+            c.execute("DELETE FROM main.vector")
+    finally:
+        c.execute("DETACH old")

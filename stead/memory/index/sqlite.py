@@ -21,7 +21,7 @@ import apsw
 from stead.memory.index import Progress, Report, database, ranking
 from stead.memory.index.database import ask
 from stead.memory.index.intake import Intake, Seen
-from stead.memory.index.look import Look, plain_stats
+from stead.memory.index.look import Look, Words, plain_stats
 from stead.memory.index.slots import Slots
 from stead.memory.index.sources import Source
 from stead.memory.index.vectors import Codes, code_of, middle_from, middle_of, numbers_of, rows_of
@@ -81,6 +81,16 @@ class SqliteIndex:
             done = f"; {self._progress[0]:,} entries so far" if self._progress[0] else ""
             said.insert(0, f"the index is being made anew ({why}){done}")
         return "; ".join(said)
+
+    def meant(self, question: Question) -> str:
+        with self._reading:
+            if self._read is None:
+                return question.text
+            try:
+                return ranking.meant(question.text, Words(self._read, self._slots.count))
+            except _DAMAGED as error:
+                self._damaged(error)
+                return question.text
 
     def search(self, question: Question, vector: Sequence[float] | None = None) -> Found:
         with self._reading:
@@ -432,7 +442,7 @@ class SqliteIndex:
                 with self._reading, contextlib.suppress(*_DAMAGED):
                     intake.keep(self._read, seen)
             total = database.finish(c)
-            self._keep_vectors(c)
+            database.keep_vectors(c, self._path)
             database.set_meta(c, "built", time.time_ns() // 1_000_000)
             database.proven(c, total)
         finally:
@@ -457,31 +467,6 @@ class SqliteIndex:
             os.close(folder)
         progress(self._slots.count, self._slots.count)
         return seen
-
-    def _keep_vectors(self, c: apsw.Connection) -> None:
-        """Take over what was computed for the same words; a damaged file has none to give."""
-        if not self._path.exists():
-            return
-        try:
-            c.execute("ATTACH ? AS old", (str(self._path),))
-        except apsw.Error:
-            return
-        try:
-            with c:
-                c.execute(
-                    "INSERT OR IGNORE INTO main.vector SELECT * FROM old.vector WHERE meaning IN"
-                    " (SELECT meaning FROM main.entry)"
-                )
-                c.execute(
-                    "INSERT INTO main.meta SELECT * FROM old.meta"
-                    " WHERE name IN ('model', 'middle', 'middle_of')"
-                )
-        except apsw.Error as error:
-            log.warning("the vectors of the old index cannot be kept: %s", error)
-            with contextlib.suppress(apsw.Error):
-                c.execute("DELETE FROM main.vector")
-        finally:
-            c.execute("DETACH old")
 
     def _report(self, seen: Seen, began: float, *, rebuilt: bool = False) -> Report:
         return Report(

@@ -8,7 +8,7 @@ candidates bring likenesses.
 
 from __future__ import annotations
 
-from stead.memory.rank.asking import plan
+from stead.memory.rank.asking import meant, plan
 from stead.memory.rank.entries import COLUMNS, columns, passage
 from stead.memory.rank.weigh import order
 
@@ -19,4 +19,4 @@ another one is made anew."""
 FITS_COSINE = 0.84
 """With E5-small, a likeness above this speaks for an answer by itself."""
 
-__all__ = ["COLUMNS", "FITS_COSINE", "VERSION", "columns", "order", "passage", "plan"]
+__all__ = ["COLUMNS", "FITS_COSINE", "VERSION", "columns", "meant", "order", "passage", "plan"]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from stead.memory.candidates import Group, Plan, Vocabulary
 from stead.memory.nouns import Question
 from stead.memory.rank import times
-from stead.memory.rank.entries import WHEN, days_of
+from stead.memory.rank.entries import WHEN, days_of, said_by
 from stead.memory.rank.stop import STOP
 from stead.memory.rank.typos import close_to
 from stead.memory.rank.words import fold, stem, words_of
@@ -19,6 +19,8 @@ _SEED_SHARE = 0.05
 """What more entries than this have finds no candidates by itself, unless nothing else does..."""
 _SEED_LEAST = 500
 """... but what so few have always does."""
+_TALKER = 10
+"""Who said so much is one of those who talk."""
 _MOST_WORDS = 48
 
 _ASKS_WHEN = re.compile(
@@ -71,7 +73,7 @@ def plan(question: Question, vocabulary: Vocabulary) -> Plan:
     )
     return Plan(
         tuple(groups),
-        question.text.strip(),
+        meant(question.text, vocabulary),
         question.since,
         question.until,
         question.as_of,
@@ -81,6 +83,15 @@ def plan(question: Question, vocabulary: Vocabulary) -> Plan:
         question=question,
         more=asked,
     )
+
+
+def meant(text: str, vocabulary: Vocabulary) -> str:
+    """What is compared in meaning: what is asked about, not who is asked about (all that somebody
+    says lies near to their name) nor how it is asked."""
+    words = [word for word in dict.fromkeys(words_of(text)) if word not in STOP][:_MOST_WORDS]
+    who = {said_by(word): word for word in words}
+    talkers = {who[term] for term, count in vocabulary.df(list(who)).items() if count >= _TALKER}
+    return " ".join(word for word in words if word not in talkers) or text.strip()
 
 
 def _groups(words: list[str], vocabulary: Vocabulary) -> tuple[list[Group], float]:

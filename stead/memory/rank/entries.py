@@ -27,7 +27,13 @@ def columns(entry: Entry) -> tuple[str, ...]:
     if entry.layer is Layer.CONTACT:
         names = f"{names} {entry.title}"
     whose = dict.fromkeys(stem(word) for word in words_of(names))
+    whose |= dict.fromkeys(said_by(word) for word in words_of(entry.speaker))
     return " ".join(terms(text)), " ".join(whose), _days(entry.at // 3_600_000) if entry.at else ""
+
+
+def said_by(word: str) -> str:
+    """The term of all that somebody said: who talks much is known by how many have it."""
+    return f"~{stem(word)}"
 
 
 def passage(entry: Entry, before: Sequence[Entry] = ()) -> str:

@@ -19,18 +19,18 @@ from stead.memory.rank.timewords import TELLS_TIME
 from stead.memory.rank.words import fold
 
 WEIGHTS: Mapping[str, float] = {
-    "words": 5.0,
-    "neighbours": 5.0,
-    "talk": 2.0,
-    "person": 2.5,
+    "words": 4.0,
+    "neighbours": 4.0,
+    "talk": 1.0,
+    "person": 3.0,
     "time": 6.0,
     "length": 0.5,
     "answers": 0.5,
     "asks": -0.5,
-    "dated": 2.0,
+    "dated": 2.5,
     "meaning": 2.0,
-    "meaning_near": 0.5,
-    "meaning_talk": 3.0,
+    "meaning_near": 1.0,
+    "meaning_talk": 5.5,
     "newest": 3.0,
     "over": -3.0,
     "minor": -2.0,
@@ -47,6 +47,8 @@ _NEAR = (0.4, 0.2)
 """What a word counts that was said one or two entries away."""
 _OFTEN = 1.5
 """A word that was said so often in a conversation counts half of what it can."""
+_ALONE = 4.0
+"""Where nothing is known of meaning, the words of a conversation count so many times as much."""
 _PARTNER = 0.1
 """Who says so much of what was found is one of those who talk: that a line calls them by their
 name says nothing then."""
@@ -119,6 +121,7 @@ def signals(plan: Plan, pool: Sequence[Candidate]) -> list[dict[str, float]]:
     asked_for = sum(worth) + asked.unknown or 1.0
     talks = _talks(pool, seen, weights)
     meaning = _meanings(pool)
+    talk_counts = 1.0 if any(meaning) else _ALONE
     newest = _newest(pool) if plan.latest else (lambda near: 0.0)
     now = plan.as_of or plan.question.now
     rows = []
@@ -134,7 +137,7 @@ def signals(plan: Plan, pool: Sequence[Candidate]) -> list[dict[str, float]]:
                 "neighbours": _bm25(_with_near(one, seen), weights, size) / total - alone,
                 "share": sum(worth[at] for at in own.whose.union(at for at, _ in own.matched))
                 / asked_for,
-                "talk": talks[_talk(one)] / total,
+                "talk": talk_counts * talks[_talk(one)] / total,
                 "person": float(bool(own.whose) or (asked.speaker == entry.speaker != "")),
                 "time": _of_time(asked.spans, days, one.self),
                 "length": math.log1p(count),
