@@ -173,7 +173,8 @@ def remove(path: Path) -> None:
 
 
 def keep_vectors(c: apsw.Connection, path: Path) -> None:
-    """Take over what was computed for the same words, from the index at ``path``; a damaged file has none to give."""
+    """Take over what was computed for the same words from the index at ``path``; a damaged file
+    has none to give."""
     if not path.exists():
         return
     try:

@@ -1,6 +1,6 @@
 """The order of what was found: a weighted sum of a few signals, each of which can be told in words.
 
-What each signal adds, and what was tried and left out: docs/decisions/0030-how-memory-is-ranked.md.
+What each signal adds, and what was tried and left out: docs/decisions/0036-how-memory-is-ranked.md.
 """
 
 from __future__ import annotations

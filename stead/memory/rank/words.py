@@ -4,7 +4,7 @@ One light stemmer for all languages, instead of one for each: which language a s
 cannot be told surely, and a question may be asked in another one than its answer. It takes off the
 endings of nouns, adjectives and verbs that English, German, French, Spanish, Italian, Portuguese
 and Dutch share in the main. On English questions it finds as much as Porter's
-(docs/decisions/0030-how-memory-is-ranked.md).
+(docs/decisions/0036-how-memory-is-ranked.md).
 """
 
 from __future__ import annotations
