@@ -53,6 +53,8 @@ class Traces:
     """Other words that these jobs were given, by which copies can be recognized."""
     lines: list[int] = field(default_factory=list)
     """Lines on their way into the daily log that belong to none of these jobs."""
+    rows: list[tuple[str, str]] = field(default_factory=list)
+    """(table, job id): errors, notes and recalled copies that say it in other jobs."""
     elsewhere: list[str] = field(default_factory=list)
     """Rows that match and cannot be blanked (``table.column of ID``), in words."""
 
@@ -65,14 +67,19 @@ class ForgetStore(Protocol):
         ...
 
     async def forget(
-        self, jobs: Sequence[str], messages: Sequence[str] = (), lines: Sequence[int] = ()
+        self,
+        jobs: Sequence[str],
+        messages: Sequence[str] = (),
+        lines: Sequence[int] = (),
+        rows: Sequence[tuple[str, str]] = (),
     ) -> dict[str, int]:
         """Blank the words of these in every table; rows blanked, by table.
 
         Of jobs with all that belongs to them, of single messages, of lines on their way into the
-        daily log. Identities, times, states, counts and costs stay. What a job still has to
-        deliver is dropped. A forgotten job cannot be queued again, and what a node reports of it
-        later is not kept. Again is the same as once. One transaction, freed bytes overwritten.
+        daily log, of ``rows`` (``Traces.rows``) what stands beside in jobs that stay. Identities,
+        times, states, counts and costs stay. What a job still has to deliver is dropped. A
+        forgotten job cannot be queued again, and what a node reports of it later is not kept. Again
+        is the same as once. One transaction, freed bytes overwritten.
         Raises ``WrongState`` for a job that is not over, ``NotSettled`` while a reply is being
         sent; nothing is changed then.
         """

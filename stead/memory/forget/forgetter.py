@@ -64,8 +64,9 @@ class Plan:
 
     @property
     def empty(self) -> bool:
-        return not (self.traces.jobs or self.traces.messages or self.traces.lines or self.entries
-                    or self.copies)  # fmt: skip
+        found = self.traces
+        rows = found.jobs or found.messages or found.lines or found.rows
+        return not (rows or self.entries or self.copies)
 
     @property
     def busy(self) -> list[str]:
@@ -229,7 +230,7 @@ class Forgetter:
             now = int(begun * 1000)
             way = UnderWay(
                 now, wish.kind, list(plan.traces.jobs), [one.id for one in plan.traces.messages],
-                plan.traces.lines, sorted({one.hash for one in plan.entries}),
+                plan.traces.lines, plan.traces.rows, sorted({one.hash for one in plan.entries}),
                 sorted({f"{one.path}#{one.hash}" for one in plan.entries}), sorted(plan.cited),
                 sorted(plan.entities), await asyncio.to_thread(self._said, plan), plan.copies,
                 wish.backups,
@@ -268,7 +269,7 @@ class Forgetter:
         home = self._home
         buried = Buried(way.at, way.kind, way.hashes, way.jobs, way.messages, way.entities)
         await asyncio.to_thread(tomb.bury, home, buried)
-        rows = await self._store.forget(way.jobs, way.messages, way.lines)
+        rows = await self._store.forget(way.jobs, way.messages, way.lines, way.rows)
         counts: dict[str, Any] = {"rows": rows} if rows else {}
         if self._flush is not None:
             await self._flush()

@@ -21,6 +21,11 @@ _HEAD = re.compile(rb"- (\d\d):(\d\d)(?::(\d\d))? (.*)", re.DOTALL)
 _MARK = re.compile(r"\s*<!-- \d{1,18} -->\s*$")
 _JOB = re.compile(r"\bjob ([0-9a-f]{8})\b")
 _FRAME = re.compile(r"\*\*[^*\n]{1,80}\*\*(?: \(([^\n]{0,500}?)\))? \[[^\n]{0,700}?\]:")
+_EVENT = re.compile(r"(?:tool|model)\b[^\n]*\[job [0-9a-f]{8}\][^\n]*", re.DOTALL)
+_GIVEN = re.compile(r"`([^`]*)`|\(([^)]*)\)")
+_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
+_LABEL = re.compile(r"\b(?:since|until|known|source|confidence|foreign|people|id)\b")
+_FIELD = re.compile(r"^\s*[\w-]+:(?=\s|$)", re.MULTILINE)
 _TOMB = re.compile(r"forgotten \([0-9a-f]{8}\)")
 _ITEM = re.compile(r"(\s*(?:[-*+]|\d{1,9}[.)])\s+)")
 _HEADING = re.compile(r"(#{1,6})\s")
@@ -81,7 +86,7 @@ class Scrubber:
 
     def _meant(self, text: str) -> bool:
         """Of any entry: by its words, by its hash, by what it was drawn from."""
-        if self.matches is not None and self.matches(text):
+        if self.matches is not None and self.matches(_own_words(text)):
             return True
         if self._is_known(text):
             return True
@@ -143,7 +148,8 @@ class Scrubber:
             self._of_job(text)
             or self._in_span(day, head, text)
             or (self.said and self.hasher.of(text) in self.said)
-            or self._meant(text)
+            or self._meant(_said_in(text))
+            or self._is_known(text)
         ):
             return entry
         clock = entry[0][2 : head.start(4)].decode()
@@ -184,14 +190,14 @@ class Scrubber:
         begun, start = len(self.gone), _front(texts)
         card = "/cards/" in path
         title = next((one for one in texts[start:] if one.strip()), "")
-        top = "".join(texts[:start]) + (title if _HEADING.match(title) else "")
+        top = _FIELD.sub("", "".join(texts[:start])) + (title if _HEADING.match(title) else "")
         if card and (self._file_known(path) or self._meant(top) or self._meant(_stem(path))):
             self._tomb(path, 1, "".join(texts))
             self.gone.append(Gone(path, 1, self.hasher.of_path(path), ""))
             return []
         kept: list[str] = []
         for number, one in enumerate(texts[:start], 1):
-            if one.strip(" -\r\n") and self._meant(one):
+            if one.strip(" -\r\n") and self._meant(_FIELD.sub("", one)):
                 self._tomb(path, number, one)
             else:
                 kept.append(one)
@@ -258,6 +264,23 @@ class Scrubber:
                 self._tomb(path, number, text)
             else:
                 yield line
+
+
+def _said_in(text: str) -> str:
+    """Of a line of the daily log what was said, without what stead wrote around it."""
+    frame = _FRAME.match(text)
+    if frame is not None:
+        return text[frame.end() :]
+    if _EVENT.fullmatch(text):  # what a tool was given, and what was noted of it
+        return "\n".join(one for pair in _GIVEN.findall(text) for one in pair)
+    return text
+
+
+def _own_words(text: str) -> str:
+    """Without the names of what is said: labels of front matter, and in marks behind an item."""
+    if "<!--" in text:
+        text = _COMMENT.sub(lambda found: _LABEL.sub(" ", found[0]), text)
+    return text
 
 
 def personal_names(lines: Iterable[bytes], meant: Matcher) -> set[str]:

@@ -48,6 +48,7 @@ class UnderWay(msgspec.Struct, omit_defaults=True):
     jobs: list[str] = []
     messages: list[str] = []
     lines: list[int] = []
+    rows: list[tuple[str, str]] = []
     hashes: list[str] = []
     entries: list[str] = []
     """``PATH#HASH`` of those that go."""

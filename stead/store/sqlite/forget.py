@@ -8,7 +8,7 @@ one of them.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import apsw
@@ -37,6 +37,19 @@ BLANK: dict[str, tuple[str, dict[str, str]]] = {
     "outbox": ("job_id", {"note": ""}),
     "call": ("job_id", {"error": "", "tried": ""}),
     "recall": ("job_id", {"body": "{}"}),
+}  # fmt: skip
+
+#: Where words of a job's stand, in values of JSON too: a match there means the whole job.
+_SAID = {
+    "message": ("text",), "job": ("payload",), "step": ("input", "output"),
+    "approval": ("preview", "args", "said"), "discarded": ("body",),
+}  # fmt: skip
+
+#: Where stead's own words stand, or copies of what was said elsewhere: a match blanks these alone.
+_BESIDE = {
+    "job": ("error", "waiting_for", "route"), "attempt": ("error", "under_way"),
+    "given": ("why",), "step": ("note",), "replay": ("note",), "outbox": ("note",),
+    "call": ("error", "tried"), "permit_grant": ("preview",), "recall": ("body",),
 }  # fmt: skip
 
 #: Rows that are words and nothing else.
@@ -102,6 +115,7 @@ def find(c: apsw.Connection, wanted: Wanted) -> Traces:
     if wanted.matches is not None:
         _matching(c, wanted.matches, jobs, messages)
         traces.elsewhere = _beyond(c, wanted.matches)
+        traces.rows = _besides(c, wanted.matches, jobs)
     _whole(c, jobs, messages, traces)
     if wanted.matches is not None:
         ours = set(_lines(c, list(traces.jobs)))
@@ -162,25 +176,59 @@ def _between(c: apsw.Connection, wanted: Wanted, jobs: set[str], messages: set[s
             messages.add(message)
 
 
-def _columns() -> Iterator[tuple[str, str, list[str]]]:
-    for table, (key, columns) in BLANK.items():
-        yield table, key, [name for name in columns if name not in ("body_hash", "input_hash")]
-    yield "discarded", "job_id", ["body"]
-
-
 def _matching(
     c: apsw.Connection, matches: Callable[[str], bool], jobs: set[str], messages: set[str]
 ) -> None:
-    for table, key, columns in _columns():
+    for table, columns in _SAID.items():
+        key = BLANK[table][0] if table in BLANK else "job_id"
         more = ", id" if table == "message" else ""
         for job_id, *rest in _each(c, f"SELECT {key}, {', '.join(columns)}{more} FROM {table}"):
             texts = rest[: len(columns)]
-            if job_id in jobs or not any(text and matches(text) for text in texts):
+            if job_id in jobs or not any(text and matches(_values(text)) for text in texts):
                 continue
             if job_id:
                 jobs.add(job_id)
             elif table == "message":
                 messages.add(rest[-1])
+
+
+def _besides(
+    c: apsw.Connection, matches: Callable[[str], bool], jobs: set[str]
+) -> list[tuple[str, str]]:
+    """(table, job id) of rows that say it of jobs which are not meant."""
+    found: dict[tuple[str, str], None] = {}
+    for table, columns in _BESIDE.items():
+        select = f"SELECT {BLANK[table][0]}, {', '.join(columns)} FROM {table}"
+        for job_id, *texts in _each(c, select):
+            said = any(text and matches(_values(text)) for text in texts)
+            if said and job_id and job_id not in jobs:
+                found[table, job_id] = None
+    return list(found)
+
+
+def _values(text: str) -> str:
+    """What a text says: of JSON the values alone, since names of fields are nobody's words."""
+    if text[:1] not in "{[":
+        return text
+    found: list[str] = []
+    try:
+        left = [json.loads(text)]
+    except (ValueError, RecursionError):
+        return text
+    if isinstance(left[0], dict):  # of a payload: how it is to be done, in stead's own words
+        for name in ("role", "overrides"):
+            left[0].pop(name, None)
+    while left:
+        value = left.pop()
+        if isinstance(value, dict):
+            left += reversed(value.values())
+        elif isinstance(value, list):
+            left += reversed(value)
+        elif isinstance(value, str):
+            found.append(value)
+        elif value is not None:
+            found.append(str(value))
+    return "\n".join(found)
 
 
 def _beyond(c: apsw.Connection, matches: Callable[[str], bool]) -> list[str]:
@@ -263,7 +311,11 @@ def _lines(c: apsw.Connection, jobs: Sequence[str]) -> list[int]:
 
 
 def forget(
-    c: apsw.Connection, jobs: Sequence[str], messages: Sequence[str], lines: Sequence[int]
+    c: apsw.Connection,
+    jobs: Sequence[str],
+    messages: Sequence[str],
+    lines: Sequence[int],
+    beside: Sequence[tuple[str, str]] = (),
 ) -> dict[str, int]:
     """See ``ForgetStore.forget``."""
     named = encoded(list(jobs))
@@ -282,6 +334,12 @@ def forget(
     c.pragma("secure_delete", True)  # else the words would still lie in the file's free space
     try:
         done = _blank(c, named, alone)
+        for table, job_id in beside:
+            key, columns = BLANK[table]
+            setting = ", ".join(f"{name} = '{columns[name]}'" for name in _BESIDE[table])
+            changed = " OR ".join(f"{name} <> '{columns[name]}'" for name in _BESIDE[table])
+            c.execute(f"UPDATE {table} SET {setting} WHERE {key} = ? AND ({changed})", (job_id,))
+            done[table] = done.get(table, 0) + c.changes()
         here = sorted({*lines, *_lines(c, jobs)})
         c.execute(f"UPDATE dayline SET text = ? WHERE id IN {_THESE}", (LINE, encoded(here)))
         done["dayline"] = len(here)

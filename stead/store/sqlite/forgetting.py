@@ -41,9 +41,13 @@ class Forgetting(ABC):
         return await self.read(lambda c: forget.find(c, wanted))
 
     async def forget(
-        self, jobs: Sequence[str], messages: Sequence[str] = (), lines: Sequence[int] = ()
+        self,
+        jobs: Sequence[str],
+        messages: Sequence[str] = (),
+        lines: Sequence[int] = (),
+        rows: Sequence[tuple[str, str]] = (),
     ) -> dict[str, int]:
-        return await self.write(lambda c: forget.forget(c, jobs, messages, lines))
+        return await self.write(lambda c: forget.forget(c, jobs, messages, lines, rows))
 
     async def forget_clean(self, *, rewrite: bool = False) -> bool:
         if rewrite:

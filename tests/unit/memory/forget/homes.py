@@ -72,6 +72,10 @@ class Home:
         path.write_bytes(text.encode() if isinstance(text, str) else text)
         return path
 
+    def days(self) -> str:
+        """All daily logs."""
+        return "".join(path.read_text() for path in sorted(self.path.glob("memory/20*.md")))
+
     def today(self) -> str:
         """The last daily log."""
         return max(path.relative_to(self.path).as_posix() for path in self.path.glob("memory/20*"))

@@ -15,7 +15,7 @@ from stead.memory.forget.forgetter import Forgetter
 from stead.memory.forget.prove import Seeker, search
 from stead.memory.forget.wish import Wish
 from stead.memory.forget.words import Phrase
-from tests.contract.storages import chat, claimed, finish, inbound
+from tests.contract.storages import chat, claimed, finish, inbound, trouble
 from tests.unit.memory.forget.homes import ANSWER, MAIL, NAME, OTHER, TOLD, Home
 
 
@@ -59,7 +59,7 @@ async def test_a_person_goes_from_everywhere(home: Home) -> None:
     kept = [json.loads(line) for line in home.read("knowledge/journal.jsonl").splitlines()]
     assert [one["id"] for one in kept] == ["o1", "o3"]
     assert [one["id"] for one in kept[0]["entities"]] == ["e2"] and "fact" not in kept[0]
-    assert OTHER in home.read(home.today()) and "forgotten (" in home.read(home.today())
+    assert OTHER in home.days() and "forgotten (" in home.days()
     assert holding(home.path / "spool", OTHER) and holding(home.path / "logs", "b 2")
     subjects = home.git("log", "--format=%s", "refs/heads/main").decode().split("\n")
     assert "later" in subjects and "forgotten" in subjects
@@ -72,9 +72,9 @@ async def test_a_message_goes_with_its_turn(home: Home) -> None:
     """A message named by the end of its id goes with its answer and its steps; its lines in the
     daily log become tombstones of the same time, and no other line moves."""
     job = await home.everywhere()
-    before = home.read(home.today()).splitlines()
+    before = home.days().splitlines()
     receipt = await forgetter(home).run(Wish("message", job[-8:]))
-    after = home.read(home.today()).splitlines()
+    after = home.days().splitlines()
     assert len(before) == len(after)
     changed = [(old, new) for old, new in zip(before, after, strict=True) if old != new]
     assert len(changed) == 3
@@ -95,7 +95,7 @@ async def test_words_of_a_topic(home: Home) -> None:
     assert receipt["jobs"] == 1
     assert (await home.store.view_why(first))["message"]["text"] == ""
     assert (await home.store.view_why(second))["message"]["text"] == "a cake with apples"
-    assert "apples" in home.read(home.today())
+    assert "apples" in home.days()
 
 
 async def test_a_span(home: Home) -> None:
@@ -131,14 +131,51 @@ async def test_what_was_drawn_from_it_goes_too(home: Home) -> None:
     assert home.read("knowledge/journal.jsonl") == ""
 
 
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("text", "owner"), ("text", "node"), ("topic", "job done"), ("topic", "tool clock"),
+        ("text", "topic"), ("text", "source"), ("person", "stead"), ("text", "worked 0.2 s"),
+    ],
+)  # fmt: skip
+async def test_words_of_steads_own_are_not_meant(home: Home, kind: str, words: str) -> None:
+    """What stead writes around what was said (who, where, how long), and names of fields in files
+    and rows, are nobody's words: they mean no entry."""
+    await home.talk(TOLD, ANSWER)
+    home.write(
+        "memory/cards/cakes.md",
+        "---\ntopic: cakes\ntags: [a]\n---\n\n- plum <!-- source a.md#L1, id x -->\n",
+    )
+    plan = await forgetter(home).plan(Wish(kind, words))
+    assert not plan.traces.jobs and not plan.traces.messages and not plan.entries
+
+
+async def test_what_stands_beside_is_blanked_alone(home: Home) -> None:
+    """An error that says it, in a job which is about something else, loses its words; the job and
+    what was said in it stay."""
+    await home.store.accept(inbound("look it up"), chat(), "")
+    job = await claimed(home.store)
+    why = f"{NAME} is no number"
+    await finish(home.store, job, "failed", trouble=trouble(why))
+    await finish(home.store, await claimed(home.store), "done", "I have")
+    for delivery in await home.store.take("cli", 10):
+        await home.store.delivered(delivery.id)
+    plan = await forgetter(home).plan(Wish("text", "is no number"))
+    assert ("attempt", job.id) in plan.traces.rows and not plan.traces.jobs
+    await forgetter(home).run(Wish("person", NAME))
+    assert holding(home.path, NAME) == []
+    story = await home.store.view_why(job.id)
+    assert story["reply"]["text"] == "I have" and story["message"]["text"] == "look it up"
+
+
 async def test_an_exact_text(home: Home) -> None:
     """A text is found whatever stands between its words: line breaks, marks, escapes; not as a
     part of a longer word."""
     await home.talk("the code is\n4711-AB, keep it", "ok")
     await home.talk("the decoder is 4711-ABC", "ok", "other")
     await forgetter(home).run(Wish("text", "4711 ab"))
-    assert "4711-ABC" in home.read(home.today())
-    assert "4711-AB," not in home.read(home.today())
+    assert "4711-ABC" in home.days()
+    assert "4711-AB," not in home.days()
 
 
 async def test_nothing_is_said_twice(home: Home) -> None:
@@ -156,10 +193,10 @@ async def test_what_is_not_over_is_refused(home: Home) -> None:
     """While a job with these words runs, nothing at all is forgotten, and it is said which."""
     await home.everywhere()
     await home.store.accept(inbound(f"and {NAME}?"), chat(), "")
-    before = home.read(home.today())
+    before = home.days()
     with pytest.raises(WrongState, match="cancel"):
         await forgetter(home).run(Wish("person", NAME))
-    assert home.read(home.today()) == before
+    assert home.days() == before
     assert not (home.path / "memory" / ".forgetting").exists()
     await finish(home.store, await claimed(home.store), "cancelled")
     await forgetter(home).run(Wish("person", NAME))
