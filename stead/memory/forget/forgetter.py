@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -29,6 +30,8 @@ from stead.memory.forget.scrub import Gone, Scrubber, personal_names
 from stead.memory.forget.tomb import Buried, Hasher, UnderWay
 from stead.memory.forget.wish import Wish
 from stead.memory.forget.words import Matcher, Phrase, plain, probes
+
+log = logging.getLogger(__name__)
 
 KINDS = ("message", "person", "topic", "span", "text")
 _OVER = ("", "done", "cancelled", "dead")
@@ -359,11 +362,15 @@ class Forgetter:
         """What derives from the files is made anew; what cannot be goes, till it is next used."""
         await asyncio.to_thread(self._drop, ["index/graph.db", "index/contacts.db"])
         path = f"{places.INDEX}/memory.db"
-        if self._index is not None and (self._home / path).exists():
-            try:
+        if not (self._home / path).exists():
+            return
+        try:
+            if self._index is not None:
                 await self._index.reindex()
-            except SteadError:
-                await asyncio.to_thread(self._drop, [path])
+                return
+        except SteadError as error:
+            log.warning("the index is dropped, as it cannot be made anew: %s", error)
+        await asyncio.to_thread(self._drop, [path])
 
     def _drop(self, paths: list[str]) -> None:
         for path in paths:
