@@ -22,6 +22,7 @@ from typing import Any
 
 from bench.figures import Figure, Place
 from bench.house import house
+from stead.core.errors import BadRequest
 from stead.core.nouns import ModelProfile
 from stead.inference import catalogue, weights
 from stead.inference.client import HttpModelClient
@@ -118,6 +119,9 @@ def _answer(at: int, known: list[Fact], dice: random.Random) -> str:
         {"op": "add", "line": 1, "quote": fact.said, "topic": fact.topic, "text": fact.said}
         for fact in known
     ]
+    if at % 3 == 1:
+        said = known[0].said
+        wishes.append({"op": "promote", "line": 1, "quote": said, "text": said})
     # Escaped, so that the quotes of what is not the owner's do not come to stand in his line.
     hidden = _WANTED.replace("bank", "b\\u0061nk")
     text = json.dumps(wishes)[1:-1]
@@ -183,6 +187,7 @@ class Year:
         self.counts = Counts()
         self.lost: list[str] = []
         self.by_itself = 0
+        self.accepted = self.refused = 0
         self.stopped: list[str] = []
         self._known: set[str] = set()
 
@@ -197,10 +202,21 @@ class Year:
             self.stopped.append(told.why)
         self.counts.add(told.counts)
         self.by_itself += len(told.taken)
+        if self.counts.pieces % 30 == 0:
+            self._owner(desk)
         now = {statement.strip("~") for statement, _ in claims(self.home)}
         now |= {one.split("~~")[0] for one in now}
         self.lost += [one for one in self._known if one not in now]
         self._known = {one for one in now if "~~" not in one}
+
+    def _owner(self, desk: Desk) -> None:
+        """Now and then the owner says yes to all that waits, one after the other."""
+        for proposal in desk.book.proposals():
+            try:
+                desk.accept([proposal["id"]])
+                self.accepted += 1
+            except BadRequest:  # it does not fit any more, or must be looked at again
+                self.refused += 1
 
 
 def run(place: Place) -> Iterator[Figure]:
@@ -277,6 +293,8 @@ def _figures(year: Year, days: int, model: str) -> list[Figure]:
         Figure(f"{what}: statements lost", len(year.lost), "", 0.0, beside=f"{cards} there are"),
         Figure(f"{what}: MEMORY.md", size, "kB", 8.0),
         Figure(f"{what}: taken by itself", year.by_itself, "", beside=asked),
+        Figure(f"{what}: accepted by the owner", year.accepted, "",
+               beside=f"{year.refused} did not fit any more"),
         Figure(f"{what}: proposed", counts.waiting, "",
                beside=f"{counts.failed} answers thrown away ({thrown}); "
                f"{len(year.stopped)} nights broken off"),
