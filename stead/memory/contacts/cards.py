@@ -26,7 +26,7 @@ from stead.memory.graph.names import plain
 FOLDER = "knowledge/contacts"
 REMOVED = "knowledge/contacts/removed"
 INDEX = "index/contacts.db"
-_SCHEMA = 1
+_SCHEMA = 2
 
 _TABLES = """
 CREATE TABLE card (
@@ -34,6 +34,7 @@ CREATE TABLE card (
   hash TEXT NOT NULL, uid TEXT NOT NULL, name TEXT NOT NULL, trouble TEXT NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX card_hash ON card (hash);
+CREATE INDEX card_uid ON card (uid) WHERE uid != '';
 CREATE TABLE address (
   path TEXT, kind TEXT, normal TEXT, tail TEXT NOT NULL, shown TEXT NOT NULL,
   types TEXT NOT NULL, PRIMARY KEY (path, kind, normal)
@@ -193,7 +194,7 @@ class Cards:
         for one in addresses:
             if one.kind == "tel" and tail(one.normal):
                 rows += self._execute(
-                    "SELECT path FROM address WHERE tail = ?", (tail(one.normal),)
+                    "SELECT path FROM address WHERE tail = ? AND tail != ''", (tail(one.normal),)
                 ).fetchall()
         return list(dict.fromkeys(path for (path,) in rows))
 
