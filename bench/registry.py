@@ -45,7 +45,7 @@ BENCHES: tuple[Bench, ...] = (
     Bench("memory-million", "search in a million entries", 3000, memory_index.run_million),
     Bench("curation", "a year of daily logs, reviewed", 900, curation.run),
     Bench("ready", "`stead up` until it is ready", 60, ready.run),
-    Bench("recall", "what memory adds to a job before its first token", 120, recall.run),
+    Bench("recall", "what memory adds to a job before its first token", 400, recall.run),
     Bench("status", "`stead status`", 40, status.run),
     Bench("size", "what an installation weighs", 120, size.run),
     Bench("ping", "first token of a real model", 170, ping.run),

@@ -27,6 +27,7 @@ _WINDOW_CHARS = {"small": 6_000, "full": 60_000}
 """As many characters of a conversation an agent is shown (stead.agent.prompt)."""
 _TURNS = 60
 
+_SHARE = 0.5
 _SEARCH_S = 5.0
 """A job that nobody has claimed yet has time: only who has claimed it does not wait so long."""
 _CHECK_S = 0.05
@@ -179,7 +180,10 @@ class Recalls:
     async def _look(self, text: str, seen: Visible, budget: Budget, now: int) -> Recall:
         asked = question(text, seen.last, now=now)
         assert asked is not None and self.searches is not None
-        found = await self.searches.search(asked, within_s=max(_SEARCH_S, self.terms.within_s))
+        # The index takes shares of this time for what has changed and for the meaning of words.
+        found = await self.searches.search(asked, within_s=self.terms.within_s * _SHARE)
+        if found.stale and not found.hits:
+            found = await self.searches.search(asked, within_s=_SEARCH_S)
         known = [hit for hit in found.hits if seen.has(hit.entry)]
         if len(found.hits) >= asked.limit and len(known) > len(found.hits) // 2:
             # What was said over and over in this very conversation hides all else.
