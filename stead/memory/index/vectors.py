@@ -3,7 +3,7 @@
 Of each vector a code of one bit a dimension is held in memory (48 bytes at 384 dimensions): whether
 it lies above or below the middle of all. The entries whose codes differ least from the question's
 are looked up in the file, where each dimension has 8 bits, and compared exactly
-(docs/decisions/0029-vectors-in-two-steps.md).
+(docs/decisions/0030-an-index-by-postings.md).
 
 numpy comes with what makes embeddings: without those nobody asks for this module.
 """
