@@ -43,7 +43,7 @@ BENCHES: tuple[Bench, ...] = (
     Bench("memory", "idle memory of gateway and node", 60, memory.run),
     Bench("memory-index", "search in 10,000 and 100,000 entries", 900, memory_index.run),
     Bench("memory-million", "search in a million entries", 3000, memory_index.run_million),
-    Bench("curation", "a year of daily logs, reviewed", 900, curation.run),
+    Bench("curation", "a year of daily logs, reviewed", 1500, curation.run),
     Bench("ready", "`stead up` until it is ready", 60, ready.run),
     Bench("recall", "what memory adds to a job before its first token", 400, recall.run),
     Bench("status", "`stead status`", 40, status.run),

@@ -10,6 +10,7 @@ contain their quote, words of strangers, statements that were there and are gone
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import random
 import re
@@ -260,9 +261,12 @@ async def _year(stead: Any, days: int, most_s: float, *, scripted: bool) -> Year
     begun = time.monotonic()
     for at in range(days):
         day = write_day(stead.home, at, dice, scripted=scripted)
-        if time.monotonic() - begun > most_s:
+        left = most_s - (time.monotonic() - begun)
+        if left <= 0:
             break
-        await year.night(day)
+        with contextlib.suppress(TimeoutError):  # a piece that is not read in time does not count
+            async with asyncio.timeout(left):
+                await year.night(day)
     return year
 
 
