@@ -27,7 +27,7 @@ _WINDOW_CHARS = {"small": 6_000, "full": 60_000}
 """As many characters of a conversation an agent is shown (stead.agent.prompt)."""
 _TURNS = 60
 
-_SHARE = 0.3
+_SHARE = 0.5
 _SEARCH_S = 5.0
 """A job that nobody has claimed yet has time: only who has claimed it does not wait so long."""
 _CHECK_S = 0.05
