@@ -5,10 +5,14 @@ from __future__ import annotations
 import signal
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
+
+#: A busy machine is no fault of a test's.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 #: ``pytest --hypothesis-profile=deep``: see ``tests/contract/machine/profile.py``.
-settings.register_profile("deep", settings.get_profile("default"))
+settings.register_profile("deep", settings.get_profile("patient"))
 
 # A shell starts what it puts in the background with SIGINT ignored, which children inherit: those
 # that are to be stopped by Ctrl-C would not notice it.
