@@ -24,13 +24,14 @@ import msgspec
 
 from stead.memory.index.sqlite import SqliteIndex
 from stead.memory.meaning import Embedder, EmbedFailed
-from stead.memory.nouns import Found, Question
+from stead.memory.nouns import Found
 from stead.memory.places import sources_of
 from stead.memory.wire import HEAD, LONGEST, Ask, EmbedAt, Orders, Told, frame
 
 _CHANGED_S = 0.25
 """A question waits so long for changed files to be read, and this share of its time at most."""
 _SHARE = 0.3
+_MOMENT_S = 0.015
 _MAKING_SHARE = 0.8
 _QUERY_S = 0.4
 _QUERIES = 256
@@ -87,8 +88,7 @@ class Child:
 
     async def _do(self, ask: Ask) -> Told:
         if ask.op == "search":
-            assert ask.question is not None
-            return Told(ask.id, found=await self._search(ask.question, ask.within_s))
+            return Told(ask.id, found=await self._search(ask))
         if ask.op == "entries":
             return Told(ask.id, entries=tuple(self._index.entries(ask.keys)))
         if ask.op == "refresh":
@@ -111,9 +111,11 @@ class Child:
 
     # --- questions -----------------------------------------------------------------------------
 
-    async def _search(self, question: Question, within_s: float) -> Found:
+    async def _search(self, ask: Ask) -> Found:
+        question, within_s = ask.question, ask.within_s
+        assert question is not None
         began = time.perf_counter()
-        late = await self._up_to_date(within_s)
+        late = await self._up_to_date(within_s, ask.fresh)
         vector = None
         if question.text and not question.exact:
             vector = await self._meaning(
@@ -124,15 +126,17 @@ class Child:
         took = (time.perf_counter() - began) * 1000
         return replace(found, stale=stale, took_ms=round(took, 2))
 
-    async def _up_to_date(self, within_s: float) -> str:
-        """Let changed files be read first, as far as there is time. Says what was not."""
+    async def _up_to_date(self, within_s: float, fresh: bool) -> str:
+        """Let changed files be read first, as far as there is time. Says what was not. Who does
+        not want it ``fresh`` waits a moment, and longer only for an index that there is not yet."""
         self._look_soon()
         if self._looking is None:
             return ""
         making = bool(self._index.wanted)
-        wait_s = _MAKING_SHARE * within_s if making else min(_CHANGED_S, _SHARE * within_s)
+        most_s = min(_CHANGED_S, _SHARE * within_s) if fresh else _MOMENT_S
+        wait_s = _MAKING_SHARE * within_s if making else most_s
         await asyncio.wait((self._looking,), timeout=wait_s)
-        if self._looking is None or self._looking.done() or making:
+        if self._looking is None or self._looking.done() or making or not fresh:
             return ""
         return "files that have changed are still being read"
 

@@ -86,12 +86,15 @@ class Memory:
     def running(self) -> bool:
         return self._process is not None
 
-    async def search(self, question: Question, within_s: float = 5.0) -> Found:
+    async def search(
+        self, question: Question, within_s: float = 5.0, *, fresh: bool = True
+    ) -> Found:
         """What fits, best first. Never raises but when it is cancelled: ``stale`` says why there
-        is nothing, or perhaps not all."""
+        is nothing, or perhaps not all. ``fresh``: files that have just changed are read first, as
+        far as there is time."""
         try:
             async with asyncio.timeout(within_s):
-                told = await self._ask(Ask(0, "search", question, within_s), embed=True)
+                told = await self._ask(Ask(0, "search", question, within_s, fresh), embed=True)
         except TimeoutError:
             return Found(stale=f"the index did not answer within {within_s:g} s")
         except SteadError as error:

@@ -42,6 +42,8 @@ class Ask(msgspec.Struct, frozen=True):
     """``search``, ``entries``, ``refresh``, ``nudge``, ``reindex``, ``stats``, ``embed``."""
     question: Question | None = None
     within_s: float = 5.0
+    fresh: bool = True
+    """Whether files that have just changed are to be read before it is answered."""
     keys: tuple[str, ...] = ()
     embed: EmbedAt | None = None
 

@@ -45,7 +45,9 @@ class Searches(Protocol):
         """Whether there is anything to search at all."""
         ...
 
-    async def search(self, question: Question, within_s: float = 5.0) -> Found:
+    async def search(
+        self, question: Question, within_s: float = 5.0, *, fresh: bool = True
+    ) -> Found:
         """Never raises; what could not be looked at is said in ``Found.stale``."""
         ...
 
@@ -180,15 +182,19 @@ class Recalls:
     async def _look(self, text: str, seen: Visible, budget: Budget, now: int) -> Recall:
         asked = question(text, seen.last, now=now)
         assert asked is not None and self.searches is not None
-        # The index takes shares of this time for what has changed and for the meaning of words.
-        found = await self.searches.search(asked, within_s=self.terms.within_s * _SHARE)
+        # What was said just now is in the conversation: the index need not read it first. It takes
+        # a share of this time for the meaning of words.
+        share_s = self.terms.within_s * _SHARE
+        found = await self.searches.search(asked, within_s=share_s, fresh=False)
         if found.stale and not found.hits:
             found = await self.searches.search(asked, within_s=_SEARCH_S)
         known = [hit for hit in found.hits if seen.has(hit.entry)]
         if len(found.hits) >= asked.limit and len(known) > len(found.hits) // 2:
             # What was said over and over in this very conversation hides all else.
             skip = frozenset(hit.entry.key for hit in known)
-            found = await self.searches.search(replace(asked, skip=skip), within_s=_SEARCH_S)
+            found = await self.searches.search(
+                replace(asked, skip=skip), within_s=share_s, fresh=False
+            )
         hits = chosen(found, text, seen, budget)
         against: dict[str, str] = {}
         if hits and self._check is not None:

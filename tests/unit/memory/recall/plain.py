@@ -25,7 +25,9 @@ class Plain:
     def ready(self) -> bool:
         return (self._home / "memory").exists()
 
-    async def search(self, question: Question, within_s: float = 5.0) -> Found:
+    async def search(
+        self, question: Question, within_s: float = 5.0, *, fresh: bool = True
+    ) -> Found:
         self.asked.append(question)
         if self.slow_s:
             await asyncio.sleep(self.slow_s)
