@@ -73,6 +73,8 @@ class Remembered:
         self._index = SqliteIndex(home, [Turns(home, turns)])
         self._index.refresh()
         self._vectors = vectors
+        if vectors is not None:
+            self._index.use_model("e5")
         while vectors is not None and (wanted := self._index.without_meaning(_BATCH)):
             rows = vectors([text for _, text in wanted], False)
             numbered = [(number, row) for (number, _), row in zip(wanted, rows, strict=True)]
