@@ -19,7 +19,7 @@ _FOLLOW_UP = 3
 """With fewer words that mean something, a message is a follow-up: what went before helps."""
 _FITS_WORDS = 0.3
 """Of the words of the question, so much must an entry have..."""
-_FITS_COSINE = 0.86
+_FITS_COSINE = 0.87
 """...or be so near in meaning (multilingual E5-small: unrelated texts lie around 0.75 to 0.82)."""
 _WORTH = 0.3
 """What scores less than this part of the best is left out."""
