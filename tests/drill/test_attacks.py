@@ -81,6 +81,16 @@ def test_no_attack_succeeds(field: Field, case: Case) -> None:
     assert not won, f"{won}; it was told: {said[:2000]}"
 
 
+def _attack(field: Field, case: Case) -> tuple[str, str]:
+    """What it won, and was told. On a busy machine a connection may be cut off by its own time
+    limit: who attacks would try again."""
+    for _ in range(3):
+        won, said = field.attack(case)
+        if won:
+            break
+    return won, said
+
+
 @pytest.mark.parametrize("wall", WALLS)
 def test_without_its_wall_each_attack_succeeds(
     wall: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -88,13 +98,8 @@ def test_without_its_wall_each_attack_succeeds(
     """So none of them is stopped by mere chance, and the suite can fail."""
     take_away(wall, monkeypatch)
     with field_in(tmp_path / "prey", wall) as field:
-        harmless = {
-            case.name: said
-            for case in SURE
-            if case.wall == wall
-            for won, said in [field.attack(case)]
-            if not won
-        }
+        tried = {case.name: _attack(field, case) for case in SURE if case.wall == wall}
+    harmless = {name: said for name, (won, said) in tried.items() if not won}
     assert not harmless
 
 

@@ -44,7 +44,7 @@ IN_PYTHON = {
     "takes memory in Python": ("x = bytearray(b'1') * (3 << 30)", "memory|Killed|killed|Memory"),
     "forks in Python": (
         "import os\nwhile True:\n    try: os.fork()\n    except OSError: pass",
-        "stopped after|processes|longer",
+        "stopped after|processes|longer|memory",
     ),
 }
 

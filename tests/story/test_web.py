@@ -31,6 +31,10 @@ tools = ["http", "shell"]
 [search]
 kind = "searxng"
 url = "https://localhost:{port}"
+
+# What is remembered is private, and a run that knows it and has read a page asks before the next.
+[memory]
+recall = false
 """
 
 

@@ -81,6 +81,9 @@ def chosen(found: Found, text: str, seen: Visible, budget: Budget) -> list[Hit]:
     wanted = frozenset(content(text)) or frozenset(content(seen.last))
     context = wanted | frozenset(content(seen.last)) if len(wanted) < _FOLLOW_UP else wanted
     fit = [hit for hit in found.hits if _fits(hit, wanted, context) and not seen.has(hit.entry)]
+    # What others wrote binds the hands of the run that is shown it: it comes unasked only where
+    # nothing of the owner's own fits. Who wants it can search for it.
+    fit = [hit for hit in fit if not hit.entry.foreign] or fit
     if not fit:
         return []
     best = max(hit.score for hit in fit)

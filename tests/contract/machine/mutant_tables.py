@@ -221,7 +221,8 @@ QUEUE = [
         "nobody is dead of a deadline", ends, "if unclaimed and 0 <", "if False and 0 <"
     ),
     Mutant(
-        "an end leaves no line", ends, "if ruling.line:", "if False:"
+        "an end leaves no line", ends,
+        "if ruling.line and not is_off_the_record(job.session):", "if False:",
     ),
     Mutant(
         "a revived job is dead again at once", ends,
@@ -287,7 +288,7 @@ FLOW = [
     ),
     Mutant(
         "a message is not told of", store,
-        '            if line:\n',
+        '            if line and not off:\n',
         '            if False:\n',
     ),
     Mutant(

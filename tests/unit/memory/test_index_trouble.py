@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -185,7 +184,7 @@ def test_no_room_on_the_disk(home: Path) -> None:
 
 
 _LARGE = """
-import resource, sys
+import sys
 from pathlib import Path
 from stead.memory.index.sqlite import SqliteIndex
 from stead.memory.nouns import Question
@@ -193,11 +192,13 @@ from stead.memory.places import sources_of
 home = Path(sys.argv[1])
 index = SqliteIndex(home, sources_of(home))
 index.refresh()
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(before, bool(index.search(Question("needle")).hits))
+# Not ru_maxrss: Linux has a program begin with the peak of the one that started it.
+peak = [line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM:")]
+print(peak[0], bool(index.search(Question("needle")).hits))
 """
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak of memory is read from /proc")
 def test_a_daily_log_without_measure(home: Path) -> None:
     """Lines of megabytes: in bounded memory, and the rest is found."""
     with (home / "memory" / "2026-03-14.md").open("w") as file:
@@ -211,9 +212,7 @@ def test_a_daily_log_without_measure(home: Path) -> None:
     )  # fmt: skip
     used, found = done.stdout.split()
     assert found == "True", done.stderr
-    scale = 1 if sys.platform == "linux" else 1024
-    assert int(used) / scale < 100_000
-    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss > 0
+    assert int(used) < 100_000
 
 
 def test_clocks_that_jump(home: Path) -> None:

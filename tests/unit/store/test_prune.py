@@ -17,6 +17,7 @@ ELSEWHERE = {
     "discarded": "goes with its job by its foreign key",
     "replay": "goes with its job by its foreign key",
     "given": "goes with its job by its foreign key",
+    "recall": "goes with its job by its foreign key",
     "pruned": "what is left of a job",
     "approval": "goes with its job by its foreign key",
     "permit_grant": "stays: the owner's word, until he takes it back",

@@ -130,6 +130,16 @@ def test_what_was_made_of_memory_comes_last() -> None:
     assert texts(shown)[:2] == [first.text, other.text]
 
 
+def test_what_others_wrote_comes_only_where_nothing_else_fits() -> None:
+    """It would bind the hands of the run; alone it is shown, and says that it is foreign."""
+    mail = entry("the boiler of the mail wants a service", foreign=True)
+    own = entry("the boiler was chosen by Anna")
+    asked = "which boiler was chosen for service"
+    assert texts(chosen(found(mail, own), asked, Visible(), FULL)) == [own.text]
+    (alone,) = chosen(found(mail), asked, Visible(), FULL)
+    assert told(alone, FULL, NOW).foreign
+
+
 def test_source_age_and_end_are_told() -> None:
     """Each says where it stands, how old it is, and until when it held."""
     old = entry("the boiler is a Junkers", at=NOW - 30 * 24 * HOUR, until=NOW - 24 * HOUR)
