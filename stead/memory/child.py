@@ -24,7 +24,7 @@ import msgspec
 
 from stead.memory.index.sqlite import SqliteIndex
 from stead.memory.meaning import Embedder, EmbedFailed
-from stead.memory.nouns import Found
+from stead.memory.nouns import Found, Question
 from stead.memory.places import sources_of
 from stead.memory.wire import HEAD, LONGEST, Ask, EmbedAt, Orders, Told, frame
 
@@ -35,7 +35,12 @@ _MOMENT_S = 0.015
 _MAKING_SHARE = 0.8
 _QUERY_S = 0.4
 _QUERIES = 256
-_BATCH = 16
+_BATCH = 8
+_QUIET_S = 1.0
+"""Meanings of what is new are computed when nobody has asked for so long: a question has its own
+computed by the same service, behind them."""
+_LONGEST_S = 3.0
+"""However much is asked, a few are computed after so long."""
 _FETCH = 1000
 _AGAIN_S = 20.0
 _REST = 10.0
@@ -61,6 +66,7 @@ class Child:
         self._embedder: Embedder | None = None
         self._embedding: asyncio.Task[None] | None = None
         self._wanted_embed = -1e9
+        self._asked = -1e9
         self._queries: OrderedDict[str, list[float]] = OrderedDict()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -115,12 +121,9 @@ class Child:
         question, within_s = ask.question, ask.within_s
         assert question is not None
         began = time.perf_counter()
-        late = await self._up_to_date(within_s, ask.fresh)
-        vector = None
-        if question.text and not question.exact:
-            vector = await self._meaning(
-                self._index.meant(question), min(_QUERY_S, _SHARE * within_s)
-            )
+        self._asked = time.monotonic()
+        meaning = self._meaning(question, min(_QUERY_S, _SHARE * within_s))
+        late, vector = await asyncio.gather(self._up_to_date(within_s, ask.fresh), meaning)
         found = self._index.search(question, vector)
         stale = "; ".join(filter(None, (found.stale, late)))
         took = (time.perf_counter() - began) * 1000
@@ -194,8 +197,11 @@ class Child:
                 await self._work(self._index.use_model, at.model)
         self._embed_rest()
 
-    async def _meaning(self, text: str, within_s: float) -> list[float] | None:
+    async def _meaning(self, question: Question, within_s: float) -> list[float] | None:
         """The vector of a question, if it can be had in time."""
+        if not question.text or question.exact:
+            return None
+        text = self._index.meant(question)
         known = self._queries.get(text)
         if known is not None:
             self._queries.move_to_end(text)
@@ -229,6 +235,7 @@ class Child:
                 if embedder is None:
                     return
                 some = rows[start : start + _BATCH]
+                await self._quiet()
                 try:
                     vectors = await embedder.vectors(
                         [text for _, text in some], query=False, within_s=120.0
@@ -242,6 +249,12 @@ class Child:
                     embedder.at.model,
                     list(zip(numbered, vectors, strict=True)),
                 )
+
+    async def _quiet(self) -> None:
+        until = time.monotonic() + _LONGEST_S
+        # Each question moves the end of it, and none of them need know that somebody waits.
+        while (left := min(until, self._asked + _QUIET_S) - time.monotonic()) > 0:  # noqa: ASYNC110
+            await asyncio.sleep(left)
 
     # --- plumbing ------------------------------------------------------------------------------
 
