@@ -28,12 +28,21 @@ name = "hands"
 """
 
 
+#: What a message brings to mind has a measure of its own (bench/parts/recall.py); elsewhere it
+#: would be in all figures, and depend on what was said before.
+_NO_RECALL = """
+[memory]
+recall = false
+"""
+
+
 class Measured(House):
     """A house whose settings are those that every owner gets."""
 
-    def __init__(self, home: Path, *, model: str = "off") -> None:
+    def __init__(self, home: Path, *, model: str = "off", recall: bool = True) -> None:
         super().__init__(home, model=model)
-        (home / "stead.toml").write_text(_PLAIN.format(port=self.port, model=model))
+        settings = _PLAIN.format(port=self.port, model=model)
+        (home / "stead.toml").write_text(settings + ("" if recall else _NO_RECALL))
         self.node_key = read_key(home / "secrets" / "node.key")
 
     def pid(self, *words: str) -> int:
@@ -61,9 +70,11 @@ class Measured(House):
 
 
 @contextmanager
-def house(place: Place, *, model: str = "off", name: str = "home") -> Iterator[Measured]:
+def house(
+    place: Place, *, model: str = "off", name: str = "home", recall: bool = True
+) -> Iterator[Measured]:
     """A house that is taken down at the end."""
-    made = Measured(place.scratch / name, model=model)
+    made = Measured(place.scratch / name, model=model, recall=recall)
     try:
         yield made
     finally:

@@ -20,7 +20,7 @@ WARM_UP = 50
 def run(place: Place) -> list[Figure]:
     """Percentiles over ``ROUNDS`` messages sent one after the other."""
     synced, bare, accepted = [], [], []
-    with house(place) as stead, bare_server() as peer, Probe(place.scratch) as disk:
+    with house(place, recall=False) as stead, bare_server() as peer, Probe(place.scratch) as disk:
         stead.gateway_up()
         empty = post("/", "", b"{}")
         with Wire(stead.port) as gateway, Wire(peer) as echo:

@@ -27,7 +27,7 @@ def run(place: Place) -> list[Figure]:
     """Medians of ``RUNS`` runs of each kind, interleaved."""
     rates: dict[tuple[str, int], list[float]] = {}
     waits: list[float] = []
-    with house(place) as stead, bare_server() as peer:
+    with house(place, recall=False) as stead, bare_server() as peer:
         store = SqliteStore(stead.home / "state.db", stead.home / "backups")
         try:
             asyncio.run(fill(store, JOBS))

@@ -112,14 +112,14 @@ def _used(processes: list[psutil.Process]) -> float:
 
 @contextlib.contextmanager
 def _idle(place: Place) -> Iterator[Measured]:
-    with house(place, model="scripted", name="idle") as stead:
+    with house(place, model="scripted", name="idle", recall=False) as stead:
         stead.all_up()
         yield stead
 
 
 @contextlib.contextmanager
 def _full(place: Place, flag: Path, boxed: bool) -> Iterator[tuple[Measured, list[psutil.Process]]]:
-    with house(place, model="scripted", name="full") as stead:
+    with house(place, model="scripted", name="full", recall=False) as stead:
         asyncio.run(_queue(stead.home, flag))
         stead.start("gateway", "model")
         stead.until(stead.ready, 20, "the gateway to be ready")

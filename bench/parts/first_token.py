@@ -25,7 +25,7 @@ def run(place: Place) -> list[Figure]:
     """Medians over ``ROUNDS`` rounds."""
     direct: list[float] = []
     added: dict[str, list[float]] = {"light": [], "node": [], "door": []}
-    with house(place, model="scripted") as stead:
+    with house(place, model="scripted", recall=False) as stead:
         stead.all_up()
         port, key = stead.model_url()
         with Wire(port) as model, Wire(stead.port) as gateway:

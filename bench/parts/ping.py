@@ -50,7 +50,7 @@ def run(place: Place) -> Iterator[Figure]:
 
 
 def _model(place: Place, model: CatalogueModel, file: Path) -> list[Figure]:
-    with house(place, model=model.name, name=model.name) as stead:
+    with house(place, model=model.name, name=model.name, recall=False) as stead:
         folder = weights.folder(stead.home)
         folder.mkdir()
         target = weights.file_of(folder, model)

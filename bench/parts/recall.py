@@ -33,12 +33,10 @@ def run(place: Place) -> list[Figure]:
     with ExitStack() as stack:
         houses = {}
         for name in took:
-            made = stack.enter_context(house(place, model="scripted", name=name))
+            wanted = name != "without"
+            made = stack.enter_context(house(place, model="scripted", name=name, recall=wanted))
             if name != "empty":
                 _remember(made.home)
-            if name == "without":
-                with (made.home / "stead.toml").open("a") as file:
-                    file.write("[memory]\nrecall = false\n")
             made.all_up()
             houses[name] = made
         wires = {name: stack.enter_context(Wire(made.port)) for name, made in houses.items()}

@@ -28,7 +28,7 @@ _SETTLE_S = 0.004
 def run(place: Place) -> list[Figure]:
     """Percentiles over ``ROUNDS`` messages, each sent to an idle gateway."""
     started, after, woken = [], [], []
-    with house(place) as stead, bare_server() as peer, Probe(place.scratch) as disk:
+    with house(place, recall=False) as stead, bare_server() as peer, Probe(place.scratch) as disk:
         stead.gateway_up()
         with (
             Wire(stead.port) as owner,
