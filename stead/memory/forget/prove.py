@@ -12,10 +12,12 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
+import lzma
 import os
 import re
 import shutil
 import stat
+import struct
 import subprocess
 import zipfile
 import zlib
@@ -33,6 +35,13 @@ _MOST_UNPACKED = 1 << 30
 _BASE64 = re.compile(rb"(?:[A-Za-z0-9+/_-]{40,}(?:\\n|\r?\n)?)+[A-Za-z0-9+/_-]*={0,2}")
 _WORDS = re.compile(rb"[a-z0-9]+")
 _ZLIB = (b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
+_TOO_MUCH = "too much to be unpacked"
+#: What :mod:`zipfile` raises for members with a password (RuntimeError), packed in ways it does not
+#: know (NotImplementedError), or damaged (all of them).
+_UNPACKED_BADLY = (
+    zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError, OverflowError,
+    zlib.error, lzma.LZMAError, struct.error,
+)  # fmt: skip
 SKIPPED = ("models",)
 
 
@@ -133,7 +142,7 @@ def search(home: Path, seeker: Seeker, *, under: str = "") -> Proof:
     for path in _files(home / under if under else home, home, proof):
         name = path.relative_to(home).as_posix()
         try:
-            for how, data in layers(path, proof):
+            for how, data in layers(path, name, proof):
                 proof.places += [Place(name, how, one) for one in sorted(seeker.seen(data))]
             proof.files += 1
         except FileNotFoundError:  # it went while we looked
@@ -168,8 +177,9 @@ def _files(top: Path, home: Path, proof: Proof) -> Iterator[Path]:
                     yield path
 
 
-def layers(path: Path, proof: Proof) -> Iterator[tuple[str, bytes]]:
-    """The bytes of a file, and what is wrapped in them, in pieces that overlap."""
+def layers(path: Path, name: str, proof: Proof) -> Iterator[tuple[str, bytes]]:
+    """The bytes of a file, and what is wrapped in them, in pieces that overlap. What is packed and
+    cannot be unpacked is said in ``proof``, under the file's ``name``."""
     with path.open("rb") as file:
         begin = file.read(4)
         file.seek(0)
@@ -184,15 +194,15 @@ def layers(path: Path, proof: Proof) -> Iterator[tuple[str, bytes]]:
         file.seek(0)
         if begin[:2] in _ZLIB or begin[:2] == b"\x1f\x8b":
             bits = 47 if begin[:2] == b"\x1f\x8b" else 15
-            for data in _inflated(file, bits):
+            for data in _inflated(file, bits, name, proof):
                 yield "packed", data
                 for decoded in _from_base64(data):
                     yield "base64", decoded
     if begin == b"PK\x03\x04":
-        yield from _zipped(path)
+        yield from _zipped(path, name, proof)
 
 
-def _inflated(file: IO[bytes], bits: int) -> Iterator[bytes]:
+def _inflated(file: IO[bytes], bits: int, name: str, proof: Proof) -> Iterator[bytes]:
     """What a deflated file holds; up to where it is damaged."""
     unpacker = zlib.decompressobj(bits)
     tail, total = b"", 0
@@ -204,24 +214,41 @@ def _inflated(file: IO[bytes], bits: int) -> Iterator[bytes]:
                 tail = (tail + made)[-_OVERLAP:]
                 total += len(made)
                 if total > _MOST_UNPACKED:
+                    proof.unread.append(f"{name}: {_TOO_MUCH} beyond the first {total} bytes")
                     return
                 rest = unpacker.unconsumed_tail
                 made = unpacker.decompress(rest, _CHUNK) if rest else b""
         except zlib.error:
+            if total or bits != zlib.MAX_WBITS:  # else two bytes that looked like the beginning
+                proof.unread.append(f"{name}: what is packed in it is damaged")
             return
+    if total and not unpacker.eof:
+        proof.unread.append(f"{name}: what is packed in it ends too early")
 
 
-def _zipped(path: Path) -> Iterator[tuple[str, bytes]]:
-    wrong = (zipfile.BadZipFile, NotImplementedError, RuntimeError, zlib.error, EOFError)
-    with contextlib.suppress(*wrong), zipfile.ZipFile(path) as archive:
+def _zipped(path: Path, name: str, proof: Proof) -> Iterator[tuple[str, bytes]]:
+    try:
+        archive = zipfile.ZipFile(path)
+    except _UNPACKED_BADLY as error:
+        proof.unread.append(f"{name}: it cannot be unpacked ({error})")
+        return
+    with archive:
         for member in archive.infolist():
-            if member.file_size > _MOST_UNPACKED or member.flag_bits & 1:
-                continue
-            with archive.open(member) as file:
-                tail = b""
-                while block := file.read(_CHUNK):
-                    yield "packed", tail + block
-                    tail = (tail + block)[-_OVERLAP:]
+            try:
+                yield from _member(archive, member)
+            except _UNPACKED_BADLY as error:
+                proof.unread.append(f"{name}, {member.filename[:100]!r} in it: {error}")
+
+
+def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[tuple[str, bytes]]:
+    """Raises one of ``_UNPACKED_BADLY``."""
+    if member.file_size > _MOST_UNPACKED:
+        raise zipfile.BadZipFile(_TOO_MUCH)
+    with archive.open(member) as file:
+        tail = b""
+        while block := file.read(_CHUNK):
+            yield "packed", tail + block
+            tail = (tail + block)[-_OVERLAP:]
 
 
 def _from_base64(data: bytes) -> Iterator[bytes]:
