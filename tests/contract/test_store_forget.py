@@ -31,6 +31,7 @@ from tests.contract.storages import (
     rule,
     step,
     trouble,
+    until,
 )
 
 WORD = "Zwetschgendatschi"
@@ -243,8 +244,8 @@ async def test_finding_by_words(store: Store) -> None:
 async def test_finding_by_time(store: Store) -> None:
     """A span finds what was recorded in it, of one conversation or of all."""
     await converse(store, "before", "a")
-    await asyncio.sleep(0.005)
     early = (await store.view_messages("main", 0, 9))["messages"][0]
+    await until(store, early["at"] + 1)
     first = await converse(store, "here", "a")
     other = await converse(store, "there", "b", "other")
     found = (await store.view_messages("main", 0, 9))["messages"]
