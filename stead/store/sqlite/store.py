@@ -91,12 +91,18 @@ class SqliteStore(Questions, Remembered):
         self._finish = ends.Ends(running).finish
         self._writer = Writer(connection, str(path), demands.undone)
         self._readers = ThreadPoolExecutor(2, thread_name_prefix="store-reader")
-        self._local = threading.local()
+        # By thread, and not in a threading.local: what is in one is thrown away in a forked child
+        # before it becomes its program. SQLite would close the connection there, and stand still
+        # for ever before a lock that one of our threads held at the fork; and so would the parent.
+        self._looking: dict[int, apsw.Connection] = {}
         self._closed = False
 
     def close(self) -> None:
         self._closed = True
         self._readers.shutdown()
+        for connection in self._looking.values():
+            connection.close()
+        self._looking.clear()
         self._writer.close()
 
     @property
@@ -126,15 +132,16 @@ class SqliteStore(Questions, Remembered):
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._look, look)
 
     def _look(self, look: Callable[[apsw.Connection], T]) -> T:
-        connection = getattr(self._local, "connection", None)
+        connection = self._looking.get(threading.get_ident())
         if connection is None:
             connection = engine.connect(self.path, readonly=True)
-            self._local.connection = connection
+            self._looking[threading.get_ident()] = connection
         try:
             with connection:  # one snapshot for all its statements
-                return look(connection)
+                found = look(connection)
         except apsw.Error as error:
             raise StoreUnusable(path=self.path, why=why(error)) from error
+        return found
 
     # --- the record ----------------------------------------------------------------
 
