@@ -14,6 +14,7 @@ from stead.core.approvals import ApprovalStore
 from stead.core.audit import LedgerStore
 from stead.core.forgetting import ForgetStore
 from stead.core.nouns import Inbound, Job, NewJob, Post, Step, Turn
+from stead.core.people import PersonStore
 from stead.core.placement import Ready
 from stead.core.recall import RecallStore
 from stead.core.scope import KeyStore
@@ -485,6 +486,7 @@ class Store(
     LedgerStore,
     NodeStore,
     KeyStore,
+    PersonStore,
     DayStore,
     FactStore,
     PruneStore,

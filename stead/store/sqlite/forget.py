@@ -86,6 +86,7 @@ KEPT: dict[str, frozenset[str]] = {
     "spent": frozenset({"day", "scope"}),
     "node": frozenset({"id", "name", "key_hash", "boot", "labels", "version", "facts"}),
     "key": frozenset({"id", "name", "key_hash", "scope"}),
+    "person": frozenset({"id", "name", "called", "scope", "tools"}),
     "dayline": frozenset({"text"}),  # see _lines
     "fact": frozenset({"name", "value"}),
     "pruning": frozenset({"rule"}),

@@ -332,6 +332,20 @@ CREATE TABLE key (
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX key_name ON key (name) WHERE revoked_at = 0;
 
+-- Who may talk with this stead (stead.core.people): the owner, and others.
+CREATE TABLE person (
+    id         TEXT PRIMARY KEY,
+    name       TEXT NOT NULL,
+    called     TEXT NOT NULL,
+    scope      TEXT NOT NULL CHECK (json_valid(scope)),
+    tools      TEXT NOT NULL CHECK (json_valid(tools)),
+    created_at INTEGER NOT NULL,
+    removed_at INTEGER NOT NULL DEFAULT 0
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX person_name ON person (name) WHERE removed_at = 0;
+INSERT INTO person (id, name, called, scope, tools, created_at)
+    VALUES ('owner', 'owner', 'the owner', '{}', '[]', CAST(unixepoch('subsec') * 1000 AS INTEGER));
+
 -- Lines on their way into memory/YYYY-MM-DD.md; deleted once they are on disk there.
 CREATE TABLE dayline (
     id   INTEGER PRIMARY KEY AUTOINCREMENT,
