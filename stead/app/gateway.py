@@ -28,6 +28,7 @@ from stead.app.hup import terminal
 from stead.app.memory import memory_of
 from stead.app.node import local_url
 from stead.app.own_node import own_node
+from stead.app.pages import Pages
 from stead.app.policy import LivePolicy, budgets_of
 from stead.app.recall import recall_into
 from stead.app.reload import Reload
@@ -255,9 +256,8 @@ class Gateway:
         """Every part, made once and handed what it needs."""
         settings, store = self._settings, self._store
         live, presence = Live(), Presence(settings.node.away_after_s)
-        placement = self._placement(presence)
+        placement, light = self._placement(presence), services.make(self._home, settings)
         queue = Queue(store, terms.policy(settings), placement.there)
-        light = services.make(self._home, settings)
         memory = memory_of(self._home, settings, light)
         daily = DailyLog(self._home / "memory", store, memory.nudge)
         tries = Tries(settings.queue.max_tries, settings.queue.max_crashes)
@@ -278,8 +278,8 @@ class Gateway:
         approvals = permits.approvals_of(settings, store, flow, service)
         off = recall_into(self._home, settings, store, flow, service, audit, door.profile, memory)
         reload = self._reload(policy, routes, light, flow, service, plane, audit, keys, approvals)
-        days = self._home / "memory"
-        retention = Retention(store, terms.terms(settings), days, audit.bodies.prune)
+        kept = terms.terms(settings)
+        retention = Retention(store, kept, self._home / "memory", audit.bodies.prune)
         # Terminal and API are read by their clients; the sender is for channels pushed to.
         sender = Sender(store, self._channels.pushed, self._channels.manners)
         spending = self._spending(audit, keys, reload, daily)
@@ -288,15 +288,15 @@ class Gateway:
             queue, presence, placement, daily, routes, reload, light, sender, retention, audit,
             spending, memory, reviews,
         )  # fmt: skip
-        talk = Talk(store, live)
-        away = self._away(flow, live, placement, presence, daily)
+        talk, away = Talk(store, live), self._away(flow, live, placement, presence, daily)
         flow.on_reply(sender.nudge)
         most, wait_s = int(settings.gateway.max_body_mb * 1e6), settings.gateway.answer_wait_s
         openai = OpenAI(flow, talk, door, keys, policy, max_body=most, wait_s=wait_s)
         doors = ModelDoors(plane, keys, openai, audit.meter, max_body=most)
         standing = Standing(store, status, audit.book, routes, keys)
         node_doors = NodeDoors(service, keys, max_body=most)
-        app = build(
+        pages = Pages(owner_key, keys.owner)
+        app = pages.api = build(
             [
                 *node_routes.routes(service, keys, most),
                 *openai.routes(),
@@ -315,6 +315,7 @@ class Gateway:
                 *channel_routes.routes(self._channels.ways_in, flow, most),
             ],
             lambda: self._why_not_ready or store.trouble,
+            pages,
         )
         return _Parts(
             queue, live, daily, flow, keys, policy, routes, reload, door, service,

@@ -23,8 +23,11 @@ class _HotFirst:
     middleware, and a regular expression a route) costs as much as the answer.
     """
 
-    def __init__(self, routes: list[BaseRoute], rest: ASGIApp) -> None:
+    def __init__(self, routes: list[BaseRoute], rest: ASGIApp, page: ASGIApp | None) -> None:
         self._rest = rest
+        self._page = page
+        #: The first words of paths that are API. What begins with another is a page.
+        self._api = {"api", "v1", *(_first(str(getattr(route, "path", ""))) for route in routes)}
         self._hot = {
             route.path: route.app
             for route in routes
@@ -35,11 +38,22 @@ class _HotFirst:
         app = self._rest
         if scope["type"] == "http" and scope["method"] == "POST":
             app = self._hot.get(scope["path"], app)
+        if app is self._rest and self._page is not None and _first(scope["path"]) not in self._api:
+            app = self._page
         await app(scope, receive, send)
 
 
-def build(routes: list[BaseRoute], ready: Callable[[], str]) -> ASGIApp:
-    """The application. ``ready()`` is empty when all is well, else what is missing, in words."""
+def _first(path: str) -> str:
+    return path.split("/", 2)[1] if path.startswith("/") else path
+
+
+def build(
+    routes: list[BaseRoute], ready: Callable[[], str], page: ASGIApp | None = None
+) -> ASGIApp:
+    """The application. ``ready()`` is empty when all is well, else what is missing, in words.
+
+    ``page`` answers all that is not API.
+    """
 
     async def openapi(request: Request) -> Response:
         return Json(document(general.routes, __version__))
@@ -72,11 +86,11 @@ def build(routes: list[BaseRoute], ready: Callable[[], str]) -> ASGIApp:
         routes=[
             *routes,
             # Some clients (Claude Code) look whether anybody is there before they ask.
-            Route("/", root, methods=["GET", "HEAD"]),
+            *([Route("/", root, methods=["GET", "HEAD"])] if page is None else []),
             Route("/healthz", healthz, methods=["GET"]),
             Route("/readyz", readyz, methods=["GET"]),
             Route("/openapi.json", openapi, methods=["GET"]),
         ],
         exception_handlers={404: not_found, 405: wrong_method},
     )
-    return _HotFirst(routes, general)
+    return _HotFirst(list(general.routes), general, page)

@@ -163,7 +163,6 @@ async def test_a_length_that_lies(gate: Gate) -> None:
 async def test_paths_and_methods_there_are_not(gate: Gate) -> None:
     """Unknown paths are 404 and wrong methods 405 in the one shape, with `Allow`."""
     for path in (
-        "/",
         "/v1",
         "/api/v1/nothing",
         "/v2/chat",
