@@ -8,7 +8,6 @@ with the schema. Rules and previews see the repaired arguments, which are those 
 from __future__ import annotations
 
 import ast
-import difflib
 import json
 import re
 from typing import Any
@@ -122,6 +121,8 @@ def _unwrapped(value: Any, name: str, fields: dict[str, Any]) -> Any:
 
 def _renamed(value: dict[str, Any], fields: dict[str, Any]) -> dict[str, Any]:
     """Fields by a near name get their own, if that is free and only one is near."""
+    import difflib  # late: only arguments that do not fit need it
+
     plain = {_plain(key): key for key in fields}
     made: dict[str, Any] = {}
     for key, item in value.items():

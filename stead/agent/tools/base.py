@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -277,6 +276,8 @@ class Toolbox:
 
     def _unknown(self, name: str) -> str:
         """Words on a tool that there is not, with those that may be meant."""
+        import difflib  # late: only an invented tool needs it
+
         text = f"there is no tool {name[:60]!r}"
         near = [self._tools[one] for one in difflib.get_close_matches(name[:60], self._tools, 2)]
         meant = [f"{one.name!r}" + (f" (group {one.group})" if one.group else "") for one in near]

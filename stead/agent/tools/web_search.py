@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 import re
 from collections.abc import Callable
@@ -125,6 +124,8 @@ def _line(one: dict[str, Any], snippet: str) -> str:
 
 
 def _words(value: object) -> str:
+    import html  # late: its table of names is large, and few processes look for pages
+
     return " ".join(html.unescape(re.sub(r"<[^>]{0,200}>", "", str(value or ""))).split())
 
 
