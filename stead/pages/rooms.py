@@ -53,3 +53,14 @@ class House:
 def make(house: House) -> list[Room]:
     """Every room."""
     return [importlib.import_module(f"stead.pages.{name}").room(house) for name in ROOMS]
+
+
+def letters(rooms: Sequence[Room]) -> dict[str, str]:
+    """The key after ``g`` that leads to each room, by where the room begins."""
+    found: dict[str, str] = {}
+    for room in rooms:
+        for letter in room.title.lower():
+            if letter.isascii() and letter.isalpha() and letter not in found.values():
+                found[room.start] = letter
+                break
+    return found

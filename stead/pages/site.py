@@ -15,9 +15,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from stead.core.errors import SteadError
 from stead.gateway.http import failed
+from stead.pages import pwa
 from stead.pages.inside import Api
 from stead.pages.render import Renderer
-from stead.pages.rooms import House, Room, make
+from stead.pages.rooms import House, Room, letters, make
 from stead.pages.static_files import Static
 from stead.pages.visitor import Gate, Visitor
 
@@ -62,11 +63,13 @@ class Site:
         house = House(lambda visitor: Api(api, key, visitor), self._render)
         rooms = make(house)
         self._gate = gate
-        self._render.known["rooms_of"] = partial(_seen, rooms)
+        self._render.known.update(rooms_of=partial(_seen, rooms), letters_of=letters)
         # Files come before the gate: the page on which one signs in has them too.
         open_routes = [
-            Route("/static/{mark}/{name:path}", static.serve, methods=["GET"]), *gate.routes()
-        ]  # fmt: skip
+            Route("/static/{mark}/{name:path}", static.serve, methods=["GET"]),
+            *pwa.routes(static, self._render),
+            *gate.routes(),
+        ]
         self._open = Starlette(routes=open_routes, exception_handlers=self._handlers())
         self._open_routes = open_routes
         self._first = rooms[0].start if rooms else ""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.story.browser import Screen, chromium
 from tests.story.house import House, house_in
 
 
@@ -22,3 +23,17 @@ def lived_in(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     for house in house_in(tmp_path_factory.mktemp("lived-in")):
         house.all_up()
         yield house
+
+
+@pytest.fixture(scope="module")
+def looked_at(lived_in: House) -> Iterator[Screen]:
+    """One Chromium for all the tests of a file."""
+    with chromium(lived_in) as screen:
+        yield screen
+
+
+@pytest.fixture
+def screen(looked_at: Screen) -> Iterator[Screen]:
+    """A browser before a house where all is up; see ``tests/story/browser.py``."""
+    yield looked_at
+    looked_at.over()

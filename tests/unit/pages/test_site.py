@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -17,6 +18,7 @@ from starlette.testclient import TestClient
 from stead.app.pages import Pages
 from stead.core.errors import WrongKey
 from stead.pages.inside import Api, Refused
+from stead.pages.rooms import Room, letters
 from stead.pages.visitor import Visitor
 
 KEY = "st-owner"
@@ -70,6 +72,35 @@ def test_files_may_be_kept_under_their_hash(browser: TestClient) -> None:
     assert plain.text == answer.text
     assert browser.get("/static/x/../site.py").status_code == 404
     assert browser.get("/static/x/nothing.css").status_code == 404
+
+
+def test_the_app_is_there_for_who_is_not_in(browser: TestClient) -> None:
+    """Manifest, worker and offline page come without signing in; the worker keeps what exists."""
+    manifest = browser.get("/manifest.webmanifest")
+    assert manifest.headers["content-type"] == "application/manifest+json"
+    for icon in manifest.json()["icons"]:
+        assert browser.get(icon["src"]).content.startswith(b"\x89PNG")
+    worker = browser.get("/sw.js")
+    assert worker.headers["content-type"].startswith("text/javascript")
+    assert worker.headers["cache-control"] == "no-cache"
+    kept = json.loads(worker.text.split("const KEPT = ")[1].split(";\n")[0])
+    assert "/offline" in kept
+    assert all(browser.get(path).status_code == 200 for path in kept)
+
+
+def test_colours_are_as_chosen(browser: TestClient) -> None:
+    """The choice is in the first byte of the page, so nothing flashes; nonsense is no choice."""
+    for chosen, shown in (("dark", True), ("light", True), ("evil", False), ("", False)):
+        browser.cookies.set("stead-theme", chosen)
+        text = browser.get("/offline", headers=HTML).text
+        assert (f'data-theme="{chosen}"' in text) == shown
+        assert ('<html lang="en" data-theme' in text) == shown
+
+
+def test_rooms_have_letters_of_their_own() -> None:
+    """Each room is reached by a letter of its title that no earlier one has taken."""
+    rooms = [Room(name.lower(), name, ()) for name in ("Chat", "Costs", "Tac", "AT", "Ta", "Ü")]
+    assert letters(rooms) == {"/chat": "c", "/costs": "o", "/tac": "t", "/at": "a"}
 
 
 def test_a_program_astray_is_told_in_its_own_shape(browser: TestClient) -> None:

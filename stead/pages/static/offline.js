@@ -1,0 +1,21 @@
+// The page shown offline: it looks whether the house is there again, ever more seldom.
+(() => {
+  "use strict";
+  let wait = 1000;
+  let timer;
+  const look = async () => {
+    clearTimeout(timer);
+    try {
+      const answer = await fetch("/healthz", { cache: "no-store" });
+      if (answer.ok) {
+        if (location.pathname === "/offline") location.replace("/"); else location.reload();
+        return;
+      }
+    } catch { /* not yet */ }
+    wait = Math.min(wait * 1.5, 30000);
+    timer = setTimeout(look, wait);
+  };
+  addEventListener("online", look);
+  document.addEventListener("visibilitychange", () => { if (!document.hidden) look(); });
+  timer = setTimeout(look, wait);
+})();
