@@ -52,6 +52,7 @@ from stead.gateway.app import build
 from stead.gateway.approval_routes import ApprovalRoutes
 from stead.gateway.auth import Keys
 from stead.gateway.backend_routes import Backends
+from stead.gateway.changes import Changes
 from stead.gateway.config_routes import Config
 from stead.gateway.doors import ModelDoors
 from stead.gateway.front import front
@@ -251,6 +252,7 @@ class Gateway:
             await asyncio.wait((sending,), timeout=max(0.0, until - loop.time()))
         parts.service.let_go()
         parts.live.close()
+        parts.queue.news.close()
 
     def _build(self, owner_key: str, secret: bytes) -> _Parts:
         """Every part, made once and handed what it needs."""
@@ -278,8 +280,7 @@ class Gateway:
         approvals = permits.approvals_of(settings, store, flow, service)
         off = recall_into(self._home, settings, store, flow, service, audit, door.profile, memory)
         reload = self._reload(policy, routes, light, flow, service, plane, audit, keys, approvals)
-        kept = terms.terms(settings)
-        retention = Retention(store, kept, self._home / "memory", audit.bodies.prune)
+        retention = self._retention(audit)
         # Terminal and API are read by their clients; the sender is for channels pushed to.
         sender = Sender(store, self._channels.pushed, self._channels.manners)
         spending = self._spending(audit, keys, reload, daily)
@@ -302,6 +303,7 @@ class Gateway:
                 *openai.routes(),
                 *Owner(store, flow, talk, keys, placement, status, max_body=most).routes(),
                 *Nodes(store, keys, presence, placement, status, max_body=most).routes(),
+                *Changes(store, queue.news, status, keys).routes(),
                 *Outbox(store, sender, keys, max_body=most).routes(),
                 *ApprovalRoutes(store, approvals, keys, max_body=most).routes(),
                 *upkeep_routes(self._home, store, daily, retention, keys, most, memory),
@@ -322,6 +324,10 @@ class Gateway:
             presence, placement, status, away, sender, retention, light, openai, doors,
             node_doors, audit, spending, approvals, memory, off, reviews, app,
         )  # fmt: skip
+
+    def _retention(self, audit: Audit) -> Retention:
+        kept = terms.terms(self._settings)
+        return Retention(self._store, kept, self._home / "memory", audit.bodies.prune)
 
     def _placement(self, presence: Presence) -> Placement:
         nodes = self._settings.nodes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -49,8 +50,15 @@ class ApprovalStore(Protocol):
         """Milliseconds until the next open question is too late (0: now); None: there is none."""
         ...
 
-    async def view_approvals(self, *, state: str = OPEN, limit: int = 50) -> View:
-        """``approvals``, the newest first, and whether there are ``more``; ``state`` empty: all."""
+    async def view_approvals(
+        self, *, state: str = OPEN, limit: int = 50, before: str = "",
+        jobs: Sequence[str] | None = None,
+    ) -> View:  # fmt: skip
+        """``approvals``, the newest first, and whether there are ``more``; ``state`` empty: all.
+
+        ``before``: the id of the last one seen; ``jobs``: only of these jobs. ``open``: how many
+        wait for an answer in all.
+        """
         ...
 
     async def view_approval(self, ident: str) -> View:
@@ -61,8 +69,15 @@ class ApprovalStore(Protocol):
         """What the owner allowed for ever and has not taken back, as rules."""
         ...
 
-    async def view_grants(self, *, revoked: bool = False) -> View:
-        """``grants``, the newest first; ``revoked``: those taken back too."""
+    async def view_grants(
+        self, *, revoked: bool = False, limit: int = 500, before: str = ""
+    ) -> View:
+        """``grants``, the newest first, and whether there are ``more`` before the last one;
+        ``revoked``: those taken back too."""
+        ...
+
+    async def view_grant(self, ident: str) -> View:
+        """One of them, by its whole id. Raises ``NotFound``."""
         ...
 
     async def revoke_grant(self, ident: str) -> View:

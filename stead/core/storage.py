@@ -445,7 +445,8 @@ class PruneStore(Protocol):
 class ViewStore(Protocol):
     """Read-only looks, each in the shape the API answers with."""
 
-    async def view_jobs(self, **filters: Any) -> View: ...
+    async def view_jobs(self, **filters: Any) -> View:
+        """Newest first: ``state lane session before(id) limit``, ``ids`` (only these)."""
 
     async def view_why(self, ident: str) -> View: ...
 

@@ -54,12 +54,14 @@ class Approvals:
         decided = await self._flow.decide(question["id"], word, text=text, by=by)
         if word == ALWAYS:
             await self.refresh()
+            self._flow.news.touch("grant", "")
         return decided
 
     async def revoke(self, ident: str) -> View:
         """Take a grant back, for the jobs that are given out from now on."""
         grant = await self._store.revoke_grant(ident)
         await self.refresh()
+        self._flow.news.touch("grant", grant["id"])
         return grant
 
     async def run(self) -> None:

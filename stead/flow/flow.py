@@ -81,6 +81,7 @@ class Flow:
         self._live = live
         self._daily = daily
         self._tries = tries
+        self.news = queue.news
         self._on_reply: list[Callable[[], None]] = []
         self._on_accept: list[Callable[[], None]] = []
         self._on_cancel: list[Callable[[Job], None]] = []
@@ -149,6 +150,7 @@ class Flow:
             else:
                 recalls.bind(accepted.job_id, finding)
         if not accepted.duplicate:
+            self.news.touch("job", accepted.job_id)
             self._queue.wake(ready(job))
             self._daily.nudge()
             if route.to == "node":
@@ -164,6 +166,7 @@ class Flow:
         )  # fmt: skip
         accepted = await self._store.accept(message, job, words.received(message, _SAID))
         if not accepted.duplicate:
+            self.news.touch("job", accepted.job_id)
             self._queue.wake(ready(job))
             self._daily.nudge()
         return accepted
@@ -187,6 +190,8 @@ class Flow:
             except StaleEpoch:
                 await self._too_late(node_id, report)
                 raise
+            if steps:
+                self.news.touch("job", report.job_id)
             if any(lines):
                 self._daily.nudge()
             if any(posts):
@@ -236,19 +241,21 @@ class Flow:
             self._queue.ended(ended)
             self._after(ended)
         else:
+            self.news.touch("job", job_id)
             for call in self._on_cancel:
                 call(ended.job)
         return ended
 
     async def revive(self, job_id: str) -> Job:
-        job = await self._store.revive(job_id)
-        self._live.again(job_id)
-        self._queue.wake(ready(job))
-        return job
+        return self._again(await self._store.revive(job_id))
 
     async def answer(self, job_id: str, answer: str) -> Job:
-        job = await self._store.answer(job_id, answer)
-        self._live.again(job_id)
+        return self._again(await self._store.answer(job_id, answer))
+
+    def _again(self, job: Job) -> Job:
+        """A job that stood still is queued again."""
+        self._live.again(job.id)
+        self.news.touch("job", job.id)
         self._queue.wake(ready(job))
         return job
 
@@ -269,8 +276,8 @@ class Flow:
         return ended
 
     def _go_on(self, decided: Decided) -> None:
-        self._live.again(decided.job.id)
-        self._queue.wake(ready(decided.job))
+        self._again(decided.job)
+        self.news.touch("approval", decided.job.id)
         self._daily.nudge()
 
     def _rule(self, job: Job, report: Finish) -> Ruling:
@@ -302,6 +309,8 @@ class Flow:
         if self.off_record is not None:
             self.off_record.nudge()
         job = ended.job
+        if ended.state not in (JobState.QUEUED, JobState.DONE):
+            self.news.touch("approval", job.id)  # asked, or void
         if ended.state is JobState.QUEUED:
             text = job.error or "its worker went away"
             self._live.reset(job.id, job.epoch, f"starting again: {text}")

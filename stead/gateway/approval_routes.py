@@ -41,7 +41,7 @@ class ApprovalRoutes:
                 self._list,
                 "GET",
                 about="What waits for the owner's word; all: also what is over",
-                asks={"state": str, "limit": int},
+                asks={"state": str, "before": str, "limit": int},
             ),
             route("/approvals/{id}", self._show, "GET", about="One question, whole"),
             route(
@@ -52,7 +52,11 @@ class ApprovalRoutes:
                 takes=_Word,
             ),
             route(
-                "/grants", self._grants, "GET", about="What is allowed for ever", asks={"all": str}
+                "/grants",
+                self._grants,
+                "GET",
+                about="What is allowed for ever; all: also what was taken back",
+                asks={"all": str, "before": str, "limit": int},
             ),
             route("/grants/{id}/revoke", self._revoke, "POST", about="Take a grant back"),
         ]
@@ -64,6 +68,7 @@ class ApprovalRoutes:
             await self._store.view_approvals(
                 state="" if state == "all" else state,
                 limit=max(1, min(500, number(query.get("limit"), "limit", 50))),
+                before=query.get("before", ""),
             )
         )
 
@@ -82,7 +87,14 @@ class ApprovalRoutes:
         return Json({"approval": decided.approval, "state": decided.job.state})
 
     async def _grants(self, request: Request) -> Response:
-        return Json(await self._store.view_grants(revoked=bool(request.query_params.get("all"))))
+        query = request.query_params
+        return Json(
+            await self._store.view_grants(
+                revoked=bool(query.get("all")),
+                limit=max(1, min(500, number(query.get("limit"), "limit", 500))),
+                before=query.get("before", ""),
+            )
+        )
 
     async def _revoke(self, request: Request) -> Response:
         return Json(await self._approvals.revoke(request.path_params["id"]))

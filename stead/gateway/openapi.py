@@ -118,6 +118,7 @@ _OPEN = {
     "/openapi.json": "This document",
     "/v1/models": "The models, the lanes, and the agent",
     "/v1/models/{name}": "One of them",
+    "/api/v1/events": "Each change of jobs, questions, nodes... (server-sent events)",
     "/api/v1/jobs/{id}/events": "What a job does, as it does it (server-sent events)",
     "/channel/{name}": "A message for a channel of yours (docs/channels.md)",
 }

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
+from stead.core.news import News
 from stead.core.nouns import Job, NewJob
 from stead.core.placement import Ready, may_take
 from stead.core.states import JobState
@@ -68,6 +69,8 @@ class Queue:
         self._held: dict[str, tuple[int, str]] = {}
         self._on_ended: list[Callable[[Ended], None]] = []
         self._closed = False
+        self.news = News()
+        """Which jobs have changed, and what else is shown to people."""
 
     def on_ended(self, call: Callable[[Ended], None]) -> None:
         """Be told of each end of an attempt that a rescue brought about."""
@@ -84,6 +87,7 @@ class Queue:
         """Queue a job (durable when this returns) and wake a worker for it."""
         job_id, new = await self._store.enqueue(job)
         if new:
+            self.news.touch("job", job_id)
             self.wake(ready(job))
         return job_id, new
 
@@ -161,6 +165,7 @@ class Queue:
         )
         if granted is not None:
             self._held[granted.job.id] = (granted.job.epoch, node_id)
+            self.news.touch("job", granted.job.id)
         return granted
 
     def close(self) -> None:
@@ -195,6 +200,7 @@ class Queue:
     def ended(self, ended: Ended) -> None:
         """Forget a job that left ``running``; wake a worker for what became ready by it."""
         job = ended.job
+        self.news.touch("job", job.id)
         if ended.state is not JobState.RUNNING:
             held = self._held.get(job.id)
             if held is not None and held[0] <= job.epoch:

@@ -274,3 +274,40 @@ async def test_pruned_with_its_job(store: Store) -> None:
     assert gone.many == 1
     assert (await store.view_approvals(state=""))["approvals"] == []
     assert len(await store.grants()) == 1
+
+
+async def test_questions_page_by_page_and_of_some_jobs(store: Store) -> None:
+    """Each once, whatever their number; and how many wait in all is said with each page."""
+    jobs = []
+    for n in range(5):
+        await store.accept(inbound(session=str(n)), chat(str(n)), "")
+        jobs.append(await asked(store, job=await claimed(store)))
+    await store.decide(jobs[4].id, "no")
+    seen, before = [], ""
+    for _ in range(4):
+        page = await store.view_approvals(state="", limit=2, before=before)
+        seen += [one["job_id"] for one in page["approvals"]]
+        assert page["open"] == 4
+        if not page["more"]:
+            break
+        before = page["approvals"][-1]["id"]
+    assert seen == [job.id for job in reversed(jobs)]
+    of = await store.view_approvals(state="", jobs=[jobs[0].id, jobs[4].id, "nothing"])
+    assert [one["job_id"] for one in of["approvals"]] == [jobs[4].id, jobs[0].id]
+    assert (await store.view_approvals(jobs=[]))["approvals"] == []
+
+
+async def test_grants_page_by_page_and_one(store: Store) -> None:
+    """Each once, the newest first; one by its id, also when it was taken back."""
+    for n in range(3):
+        await store.accept(inbound(session=str(n)), chat(str(n)), "")
+        await store.decide((await asked(store, job=await claimed(store))).id, "always")
+    first = await store.view_grants(limit=2)
+    rest = await store.view_grants(limit=2, before=first["grants"][-1]["id"])
+    assert (first["more"], rest["more"]) == (True, False)
+    every = [one["id"] for one in first["grants"] + rest["grants"]]
+    assert len(every) == 3 and every == sorted(every, reverse=True)
+    await store.revoke_grant(every[0])
+    assert (await store.view_grant(every[0]))["revoked_at"] > 0
+    with pytest.raises(NotFound):
+        await store.view_grant("nothing")

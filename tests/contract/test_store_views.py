@@ -244,3 +244,11 @@ async def test_when_it_began_stays_what_it_was(store: Store) -> None:
     await store.extend_leases(30_000)
     story = await store.view_why(job.id)
     assert story["job"]["started_at"] == story["attempts"][0]["started_at"] == job.started_at
+
+
+async def test_jobs_by_their_ids(store: Store) -> None:
+    """Only those that are named and are there, the newest first; none named: none."""
+    made = [(await store.enqueue(background()))[0] for _ in range(5)]
+    assert await ids(store, ids=[made[1], made[3], "nothing"]) == [made[3], made[1]]
+    assert await ids(store, ids=made, state="done") == []
+    assert await ids(store, ids=[]) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 import apsw
 
@@ -11,7 +12,7 @@ from stead.core.errors import AlreadyAnswered, BadRequest, NotFound
 from stead.core.ids import uuid7
 from stead.core.permits import ALWAYS, JOB, NO, Answered, Approval, PermitRule
 from stead.core.storage import View
-from stead.store.sqlite.sql import NOW, Row, encoded, maybe, rows, shown
+from stead.store.sqlite.sql import NOW, Row, encoded, maybe, row, rows, shown
 
 _FIELDS = (
     "id", "job_id", "seq", "kind", "tool", "preview", "args", "digest", "why", "is_foreign",
@@ -111,15 +112,33 @@ def next_expiry_ms(c: apsw.Connection) -> int | None:
 # --- looks -----------------------------------------------------------------------
 
 
-def listed(c: apsw.Connection, state: str, limit: int) -> View:
+def listed(
+    c: apsw.Connection, state: str, limit: int, before: str = "", jobs: Sequence[str] | None = None
+) -> View:
     if state not in ("", OPEN, ANSWERED, EXPIRED, VOID):
         raise BadRequest(
             f"There is no state {state!r}; there are {OPEN}, {ANSWERED}, {EXPIRED}, {VOID}.",
             param="state",
         )
-    where = f"WHERE state = '{state}'" if state else ""
-    found = shown(c, f"SELECT {_COLUMNS} FROM approval {where} ORDER BY id DESC LIMIT {limit + 1}")
-    return {"approvals": [_view(one) for one in found[:limit]], "more": len(found) > limit}
+    where = [f"state = '{state}'"] if state else []
+    args: list[str] = []
+    if before:
+        where.append("id < ?")
+        args.append(before)
+    if jobs is not None:
+        where.append(f"job_id IN ({', '.join('?' * len(jobs))})")
+        args += jobs
+    condition = f"WHERE {' AND '.join(where)}" if where else ""
+    found = shown(
+        c,
+        f"SELECT {_COLUMNS} FROM approval {condition} ORDER BY id DESC LIMIT {limit + 1}",
+        tuple(args),
+    )
+    (still,) = row(c, "SELECT count(*) FROM approval WHERE state = 'open'")
+    return {
+        "approvals": [_view(one) for one in found[:limit]], "more": len(found) > limit,
+        "open": still,
+    }  # fmt: skip
 
 
 def of_job(c: apsw.Connection, job_id: str) -> list[View]:
@@ -133,11 +152,11 @@ def one(c: apsw.Connection, ident: str) -> View:
     if not found:
         where, args = _like(ident, "id", "job_id")
         found = shown(c, f"SELECT {_COLUMNS} FROM approval WHERE {where} ORDER BY id DESC", args)
-        found = [row for row in found if row[16] == OPEN] or found[:1]
+        found = [one for one in found if one[16] == OPEN] or found[:1]
     if not found:
         raise NotFound(what=f"question {ident!r}")
     if len(found) > 1:
-        names = ", ".join(row[0] for row in found[:5])
+        names = ", ".join(one[0] for one in found[:5])
         raise BadRequest(f"{ident!r} could mean several questions: {names}. Give more of the id.")
     return _view(found[0])
 
@@ -179,10 +198,26 @@ def grants(c: apsw.Connection) -> list[PermitRule]:
     ]
 
 
-def granted(c: apsw.Connection, revoked: bool) -> View:
-    where = "" if revoked else "WHERE revoked_at = 0"
-    found = shown(c, f"SELECT {', '.join(_GRANT)} FROM permit_grant {where} ORDER BY id DESC")
-    return {"grants": [dict(zip(_GRANT, one, strict=True)) for one in found]}
+def granted(c: apsw.Connection, revoked: bool, limit: int = 500, before: str = "") -> View:
+    where = [] if revoked else ["revoked_at = 0"]
+    if before:
+        where.append("id < ?")
+    condition = f"WHERE {' AND '.join(where)}" if where else ""
+    found = shown(
+        c,
+        f"SELECT {', '.join(_GRANT)} FROM permit_grant {condition} ORDER BY id DESC"
+        f" LIMIT {limit + 1}",
+        (before,) if before else (),
+    )
+    told = [dict(zip(_GRANT, one, strict=True)) for one in found[:limit]]
+    return {"grants": told, "more": len(found) > limit}
+
+
+def grant(c: apsw.Connection, ident: str) -> View:
+    found = shown(c, f"SELECT {', '.join(_GRANT)} FROM permit_grant WHERE id = ?", (ident,))
+    if not found:
+        raise NotFound(what=f"grant {ident!r}")
+    return dict(zip(_GRANT, found[0], strict=True))
 
 
 def revoke(c: apsw.Connection, ident: str) -> View:
@@ -194,5 +229,4 @@ def revoke(c: apsw.Connection, ident: str) -> View:
     if len(found) > 1:
         raise BadRequest(f"{ident!r} could mean several grants; give more of the id.")
     c.execute(f"UPDATE permit_grant SET revoked_at = max({NOW}, at, 1) WHERE id = ?", found[0])
-    whole = shown(c, f"SELECT {', '.join(_GRANT)} FROM permit_grant WHERE id = ?", found[0])
-    return dict(zip(_GRANT, whole[0], strict=True))
+    return grant(c, found[0][0])

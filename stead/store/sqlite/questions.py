@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import apsw
@@ -42,8 +42,11 @@ class Questions(ABC):
     async def next_expiry_ms(self) -> int | None:
         return await self.read(approvals.next_expiry_ms)
 
-    async def view_approvals(self, *, state: str = "open", limit: int = 50) -> View:
-        return await self.read(lambda c: approvals.listed(c, state, limit))
+    async def view_approvals(
+        self, *, state: str = "open", limit: int = 50, before: str = "",
+        jobs: Sequence[str] | None = None,
+    ) -> View:  # fmt: skip
+        return await self.read(lambda c: approvals.listed(c, state, limit, before, jobs))
 
     async def view_approval(self, ident: str) -> View:
         return await self.read(lambda c: approvals.one(c, ident))
@@ -51,8 +54,13 @@ class Questions(ABC):
     async def grants(self) -> list[PermitRule]:
         return await self.read(approvals.grants)
 
-    async def view_grants(self, *, revoked: bool = False) -> View:
-        return await self.read(lambda c: approvals.granted(c, revoked))
+    async def view_grants(
+        self, *, revoked: bool = False, limit: int = 500, before: str = ""
+    ) -> View:
+        return await self.read(lambda c: approvals.granted(c, revoked, limit, before))
+
+    async def view_grant(self, ident: str) -> View:
+        return await self.read(lambda c: approvals.grant(c, ident))
 
     async def revoke_grant(self, ident: str) -> View:
         return await self.write(lambda c: approvals.revoke(c, ident))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -55,8 +56,9 @@ def jobs(
     session: str = "",
     limit: int = 20,
     before: str = "",
+    ids: Sequence[str] | None = None,
 ) -> View:
-    """The newest jobs first; ``before`` is the id of the last one seen."""
+    """The newest jobs first; ``before`` is the id of the last one seen; ``ids``: only of these."""
     if state and state not in set(JobState):
         raise BadRequest(f"There is no job state {state!r}; there are {', '.join(JobState)}.")
     where: list[str] = []
@@ -70,6 +72,9 @@ def jobs(
     if before:
         where.append("j.id < ?")
         args.append(before)
+    if ids is not None:
+        where.append(f"j.id IN ({', '.join('?' * len(ids))})")
+        args += ids
     condition = f"WHERE {' AND '.join(where)}" if where else ""
     # With a state the few jobs in it are sorted, instead of looking for them among all by id.
     order = "+j.id" if state in (JobState.QUEUED, JobState.RUNNING) else "j.id"

@@ -279,6 +279,7 @@ async def gate_at(
     finally:
         parts.queue.close()
         parts.live.close()
+        parts.queue.news.close()
         for task in [*gate._leave, *tasks]:
             task.cancel()
         await asyncio.gather(*gate._leave, *tasks, return_exceptions=True)
