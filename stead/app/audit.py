@@ -157,6 +157,36 @@ class Standing:
             place = self._routes.health.place(backend.place)
             yield Upstream(backend.name, instance_of(backend), place.well, place.load)
 
+    async def money(self) -> View:
+        """Every budget (micro-dollars; ``share``: of it that is spent), the models that are not
+        asked since nobody knows what they cost, and those that count at a stated price."""
+        spent = await self.store.view_spent()
+        stand = self._book.budgets.standings(spent, self._keys.names())
+        models = [
+            (backend, model) for backend in self._routes.setup.backends for model in backend.models
+        ]
+        return {
+            "budgets": [
+                {
+                    "scope": one.scope, "what": one.what, "period": "month" if one.month else "day",
+                    "spent_micro": one.spent_micro, "limit_micro": one.limit_micro,
+                    "share": one.share, "stop": one.stop, "renews_at": one.renews_at,
+                    "words": one.words,
+                }
+                for one in stand
+            ],
+            "unpriced": [
+                {"model": model.called, "backend": backend.name}
+                for backend, model in models
+                if model.unpriced
+            ],
+            "stated": [
+                {"model": model.called, "backend": backend.name}
+                for backend, model in models
+                if model.price is not None and model.price.stated
+            ],
+        }  # fmt: skip
+
     async def budgets(self) -> Iterable[Budget]:
         spent = await self.store.view_spent()
         found = []
@@ -173,7 +203,8 @@ def routes(home: Path, reload: Reload, audit: Audit, standing: Standing, keys: K
         open_here=lambda: reload.settings.metrics.open_here, version=__version__,
         provider=lambda backend: _provider(reload.settings, backend),
     )  # fmt: skip
-    return [*Calls(standing.store, keys, home / FOLDER).routes(), *metrics.routes()]
+    calls = Calls(standing.store, keys, home / FOLDER, standing.money)
+    return [*calls.routes(), *metrics.routes()]
 
 
 def _may_read(keys: Keys) -> Callable[[Scope], None]:

@@ -16,7 +16,7 @@ from typing import Any
 import uvloop
 
 from stead import __version__
-from stead.app import channels, permits, prices, routing, services, terms
+from stead.app import channels, owner_memory, permits, prices, routing, services, terms
 from stead.app.alone import alone, bound
 from stead.app.audit import Audit, Standing, audit_of
 from stead.app.audit import routes as audit_routes
@@ -53,7 +53,6 @@ from stead.gateway.approval_routes import ApprovalRoutes
 from stead.gateway.auth import Keys
 from stead.gateway.backend_routes import Backends
 from stead.gateway.changes import Changes
-from stead.gateway.config_routes import Config
 from stead.gateway.doors import ModelDoors
 from stead.gateway.front import front
 from stead.gateway.key_routes import KeyRoutes
@@ -308,7 +307,7 @@ class Gateway:
                 *ApprovalRoutes(store, approvals, keys, max_body=most).routes(),
                 *upkeep_routes(self._home, store, daily, retention, keys, most, memory),
                 *Backends(routes, keys).routes(),
-                *Config(keys, lambda: reload.apply().live, reload.view).routes(),
+                *owner_memory.routes(self._home, reload, keys, most),
                 *ServiceRoutes(light, keys).routes(),
                 *MemoryRoutes(memory, keys).routes(),
                 *KeyRoutes(store, keys, max_body=most).routes(),

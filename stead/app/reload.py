@@ -52,6 +52,25 @@ class Reload:
         """What holds now."""
         return self._loaded.settings
 
+    @property
+    def loaded(self) -> Loaded:
+        """What holds now, and where each value of the file came from."""
+        return self._loaded
+
+    @property
+    def wanted(self) -> Settings:
+        """What holds after a restart."""
+        return self._wanted
+
+    def check(self, text: str) -> Changes:
+        """What would change with that as stead.toml; nothing does. Raises ``ConfigError`` for what
+        would not be taken over."""
+        fresh = self._loaded.with_text(text)
+        holds = merged(self.settings, fresh.settings)
+        for _, prepare in self._takers:
+            prepare(holds)
+        return changes(self._wanted, fresh.settings)
+
     def apply(self) -> Changes:
         """Take the file over as it is now. Raises ``ConfigError``, and then nothing has changed."""
         self._tried = self._stamp()

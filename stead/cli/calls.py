@@ -28,7 +28,7 @@ from stead.cli.http import quote
 from stead.cli.replay import replay
 from stead.cli.when import as_moment
 
-_SUMS = ("model", "backend", "lane", "key", "share", "day", "month")
+_SUMS = ("model", "backend", "lane", "key", "share", "day", "month", "session")
 _FOLLOW_S = 1.0
 #: Answers may end so long before they are seen here, while following.
 _OVERLAP_MS = 5000

@@ -22,8 +22,19 @@ if TYPE_CHECKING:
     )
     from stead.config.description import Setting, as_toml, describe, starter
     from stead.config.differences import Changes, changes, is_live, leaves, merged
-    from stead.config.editing import edit, prepare_home, value_of
+    from stead.config.editing import (
+        ConfigStale,
+        Draft,
+        checked_text,
+        drafted,
+        edit,
+        file_text,
+        prepare_home,
+        value_of,
+        write_draft,
+    )
     from stead.config.egress_settings import CredentialSection, EgressSection, SearchSection
+    from stead.config.hiding import hidden_value, hide
     from stead.config.loading import DEFAULT, Loaded, child_environment, load
     from stead.config.permit_settings import ApprovalsSection, PermitSection
     from stead.config.permits import permit_rule
@@ -52,13 +63,17 @@ _NAMES = {
     "address": ("Address", "editor", "find", "home_dir", "no_color", "parse_listen", "path_at"),
     "description": ("Setting", "as_toml", "describe", "starter"),
     "differences": ("Changes", "changes", "is_live", "leaves", "merged"),
-    "editing": ("edit", "prepare_home", "value_of"),
+    "editing": (
+        "ConfigStale", "Draft", "checked_text", "drafted", "edit", "file_text",
+        "prepare_home", "value_of", "write_draft",
+    ),
+    "hiding": ("hidden_value", "hide"),
     "egress_settings": ("CredentialSection", "EgressSection", "SearchSection"),
     "permits": ("permit_rule",),
     "permit_settings": ("ApprovalsSection", "PermitSection"),
     "section": ("Section",),
     "loading": ("DEFAULT", "Loaded", "child_environment", "load"),
-}
+}  # fmt: skip
 _FILES = {name: file for file, names in _NAMES.items() for name in names}
 
 __all__ = [
@@ -70,7 +85,9 @@ __all__ = [
     "BudgetSection",
     "Changes",
     "ChannelSection",
+    "ConfigStale",
     "CredentialSection",
+    "Draft",
     "EgressSection",
     "GatewaySection",
     "JudgeSection",
@@ -91,11 +108,16 @@ __all__ = [
     "Settings",
     "as_toml",
     "changes",
+    "checked_text",
     "child_environment",
     "describe",
+    "drafted",
     "edit",
     "editor",
+    "file_text",
     "find",
+    "hidden_value",
+    "hide",
     "home_dir",
     "is_live",
     "leaves",
@@ -108,6 +130,7 @@ __all__ = [
     "prepare_home",
     "starter",
     "value_of",
+    "write_draft",
 ]
 
 

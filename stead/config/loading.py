@@ -48,6 +48,10 @@ class Loaded:
         """The configuration as it is by now. Raises ``ConfigError``."""
         return load(self.home, options=self.options)
 
+    def with_text(self, text: str) -> Loaded:
+        """The configuration as it would be with that as stead.toml. Raises ``ConfigError``."""
+        return load(self.home, options=self.options, text=text)
+
     def origin(self, path: str) -> str:
         """Where the value at ``path`` (``node.slots``, ``backend[0].url``) came from:
         ``default``, ``stead.toml line 12``, ``environment STEAD_LISTEN``, ``option --listen``."""
@@ -95,17 +99,14 @@ def child_environment(more: Mapping[str, str]) -> dict[str, str]:
     return {**own, **more}
 
 
-def load(home: Path, *, options: Mapping[str, object] | None = None) -> Loaded:
-    """Read ``home``/stead.toml, the environment and ``options`` (of the command line), in
-    this order, the later over the earlier. Raises ``ConfigError``; touches nothing."""
-    file = home / "stead.toml"
-    try:
-        text = file.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        text = ""
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ConfigError(f"{file} cannot be read: {why}") from error
+def load(
+    home: Path, *, options: Mapping[str, object] | None = None, text: str | None = None
+) -> Loaded:
+    """Read ``home``/stead.toml (or what it may become: ``text``), the environment and ``options``
+    (of the command line), in this order, the later over the earlier. Raises ``ConfigError``;
+    touches nothing."""
+    if text is None:
+        text = _read(home / "stead.toml")
     raw, lines = parse(text.removeprefix("\ufeff"))  # some editors begin a file with a mark
     origins = {path: f"stead.toml line {_line(path, lines)}" for path in _given(raw)}
     settings = checked(raw, lines)
@@ -122,6 +123,16 @@ def load(home: Path, *, options: Mapping[str, object] | None = None) -> Loaded:
         settings = msgspec.structs.replace(settings, **over)
         check_listen(settings.listen, origins.get("listen", "listen"))
     return Loaded(home, settings, origins, options or {})
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ""
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigError(f"{file} cannot be read: {why}") from error
 
 
 def _given(raw: object, at: str = "") -> Iterator[str]:

@@ -48,6 +48,7 @@ class LedgerStore(Protocol):
 
     async def view_call_sums(self, **filters: Any) -> dict[str, Any]:
         """``sums`` of calls, tokens and money, pruned ones included: ``by`` model, backend, lane,
-        key, share, day or month; of ``since`` to ``until`` (ms), ``key``, ``lane``, ``model``,
-        ``backend``. Raises ``BadRequest``."""
+        key, share, day, month or session (empty: of no job, or of one that was pruned); of
+        ``since`` to ``until`` (ms), ``key``, ``lane``, ``model``, ``backend``. Raises
+        ``BadRequest``."""
         ...

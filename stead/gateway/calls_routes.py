@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -20,12 +22,22 @@ _NUMBERS = ("since", "until", "ended_after")
 
 
 class Calls:
-    """``/api/v1/calls``, with the owner's key. ``folder``: where bodies are kept."""
+    """``/api/v1/calls`` and ``/api/v1/budgets``, with the owner's key.
 
-    def __init__(self, store: LedgerStore, keys: Keys, folder: Path) -> None:
+    ``folder``: where bodies are kept. ``budgets``: how they stand, and what has no price.
+    """
+
+    def __init__(
+        self,
+        store: LedgerStore,
+        keys: Keys,
+        folder: Path,
+        budgets: Callable[[], Awaitable[dict[str, Any]]],
+    ) -> None:
         self._store = store
         self._keys = keys
         self._folder = folder
+        self._budgets = budgets
 
     def routes(self) -> list[Route]:
         route = self._keys.owner_route
@@ -57,6 +69,12 @@ class Calls:
                 self._bodies,
                 "GET",
                 about="What was said in it, if that is kept",
+            ),
+            route(
+                "/budgets",
+                self._stand,
+                "GET",
+                about="Budgets and how they stand; models that have no price",
             ),
         ]
 
@@ -98,6 +116,9 @@ class Calls:
                 "kept, and for how long, is said by [audit] in stead.toml."
             )
         return Json(kept)
+
+    async def _stand(self, request: Request) -> Response:
+        return Json(await self._budgets())
 
     async def _kept(self, ident: str) -> dict[str, object] | None:
         return await asyncio.to_thread(shown.bodies, self._folder, ident)

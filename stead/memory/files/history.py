@@ -262,15 +262,18 @@ def _head(home: Path) -> str:
 # --- looking -----------------------------------------------------------------------------------
 
 
-def commits(home: Path, path: str = "", limit: int = 20) -> list[Commit]:
-    """The latest changes, newest first; of one file, if it is named. Raises ``NoHistory``."""
+def commits(
+    home: Path, path: str = "", limit: int = 20, *, before: str = "", at: str = ""
+) -> list[Commit]:
+    """The latest changes, newest first; of one file, if it is named. ``before``: older than that
+    one (which is one of them); ``at``: from that one on. Raises ``NoHistory``, ``NotFound``."""
     _must(home)
-    head = _head(home)
+    head = named(home, before or at) if before or at else _head(home)
     if not head:
         return []
     told = _git(
-        home, "log", "-z", f"-n{limit}", "--no-renames", "--format=%x01%H %ct %s", "--name-only",
-        head, *(["--", path] if path else []),
+        home, "log", "-z", f"-n{limit}", f"--skip={int(bool(before))}", "--no-renames",
+        "--format=%x01%H %ct %s", "--name-only", head, *(["--", path] if path else []),
     )  # fmt: skip
     found = []
     for part in told.split("\x01")[1:]:

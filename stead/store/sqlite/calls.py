@@ -26,9 +26,17 @@ SUMS = f"count(*), sum({_BAD}), " + ", ".join(f"sum({name})" for name in SUMMED[
 
 #: What sums are shown by; a day and a month are those of UTC.
 _BY = {
-    "model": "model", "backend": "backend", "lane": "lane", "key": "caller", "share": "share",
-    "day": "day", "month": "substr(day, 1, 7)",
-}  # fmt: skip
+    "model": "model",
+    "backend": "backend",
+    "lane": "lane",
+    "key": "caller",
+    "share": "share",
+    "day": "day",
+    "month": "substr(day, 1, 7)",
+    "session": "session",
+}
+#: The conversation whose job a call belongs to; nothing where none, or where the job was pruned.
+_SESSION = "coalesce((SELECT session FROM job WHERE job.id = call.job_id), '')"  # fmt: skip
 
 _SELECT = f"SELECT {', '.join(f'call.{name}' for name in COLUMNS)} FROM call"
 
@@ -182,15 +190,16 @@ def sums(
             condition = f"{'caller' if name == 'key' else name} = ?{len(args) + 2}"
             where.append(condition)
             pruned.append(condition)
+    session = _SESSION if by == "session" else "''"  # a look at each job takes its time
     told = ", ".join(SUMMED)
     total = ", ".join(f"sum({name})" for name in SUMMED)
     order = "1" if by in ("day", "month") else f"{len(SUMMED) + 1} DESC, 2 DESC, 1"
     found = rows(
         c,
-        f"WITH live (day, {KINDS}, {told}) AS (SELECT {DAY}, {KINDS}, {SUMS} FROM call"
-        f" WHERE {' AND '.join(where)} GROUP BY 1, {KINDS}),"
-        f" every AS (SELECT day, {KINDS}, {told} FROM live"
-        f" UNION ALL SELECT day, {KINDS}, {told} FROM call_day WHERE {' AND '.join(pruned)})"
+        f"WITH live (day, session, {KINDS}, {told}) AS (SELECT {DAY}, {session}, {KINDS}, {SUMS}"
+        f" FROM call WHERE {' AND '.join(where)} GROUP BY 1, 2, {KINDS}),"
+        f" every AS (SELECT day, session, {KINDS}, {told} FROM live UNION ALL"
+        f" SELECT day, '', {KINDS}, {told} FROM call_day WHERE {' AND '.join(pruned)})"
         f" SELECT {_BY[by]}, {total} FROM every GROUP BY 1 ORDER BY {order}",
         (since, until or 2**62, *args),
     )
