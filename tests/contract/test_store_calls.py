@@ -13,7 +13,7 @@ from stead.core.errors import BadRequest, NotFound
 from stead.core.ids import uuid7
 from stead.core.nouns import Call, Cap, Usage
 from stead.core.storage import Store
-from tests.contract.storages import House, chat, claimed, inbound
+from tests.contract.storages import House, chat, claimed, finish, inbound
 
 
 def call(cost: int = 0, **more: Any) -> Call:
@@ -300,6 +300,29 @@ async def test_sums(store: Store) -> None:
     assert await look() == live
     assert await sums(by="model", since=int(time.time() * 1000) + 2 * 86_400_000) == []
     assert await sums(by="model", until=1) == []
+
+
+async def test_sums_by_conversation(house: House) -> None:
+    """What a conversation cost, whichever of its jobs asked; what is no job's, or has no job any
+    more, counts under an empty name."""
+    jobs = []
+    for number, session in enumerate(("kitchen", "kitchen", "garden")):
+        await house.store.accept(inbound(str(number), session=session), chat(session), "")
+        job = await claimed(house.store)
+        await finish(house.store, job)
+        jobs.append(job)
+    calls = [call(10 + n, job_id=job.id) for n, job in enumerate(jobs)]
+    await house.store.record_calls([], [*calls, call(5), call(1, job_id=uuid7())])
+
+    async def sums() -> dict[str, int]:
+        found = await house.store.view_call_sums(by="session")
+        return {one["session"]: one["cost_micro"] for one in found["sums"]}
+
+    assert await sums() == {"kitchen": 21, "garden": 12, "": 6}
+    await asyncio.sleep(0.005)
+    while (await house.store.prune_calls(0, 100)).after:
+        pass
+    assert await sums() == {"": 39}
 
 
 async def test_today_by_backend(store: Store) -> None:
