@@ -23,7 +23,7 @@ from stead.app.audit import routes as audit_routes
 from stead.app.audit import taker as audit_taker
 from stead.app.calm import calm_collector
 from stead.app.forget import upkeep_routes
-from stead.app.hands import limit_undo, tools_of
+from stead.app.hands import known_tools, limit_undo
 from stead.app.hup import terminal
 from stead.app.memory import memory_of
 from stead.app.node import local_url
@@ -158,7 +158,7 @@ class Gateway:
         self._home = home
         self._settings = settings
         self._store = store
-        self._tools = tools_of(loaded)
+        self._tools = known_tools(loaded)
         limit_undo(home, loaded)
         self._channels = channels.make(home, settings)
         self._stopping = asyncio.Event()

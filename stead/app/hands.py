@@ -5,6 +5,7 @@ Each part is made here once, for the node and for the gateway's own light worker
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -18,28 +19,38 @@ from stead.app.ways import SECRETS, egress_of, known_to, web_of
 from stead.config import Loaded
 from stead.core import logs
 from stead.sandbox.secrets import SecretStore
-from stead.sandbox.walls import walls_here
 
 
 def tools_of(loaded: Loaded) -> Toolbox:
     """All tools, working in the workspace of this home, in sandboxes."""
+    from stead.sandbox.walls import walls_here  # late: the gateway does without
+
+    egress, chosen = egress_of(loaded), loaded.settings.sandbox
+    run = loaded.home.resolve() / "run"
+    walls = walls_here(run, egress, kind=chosen.kind, image=chosen.image)
+    closing = (egress.aclose,)
+    return Toolbox(with_more(TOOLS), replace(_context(loaded), walls=walls, closing=closing))
+
+
+def known_tools(loaded: Loaded) -> Toolbox:
+    """All tools where there are no sandboxes: what they are called and take. Those without effects
+    work."""
+    return Toolbox(with_more(TOOLS), _context(loaded))
+
+
+def _context(loaded: Loaded) -> Context:
     home = loaded.home.resolve()  # from here on no granted path may hold a link
-    egress, known = egress_of(loaded), known_to(loaded)
-    chosen = loaded.settings.sandbox
-    walls = walls_here(home / "run", egress, kind=chosen.kind, image=chosen.image)
+    known = known_to(loaded)
     logs.hide(known.hide)
     # permits: the node's own rules.
-    context = Context(
+    return Context(
         workspace=(home / "workspace").resolve(),
-        walls=walls,
         keep=home / "keep",
         databases=databases_of(loaded),
         peripherals=peripherals_of(loaded),
         hide=known.hide,
-        closing=(egress.aclose,),
         web=web_of(loaded),
     )
-    return Toolbox(with_more(TOOLS), context)
 
 
 def databases_of(loaded: Loaded) -> dict[str, Database]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from stead.agent.web import Browser, Search, Web
 from stead.config import CredentialSection, Loaded, child_environment
-from stead.sandbox.egress import EgressProcess
 from stead.sandbox.egress_terms import Terms
 from stead.sandbox.known import Known
 from stead.sandbox.secrets import Credential, Source
+
+if TYPE_CHECKING:
+    from stead.sandbox.egress import EgressProcess
 
 SECRETS = "secrets"
 """Folder in the home directory."""
@@ -15,6 +19,8 @@ SECRETS = "secrets"
 
 def egress_of(loaded: Loaded) -> EgressProcess:
     """The proxy; stead.toml is what it was at the start of this process."""
+    from stead.sandbox.egress import EgressProcess  # late: the gateway does without
+
     return EgressProcess(lambda: terms_of(loaded))
 
 

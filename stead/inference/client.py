@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -17,10 +17,12 @@ from stead.core.nouns import Usage
 from stead.core.ports import Caller, ModelChunk, ModelRequest, ToolCall
 from stead.core.states import Failure
 from stead.inference import faults
-from stead.inference.door import Door, DoorAnswer
 from stead.inference.plane.tails import UsageJson
 from stead.net.http import Client, HttpFailed, TimedOut
 from stead.net.sse import Comment, EventTooLarge, Parser
+
+if TYPE_CHECKING:  # a node has no door of its own, and does without all that is behind it
+    from stead.inference.door import Door, DoorAnswer
 
 PATH = "/v1/chat/completions"
 _NOTE = "stead "
