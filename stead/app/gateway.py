@@ -26,7 +26,6 @@ from stead.app.forget import upkeep_routes
 from stead.app.hands import known_tools, limit_undo
 from stead.app.hup import terminal
 from stead.app.memory import memory_of
-from stead.app.node import local_url
 from stead.app.own_node import own_node
 from stead.app.pages import Pages
 from stead.app.policy import LivePolicy, budgets_of
@@ -35,7 +34,7 @@ from stead.app.reload import Reload
 from stead.app.review import Reviews, reviews_of
 from stead.app.server import Server
 from stead.app.warm import keep_warm
-from stead.config import Loaded, path_at
+from stead.config import Loaded, local_url, path_at
 from stead.core import logs
 from stead.core.errors import SteadError
 from stead.core.keys import ensure_key, read_key

@@ -9,7 +9,7 @@ from pathlib import Path
 from stead import __version__
 from stead.agent.tools.base import Toolbox
 from stead.app.hands import limit_undo, tools_of
-from stead.config import Loaded, parse_listen, permit_rule
+from stead.config import Loaded, local_url, permit_rule
 from stead.core import logs
 from stead.node.main import NodeOptions, run_node
 
@@ -37,11 +37,3 @@ def run(home: Path, loaded: Loaded, tools: Callable[[Path], Toolbox] | None = No
     )
     limit_undo(home, loaded)
     return run_node(home, options, tools or (lambda _: tools_of(loaded)))
-
-
-def local_url(listen: str) -> str:
-    """The URL by which programs on this machine reach a gateway that listens there."""
-    host, port = parse_listen(listen)
-    if host in ("0.0.0.0", "::", ""):
-        host = "127.0.0.1"
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

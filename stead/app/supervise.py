@@ -26,8 +26,7 @@ from typing import Any
 import stead
 from stead import __version__
 from stead.app.hup import terminal
-from stead.app.node import local_url
-from stead.config import Loaded
+from stead.config import Loaded, local_url
 from stead.core import logs
 from stead.core.errors import SteadError
 from stead.core.keys import ensure_key, read_key

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         editor,
         find,
         home_dir,
+        local_url,
         no_color,
         parse_listen,
         path_at,
@@ -60,7 +61,16 @@ if TYPE_CHECKING:
 
 #: In which file each name is; none of these files may be named like one of them.
 _NAMES = {
-    "address": ("Address", "editor", "find", "home_dir", "no_color", "parse_listen", "path_at"),
+    "address": (
+        "Address",
+        "editor",
+        "find",
+        "home_dir",
+        "local_url",
+        "no_color",
+        "parse_listen",
+        "path_at",
+    ),
     "description": ("Setting", "as_toml", "describe", "starter"),
     "differences": ("Changes", "changes", "is_live", "leaves", "merged"),
     "editing": (
@@ -122,6 +132,7 @@ __all__ = [
     "is_live",
     "leaves",
     "load",
+    "local_url",
     "merged",
     "no_color",
     "parse_listen",

@@ -112,6 +112,14 @@ def parse_listen(text: str) -> tuple[str, int]:
     return host, int(port)
 
 
+def local_url(listen: str) -> str:
+    """The URL by which programs on this machine reach a gateway that listens there."""
+    host, port = parse_listen(listen)
+    if host in ("0.0.0.0", "::", ""):
+        host = "127.0.0.1"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
 def is_url(text: str) -> bool:
     return re.match(r"https?://[^\s/]+", text) is not None
 
