@@ -16,7 +16,7 @@ from stead.app.reload import Reload
 from stead.config import Settings
 from stead.core.errors import Forbidden
 from stead.core.storage import View
-from stead.gateway.auth import Keys, bearer
+from stead.gateway.auth import Keys
 from stead.gateway.calls_routes import Calls
 from stead.gateway.meter import Meter
 from stead.gateway.metrics import Budget, Metrics, Upstream
@@ -211,7 +211,7 @@ def _may_read(keys: Keys) -> Callable[[Scope], None]:
     """The owner, and programs whose key is for ``metrics``."""
 
     def check(scope: Scope) -> None:
-        who = keys.who(bearer(scope))
+        who = keys.asks(scope)
         if who.name == "owner" and not who.key_id:
             return
         own = keys.scope(who.key_id) if who.key_id else None

@@ -62,6 +62,7 @@ from stead.gateway.openai_routes import OpenAI
 from stead.gateway.outbox_routes import Outbox
 from stead.gateway.owner_nodes import Nodes
 from stead.gateway.owner_routes import Owner
+from stead.gateway.people_routes import PeopleRoutes
 from stead.gateway.placement import Placement
 from stead.gateway.presence import Presence
 from stead.gateway.service_routes import ServiceRoutes
@@ -275,6 +276,7 @@ class Gateway:
             store, queue, flow, presence, live, job_key=keys.job_key, profile=door.profile,
             limits=terms.limits(settings), version=__version__, placement=placement,
         )  # fmt: skip
+        service.person, flow.called = keys.people.of, keys.people.called
         approvals = permits.approvals_of(settings, store, flow, service)
         off = recall_into(self._home, settings, store, flow, service, audit, door.profile, memory)
         reload = self._reload(policy, routes, light, flow, service, plane, audit, keys, approvals)
@@ -310,6 +312,7 @@ class Gateway:
                 *ServiceRoutes(light, keys).routes(),
                 *MemoryRoutes(memory, keys).routes(),
                 *KeyRoutes(store, keys, max_body=most).routes(),
+                *PeopleRoutes(store, keys, flow, max_body=most).routes(),
                 *reviews.routes(keys, most),
                 *audit_routes(self._home, reload, audit, standing, keys),
                 *channel_routes.routes(self._channels.ways_in, flow, most),

@@ -39,6 +39,8 @@ class Inbound:
     """Names of nodes that never get it."""
     foreign: bool = False
     """Others than the owner write what comes by this channel: it is material, never an order."""
+    person: str = "owner"
+    """The id of who says it (:mod:`stead.core.people`); ``session`` is as that person calls it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,7 +308,8 @@ class Call:
     reason: str
     """Why it went there, in words: of routing and of policy."""
     key_id: str = ""
-    """Of a program's key."""
+    """Of a program's key; ``person:ID`` of what somebody besides the owner asks, or a job of
+    theirs."""
     api: str = ""
     """The path below ``/v1/``."""
     asked: str = ""
@@ -339,7 +342,8 @@ class Call:
 class Cap:
     """A limit on money: what is spent and set aside in a scope may not pass it.
 
-    Scopes: empty (all), ``chat`` or ``background`` (a share), ``key:ID``, ``lane:NAME``.
+    Scopes: empty (all), ``chat`` or ``background`` (a share), ``key:ID``, ``person:ID``,
+    ``lane:NAME``.
     """
 
     scope: str

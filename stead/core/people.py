@@ -22,6 +22,10 @@ OTHERS = "person:"
 """So begins the id of each conversation that is not the owner's (behind ``off-the-record:``, where
 that is so)."""
 
+MEMBER_TOOLS = ("clock", "web_search", "web_fetch", "read_output")
+"""What the job of somebody else than the owner may use where nothing else was said: tools that
+read nothing of the owner's, and change nothing."""
+
 RESERVED = frozenset({OWNER, "job", "jobs", "all", "any", "none", "nobody", "stead"})
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
 _ID = re.compile(r"[0-9a-f-]{36}")

@@ -73,6 +73,8 @@ class Ruling:
     """What the run had read that gave the reply (``Turn.read``)."""
     expires_ms: int = 0
     """With ``waiting`` for an answer to a question about a call: for how long."""
+    aside: str = ""
+    """What the owner is told, where he spoke last, of a job that somebody else asked for."""
 
 
 #: So begins the reason given to a ``CrashRule`` for a job whose row makes no sense.
@@ -446,7 +448,10 @@ class ViewStore(Protocol):
     """Read-only looks, each in the shape the API answers with."""
 
     async def view_jobs(self, **filters: Any) -> View:
-        """Newest first: ``state lane session before(id) limit``, ``ids`` (only these)."""
+        """``jobs``, the newest first, and whether there are ``more``: by ``state``, ``lane``,
+        ``session``, ``person`` (the id of who asked), ``before`` (an id), ``limit``, ``ids`` (only
+        these)."""
+        ...
 
     async def view_why(self, ident: str) -> View: ...
 

@@ -82,6 +82,12 @@ class ClaimedJob:
     """Names of the channels that a message can be sent by."""
     recall: Recall | None = None
     """What of memory it is shown: the same at each attempt."""
+    person: str = "owner"
+    """Who asks, by the name that rules have for them."""
+    called: str = ""
+    """As who asks is addressed, where it is not the owner."""
+    tools: list[str] | None = None
+    """Names (with ``*``) of the tools that it may use; None: all there are."""
 
 
 @dataclass(slots=True)

@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from stead.core.approvals import Decided
-from stead.core.errors import StaleEpoch, SteadError
+from stead.core.errors import BadRequest, StaleEpoch, SteadError
 from stead.core.nouns import Inbound, Job, NewJob, Post, Step
+from stead.core.people import OWNER, inside, person_of
 from stead.core.placement import GATEWAY
 from stead.core.recall import is_off_the_record
 from stead.core.states import ENDED, JobState, StepState
@@ -72,6 +73,8 @@ class Flow:
         """Looks for what a message brings to mind, while it is recorded."""
         self.off_record: OffRecord | None = None
         """Knows what is off the record."""
+        self.called: Callable[[str], str] = lambda person: f"person {person[-8:]}"
+        """How somebody besides the owner is called, by the id."""
         self.expire_ms = 86_400_000
         """So long a question about a call is open."""
         self._preferred = preferred
@@ -106,7 +109,11 @@ class Flow:
 
         The same ``(channel, external_id)`` again changes nothing and names the first job.
         """
-        said = await answered(message, self.answers)
+        others = message.person != OWNER
+        if others or person_of(message.session) != OWNER:
+            message = _in_their_own(message)
+        # Only the owner's word decides, whoever knows what it is asked about.
+        said = None if others else await answered(message, self.answers)
         if said is not None:
             return await self._say(message, said)
         route = self.router.decide(message)
@@ -134,10 +141,10 @@ class Flow:
         )
         recalls = self.recalls
         finding = None
-        if recalls is not None:
+        if recalls is not None and not others:  # what is remembered is the owner's
             finding = recalls.begin(message.text, message.session, route.role)
         try:
-            accepted = await self._store.accept(message, job, words.received(message, told))
+            accepted = await self._store.accept(message, job, self._received(message, told))
         except BaseException:
             if finding is not None:
                 finding.cancel()
@@ -157,6 +164,12 @@ class Flow:
                 for call in self._on_accept:
                     call()
         return accepted
+
+    def _received(self, message: Inbound, told: str) -> str:
+        """The line of the daily log, which is the owner's: what others say is not in it."""
+        if message.person == OWNER:
+            return words.received(message, told)
+        return words.received_of(self.called(message.person), message, told)
 
     async def _say(self, message: Inbound, text: str) -> Accepted:
         """Record a message that is answered already."""
@@ -285,23 +298,44 @@ class Flow:
         verdict = after_report(self._queue.policy, job, report)
         if verdict.state is JobState.DONE:
             waited = max(0, job.started_at - job.created_at)
-            line = words.answered(job, report, waited, report.usage) if job.message_id else ""
+            line = self._answered(job, report, waited) if job.message_id else ""
             return Ruling(JobState.DONE, reply=report.text, line=line, read=report.read)
         if verdict.state is JobState.WAITING and report.approval is not None:
             ask = words.asked(report.approval, report.id, self.expire_ms)
             line = words.ended(job, "waits for your word", report.approval.preview)
-            return Ruling(
+            ruling = Ruling(
                 verdict.state, reply=ask, role="notice", waiting_for=verdict.why, line=line,
                 tell=True, expires_ms=self.expire_ms,
             )  # fmt: skip
-        return _ruling(job, verdict)
+            return self._for_others(job, ruling)
+        return self._for_others(job, _ruling(job, verdict))
+
+    def _answered(self, job: Job, report: Finish, waited_ms: int) -> str:
+        person = person_of(job.session)
+        if person == OWNER:
+            return words.answered(job, report, waited_ms, report.usage)
+        return words.answered_to(self.called(person), job, report, waited_ms)
+
+    def _for_others(self, job: Job, ruling: Ruling) -> Ruling:
+        """What the owner has to know or to say of somebody else's job is told to him; who asked
+        for it is told how it stands, and no more."""
+        person = person_of(job.session)
+        if person == OWNER or ruling.reply is None:
+            return ruling
+        if ruling.state is JobState.WAITING:
+            aside = f"{self.called(person)} asked for something:\n\n{ruling.reply}"
+            return replace(ruling, reply=words.WAITS_FOR_OWNER, aside=aside, tell=False)
+        if ruling.state is JobState.DEAD:
+            aside = f"For {self.called(person)}: {ruling.reply}" if ruling.tell else ""
+            return replace(ruling, reply=words.sorry(ruling.error), aside=aside, tell=False)
+        return ruling
 
     def crash_rule(self, job: Job, why: str) -> Ruling:
         """What becomes of a job whose worker vanished, or that was cancelled or ran out of time."""
         ruling = _ruling(job, after_crash(self._queue.policy, job, why))
         # What brings workers down concerns the owner, whoever queued it.
         poison = ruling.state is JobState.DEAD and job.crashes >= job.max_crashes
-        return replace(ruling, tell=True) if poison else ruling
+        return self._for_others(job, replace(ruling, tell=True) if poison else ruling)
 
     def _after(self, ended: Ended) -> None:
         """What follows a committed end: watchers, sender and log writer are told."""
@@ -319,6 +353,17 @@ class Flow:
         if ended.message_id is not None:
             for call in self._on_reply:
                 call()
+
+
+def _in_their_own(message: Inbound) -> Inbound:
+    """The same message in a conversation of who says it. Raises ``BadRequest``."""
+    if message.person == OWNER:
+        raise BadRequest(
+            f"The conversation {message.session!r} is somebody else's, and nobody speaks in"
+            " another's name by naming it.",
+            param="session",
+        )
+    return replace(message, session=inside(message.person, message.session))
 
 
 def _ruling(job: Job, verdict: Verdict) -> Ruling:

@@ -51,6 +51,31 @@ def received(message: Inbound, route: str) -> str:
     )
 
 
+def received_of(called: str, message: Inbound, route: str) -> str:
+    """Of what somebody besides the owner says: that it was said, and no word of it."""
+    size = counted(len(message.text), "character")
+    return f"job {{job}} asked for by {called} ({message.channel}, {route}, {size})"
+
+
+def answered_to(called: str, job: Job, report: Finish, waited_ms: int) -> str:
+    """As :func:`answered`, of a job that somebody besides the owner asked for: no word of it."""
+    used = report.usage
+    return (
+        f"job {job.id[-8:]} done for {called}: waited {duration(waited_ms)}, worked"
+        f" {duration(report.worked_ms)}, {used.prompt_tokens}+{used.completion_tokens} tokens,"
+        f" {money(used.cost_micro)}"
+    )
+
+
+#: To who asked for something that the owner has to allow or to settle.
+WAITS_FOR_OWNER = "This has to wait for the owner's word; he has been asked."
+
+
+def sorry(why: str) -> str:
+    """To somebody besides the owner: commands would not help."""
+    return f"I could not finish this: {why.rstrip('.')}. The owner can have it tried again."
+
+
 def stepped(job_id: str, step: Step) -> str:
     """A tool run or model call; an intent is no event yet and gives no line, and a replay only
     where something had changed since."""

@@ -16,12 +16,14 @@ from starlette.types import Receive, Scope, Send
 
 from stead.core.errors import Forbidden, WrongKey
 from stead.core.keys import PREFIX
+from stead.core.people import OWNER, PersonStore
 from stead.core.ports import Caller
 from stead.core.scope import KeyRow, KeyScope, KeyStore
 from stead.core.states import Lane
 from stead.core.storage import NodeRow, NodeStore
 from stead.gateway.http import Endpoint, Handler
 from stead.gateway.openapi import DescribedRoute, Told
+from stead.gateway.people import People, key_of, named_in, note
 from stead.inference.seam import Who
 
 
@@ -45,7 +47,7 @@ _NO_KEY = "A key is needed: send `Authorization: Bearer KEY`. `stead key` prints
 _OWNER = Who("owner")
 
 
-class _Rows(NodeStore, KeyStore, Protocol):
+class _Rows(NodeStore, KeyStore, PersonStore, Protocol):
     """Where keys are kept."""
 
 
@@ -81,17 +83,29 @@ class Keys:
         self._known: dict[str, NodeRow] = {}
         self._programs: dict[str, tuple[KeyRow, Who]] = {}
         self._scopes: dict[str, KeyScope] = {}
+        self.people = People()
+        """As they were at the last :meth:`refresh`, too."""
         self._refreshing = asyncio.Lock()
         self.when_revoked: list[Callable[[str], None]] = []
         """Told the id of each key of a program that holds no more."""
 
     def owner(self, scope: Scope) -> None:
-        """Raises ``WrongKey`` unless the owner's key was shown."""
+        """Raises ``WrongKey`` unless the owner's key was shown, and ``Forbidden`` where it is
+        shown for somebody else: what does not say otherwise is the owner's alone."""
+        if self.asker(scope) != OWNER:
+            raise Forbidden(why="this is for the owner of the house alone")
+
+    def asker(self, scope: Scope) -> str:
+        """The id of the person that a request with the owner's key is made for: his own, where
+        nobody else is named (``X-Stead-Person``). Raises ``WrongKey``, ``NotFound``, ``Forbidden``.
+        """
         key = bearer(scope)
         if not key:
             raise WrongKey(_NO_KEY)
         if not hmac.compare_digest(hash_key(key), self._owner):
             raise WrongKey
+        named = named_in(scope)
+        return self.people.named(named).id if named else OWNER
 
     def owner_route(
         self,
@@ -102,15 +116,21 @@ class Keys:
         about: str,
         takes: type | None = None,
         asks: Mapping[str, type] | None = None,
+        members: bool = False,
     ) -> Route:
-        """``/api/v1...`` for the owner alone: nothing is read before the key is right.
+        """``/api/v1...`` for the owner: nothing is read before the key is right. ``members``: also
+        for other people of the house, each for what is theirs (:func:`stead.gateway.people.asker`
+        tells the handler who it is).
 
         ``about``, ``takes`` (the body) and ``asks`` (the query) are what the OpenAPI document
         says of it.
         """
 
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
-            self.owner(scope)
+            if members:
+                note(scope, self.asker(scope))
+            else:
+                self.owner(scope)
             response = await work(Request(scope, receive))
             await response(scope, receive, send)
 
@@ -137,28 +157,30 @@ class Keys:
         """After a node was added or revoked, look again."""
         self._known = {}
 
-    def job_key(self, job_id: str, epoch: int, lane: str) -> str:
-        """A key that opens the model door while this epoch of the job lives."""
-        body = f"{job_id}_{epoch}_{lane}"
+    def job_key(self, job_id: str, epoch: int, lane: str, person: str = OWNER) -> str:
+        """A key that opens the model door while this epoch of the job lives. ``person``: the id of
+        who asked for the job."""
+        body = f"{job_id}_{epoch}_{lane}" + (f"_{person}" if person != OWNER else "")
         return f"{PREFIX['job']}{body}_{self._mac(body)}"
 
     async def refresh(self) -> None:
         """Take the keys of programs as the store has them now. What was revoked ends with it."""
         async with self._refreshing:  # one after the other, or an older look could come last
             held = [row for row in await self._rows.keys() if not row.revoked_at]
+            self.people.hold(await self._rows.people())
             before = self._scopes
             self._programs = {row.key_hash: (row, _who(row)) for row in held}
-            self._scopes = {row.id: row.scope for row in held}
+            self._scopes = {row.id: row.scope for row in held} | self.people.scopes()
             for key_id in before.keys() - self._scopes.keys():
                 for tell in self.when_revoked:
                     tell(key_id)
 
     def names(self) -> dict[str, str]:
-        """The names of the keys of programs that hold, by id."""
-        return {row.id: row.name for row, _ in self._programs.values()}
+        """The names of the keys of programs that hold, and of people, by id."""
+        return {row.id: row.name for row, _ in self._programs.values()} | self.people.names()
 
     def scope(self, key_id: str) -> KeyScope | None:
-        """What a program's key is for; None: it does not hold (any more)."""
+        """What a program's key is for, or a person may; None: it does not hold (any more)."""
         return self._scopes.get(key_id)
 
     def who(self, key: str) -> Who:
@@ -186,14 +208,26 @@ class Keys:
             )
         return who
 
-    def shown(self, key: str) -> Shown | None:
-        """A key that is right (raises as :meth:`who`), so that it need not be looked up again;
-        None for a job's, which may be over at any time."""
-        who = self.who(key)
+    def asks(self, scope: Scope) -> Who:
+        """Whose request that is: by its key (raises as :meth:`who`) and, with the owner's, by the
+        person it is made for."""
+        who = self.who(bearer(scope))
+        named = named_in(scope)
+        if not named:
+            return who
+        if who is not _OWNER:
+            raise Forbidden(why="only with the owner's key a request can be made for somebody else")
+        person = self.people.named(named)
+        return who if person.is_owner else Who(person.name, key_of(person.id))
+
+    def shown(self, scope: Scope) -> Shown | None:
+        """A request's key that is right (raises as :meth:`asks`), so that it need not be looked up
+        again; None for a job's, which may be over at any time."""
+        who = self.asks(scope)
         if who.job_id is not None:
             return None
-        scope = self._scopes.get(who.key_id)
-        return Shown(who, self._programs, scope.expires_at if scope is not None else 0)
+        found = self._scopes.get(who.key_id)
+        return Shown(who, self._programs, found.expires_at if found is not None else 0)
 
     def holds(self, shown: Shown) -> bool:
         """Whether that key is right still: no key was changed or taken back, its time is not up."""
@@ -215,10 +249,14 @@ class Keys:
         # As bytes: of text that is not ASCII compare_digest will not hear.
         if not hmac.compare_digest(self._mac(body).encode(), mac.encode()):
             raise WrongKey
-        job_id, epoch, lane = body.split("_")
+        job_id, epoch, lane, *person = body.split("_")
         if not self._lives(job_id, int(epoch)):
             raise Forbidden(why="the job it belongs to is over, or has another owner by now")
-        return Who("job", job_id=job_id, lane=lane)
+        if not person:
+            return Who("job", job_id=job_id, lane=lane)
+        known = self.people.of(person[0])
+        name = known.name if known is not None else "nobody"
+        return Who(name, key_of(person[0]), job_id=job_id, lane=lane)
 
     def _mac(self, body: str) -> str:
         return hmac.new(self._secret, body.encode(), hashlib.sha256).hexdigest()[:40]

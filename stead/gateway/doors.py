@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from starlette.types import Scope
 
 from stead.core.errors import SteadError, UnknownModel, WrongKey
-from stead.gateway.auth import Keys, Shown, bearer
+from stead.gateway.auth import Keys, Shown
 from stead.gateway.exchange import Exchange, Pairs, Place
 from stead.gateway.meter import Meter
 from stead.gateway.openai_routes import AGENT, STOPPING, OpenAI
@@ -66,14 +66,14 @@ class ModelDoors:
         """Whose request that is. Raises ``WrongKey``; ``Forbidden`` for a job that is over."""
         scope: Scope = {"headers": headers}
         try:
-            return self._keys.who(bearer(scope))
+            return self._keys.asks(scope)
         except WrongKey:
             self._meter.wrong_key()
             raise
 
     def asker(self, headers: Pairs) -> Asker | None:
         """Who asks by such a head, and how; good while the keys stay as they are."""
-        shown = self._keys.shown(bearer({"headers": headers}))
+        shown = self._keys.shown({"headers": headers})
         return Asker(shown, *_wanted(headers)) if shown is not None else None
 
     def still(self, asker: Asker) -> Who | None:

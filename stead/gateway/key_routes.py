@@ -119,12 +119,7 @@ class KeyRoutes:
 
 
 def _shown(row: KeyRow) -> View:
-    expires_at = row.scope.expires_at
-    state = "holds"
-    if row.revoked_at:
-        state = "revoked"
-    elif expires_at and time.time() * 1000 >= expires_at:
-        state = "expired"
+    state = "revoked" if row.revoked_at else state_of(row.scope)
     scope: dict[str, Any] = msgspec.to_builtins(row.scope)
     return {
         "name": row.name, "id": row.id, "state": state, "created_at": row.created_at,
@@ -132,13 +127,23 @@ def _shown(row: KeyRow) -> View:
     }  # fmt: skip
 
 
+def state_of(scope: KeyScope) -> str:
+    """``holds``, or ``expired``."""
+    over = scope.expires_at and time.time() * 1000 >= scope.expires_at
+    return "expired" if over else "holds"
+
+
 def _changed(scope: KeyScope, change: _Change) -> KeyScope:
-    """Raises ``BadRequest``."""
     given = {
         name: value
         for name in _Change.__struct_fields__
         if (value := getattr(change, name)) is not None
     }
+    return changed(scope, given)
+
+
+def changed(scope: KeyScope, given: dict[str, Any]) -> KeyScope:
+    """The scope with these fields of it. Raises ``BadRequest``."""
     for name, value in given.items():
         least = -1 if name.endswith("_micro") else 0
         if isinstance(value, int) and not least <= value <= _MOST * 10:

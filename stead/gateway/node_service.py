@@ -13,6 +13,7 @@ from typing import Any
 from stead.core.errors import BadRequest, StaleEpoch, SteadError
 from stead.core.ids import uuid7
 from stead.core.nouns import Job, Limits, ModelProfile
+from stead.core.people import MEMBER_TOOLS, OWNER, Person, person_of
 from stead.core.permits import PermitRule
 from stead.core.recall import MemoryAsk, MemoryReply, Recall
 from stead.core.storage import Ended, Granted, NodeRow, Store
@@ -59,7 +60,7 @@ class NodeService:
         presence: Presence,
         live: Live,
         *,
-        job_key: Callable[[str, int, str], str],
+        job_key: Callable[[str, int, str, str], str],
         profile: Callable[[str], ModelProfile],
         limits: Limits,
         version: str,
@@ -78,6 +79,8 @@ class NodeService:
         """The owner's rules and grants, which go with each job."""
         self.channels: list[str] = []
         """Names of those that a job can send a message by."""
+        self.person: Callable[[str], Person | None] = lambda person: None
+        """Who that is, by the id; None: nobody (any more)."""
         self.recalls: Recalls | None = None
         """What jobs are shown of memory."""
         self.memory: Asked | None = None
@@ -169,6 +172,7 @@ class NodeService:
 
     async def _claimed(self, granted: Granted) -> ClaimedJob:
         job = granted.job
+        person = person_of(job.session)
         lease = self._queue.policy.lease_ms
         role = str(job.payload.get("role", "main"))
         return ClaimedJob(
@@ -178,10 +182,12 @@ class NodeService:
             lane=job.lane,
             payload=job.payload,
             lease_ms=lease,
-            key=self._job_key(job.id, job.epoch, job.lane),
+            key=self._job_key(job.id, job.epoch, job.lane, person),
             session=job.session,
             history=await self._store.history(job) if job.message_id else [],
-            recall=await self._recalled(job, begun=bool(granted.steps)),
+            recall=await self._recalled(job, begun=bool(granted.steps))
+            if person == OWNER
+            else None,
             steps=granted.steps,
             profile=self._profile_of(role) if job.kind == "chat" else ModelProfile(name=""),
             limits=_limits(self.limits, job.payload.get("overrides") or {}),
@@ -190,8 +196,17 @@ class NodeService:
             # Both are times of the database's clock: the lease was set from its "now".
             age_ms=max(0, job.lease_until - lease - job.started_at),
             permits=self.permits if job.kind == "chat" else [],
-            channels=self.channels if job.kind == "chat" else [],
+            channels=self.channels if job.kind == "chat" and person == OWNER else [],
+            **({} if person == OWNER else self._as_asked_by(person)),
         )
+
+    def _as_asked_by(self, person: str) -> dict[str, Any]:
+        """What is otherwise with a job of somebody else than the owner."""
+        known = self.person(person)
+        if known is None:
+            return {"person": "nobody", "called": "nobody", "tools": []}
+        tools = list(known.tools or MEMBER_TOOLS)
+        return {"person": known.name, "called": known.called, "tools": tools}
 
     async def _recalled(self, job: Job, *, begun: bool) -> Recall | None:
         """Memory that is in trouble must not keep a job from being given out."""
@@ -210,6 +225,8 @@ class NodeService:
             raise StaleEpoch(job_id=body.job_id, epoch=body.epoch)
         if self.memory is None:
             return MemoryReply("There is no memory here.")
+        if person_of((await self._store.job(body.job_id)).session) != OWNER:
+            return MemoryReply("What is remembered here is the owner's.", private=False)
         return await self.memory(body)
 
     def _profile_of(self, role: str) -> ModelProfile:

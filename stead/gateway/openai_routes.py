@@ -20,11 +20,12 @@ from starlette.types import Receive, Scope, Send
 from stead.core.errors import BadRequest, KeyRevoked, SteadError, UnknownModel
 from stead.core.ids import uuid7
 from stead.core.nouns import Inbound
+from stead.core.people import OTHERS, OWNER
 from stead.core.place import Retold
 from stead.core.storage import Accepted
 from stead.flow.flow import Flow
 from stead.flow.live import Seen
-from stead.gateway.auth import Keys, bearer
+from stead.gateway.auth import Keys
 from stead.gateway.http import (
     Endpoint,
     Json,
@@ -106,14 +107,14 @@ class OpenAI:
         return [model for model in models if self._policy.sees(who, str(model["id"]))]
 
     async def _models(self, scope: Scope, receive: Receive, send: Send) -> None:
-        who = self._keys.who(bearer(scope))
+        who = self._keys.asks(scope)
         models = self._models_for(who)
         theirs = any(name == b"anthropic-version" for name, _ in scope["headers"])
         listed = _as_anthropic(models) if theirs else {"object": "list", "data": models}
         await Json(listed)(scope, receive, send)
 
     async def _model(self, scope: Scope, receive: Receive, send: Send) -> None:
-        who = self._keys.who(bearer(scope))
+        who = self._keys.asks(scope)
         name = scope["path_params"]["name"]
         theirs = any(key == b"anthropic-version" for key, _ in scope["headers"])
         for model in self._models_for(who):
@@ -132,7 +133,7 @@ class OpenAI:
     # --- chat --------------------------------------------------------------------------
 
     async def _chat(self, scope: Scope, receive: Receive, send: Send) -> None:
-        who = self._keys.who(bearer(scope))
+        who = self._keys.asks(scope)
         body = await read_body(scope, receive, self._max_body)
         head = decode(body, _Head)
         if who.job_id is not None or head.model != AGENT:
@@ -143,7 +144,8 @@ class OpenAI:
         verdict = self._policy.check(who, Asked(Api.CHAT, body, "application/json", AGENT))
         try:
             with self._while_held(who) as held:
-                await self._agent(head, body, held, scope, receive, send)
+                inbound = _inbound(head, body, scope, _person_of(who))
+                await self._agent(head, inbound, held, scope, receive, send)
         finally:
             self._policy.ended(verdict, 0)
 
@@ -170,10 +172,10 @@ class OpenAI:
             held.set_exception(KeyRevoked())
 
     async def _agent(
-        self, head: _Head, body: bytes, held: asyncio.Future[None] | None,
+        self, head: _Head, inbound: Inbound, held: asyncio.Future[None] | None,
         scope: Scope, receive: Receive, send: Send,
     ) -> None:  # fmt: skip
-        accepted = await self._flow.accept(_inbound(head, body, scope))
+        accepted = await self._flow.accept(inbound)
         began = int(time.time())
         if head.stream:
             usage = bool((head.stream_options or {}).get("include_usage"))
@@ -314,7 +316,12 @@ def _job_failed(end: End) -> SteadError:
     return error
 
 
-def _inbound(head: _Head, body: bytes, scope: Scope) -> Inbound:
+def _person_of(who: Who) -> str:
+    """The id of who talks; what programs say is said for the owner."""
+    return who.key_id.removeprefix(OTHERS) if who.key_id.startswith(OTHERS) else OWNER
+
+
+def _inbound(head: _Head, body: bytes, scope: Scope, person: str = OWNER) -> Inbound:
     """The last owner message of the request, with the client's system text for this turn."""
     if head.n not in (None, 1):
         raise BadRequest("The agent gives one answer: n must be 1.", param="n")
@@ -350,16 +357,18 @@ def _inbound(head: _Head, body: bytes, scope: Scope) -> Inbound:
         raise BadRequest("temperature must be from 0 to 2.", param="temperature")
     most = head.max_completion_tokens or head.max_tokens
     overrides = {"max_tokens": most, "temperature": head.temperature}
+    whose = "" if person == OWNER else f"{person}:"  # what one's client makes up is not another's
     return Inbound(
         channel="api",
-        external_id=f"idem:{key}" if key else f"auto:{uuid7()}",
+        external_id=f"idem:{whose}{key}" if key else f"auto:{uuid7()}",
         text=texts[last],
         session=named(_extra(head, "session"), 200, "metadata.session", "main"),
         mark=mark,
         instructions=system,
-        body_hash=hashlib.sha256(body).hexdigest(),
+        body_hash=hashlib.sha256(whose.encode() + body).hexdigest(),
         is_retry=headers.get(b"x-stainless-retry-count", "0") not in ("", "0"),
         overrides={name: value for name, value in overrides.items() if value is not None},
+        person=person,
     )
 
 

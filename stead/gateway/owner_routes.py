@@ -11,14 +11,15 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from stead.core.errors import BadRequest
+from stead.core.errors import BadRequest, Forbidden, NotFound
 from stead.core.ids import uuid7
 from stead.core.nouns import Inbound
+from stead.core.people import OWNER, inside, outside, person_of
 from stead.core.place import Place
 from stead.core.placement import is_label, is_node_name
 from stead.core.recall import OFF_THE_RECORD, is_off_the_record
 from stead.core.states import Lane
-from stead.core.storage import Store
+from stead.core.storage import Store, View
 from stead.flow.flow import Flow
 from stead.flow.live import Seen
 from stead.gateway.auth import Keys
@@ -33,6 +34,7 @@ from stead.gateway.http import (
     sse,
     stream,
 )
+from stead.gateway.people import asker, note
 from stead.gateway.placement import Placement
 from stead.gateway.status import Status
 from stead.gateway.talk import Stopping, Talk
@@ -98,6 +100,7 @@ class Owner:
                 "POST",
                 about="Hand in a message; it is recorded when this is answered",
                 takes=_NewMessage,
+                members=True,
             ),
             route(
                 "/messages",
@@ -105,6 +108,7 @@ class Owner:
                 "GET",
                 about="The record of a conversation",
                 asks={"session": str, "after": int, "limit": int, "read": str},
+                members=True,
             ),
             route(
                 "/off-the-record/end",
@@ -112,6 +116,7 @@ class Owner:
                 "POST",
                 about="Leave a conversation off the record: its words are taken out",
                 takes=_Session,
+                members=True,
             ),
             Route("/api/v1/jobs/{id}/events", Endpoint(self._events), methods=["GET"]),
             route(
@@ -119,7 +124,11 @@ class Owner:
                 self._get_jobs,
                 "GET",
                 about="Jobs, the newest first",
-                asks={"state": str, "lane": str, "session": str, "before": str, "limit": int},
+                asks={
+                    **dict.fromkeys(("state", "lane", "session", "person", "before"), str),
+                    "limit": int,
+                },
+                members=True,
             ),
             route(
                 "/jobs/{id}/attempts",
@@ -127,7 +136,7 @@ class Owner:
                 "GET",
                 about="Each attempt at a job, the discarded ones too",
             ),
-            route("/jobs/{id}/cancel", self._cancel, "POST", about="Stop a job"),
+            route("/jobs/{id}/cancel", self._cancel, "POST", about="Stop a job", members=True),
             route("/jobs/{id}/retry", self._retry, "POST", about="Try a dead job again"),
             route(
                 "/jobs/{id}/answer",
@@ -136,7 +145,13 @@ class Owner:
                 about="Answer what a waiting job asks",
                 takes=_Answer,
             ),
-            route("/why/{id}", self._why, "GET", about="The whole story of a message or job"),
+            route(
+                "/why/{id}",
+                self._why,
+                "GET",
+                about="The whole story of a message or job",
+                members=True,
+            ),
         ]
 
     async def _body(self, request: Request) -> bytes:
@@ -154,10 +169,11 @@ class Owner:
             raise BadRequest("The message is empty.", param="text")
         if body.mark not in ("", "light", "heavy"):
             raise BadRequest("mark must be light, heavy or empty.", param="mark")
+        person = asker(request)
         accepted = await self._flow.accept(
             Inbound(
-                channel=named(body.channel, 64, "channel", "cli"),
-                external_id=body.external_id or f"auto:{uuid7()}",
+                channel=self._channel(body, person),
+                external_id=_identity(body.external_id, person),
                 text=body.text,
                 session=session,
                 mark=body.mark,
@@ -165,6 +181,7 @@ class Owner:
                 needs=_list(body.needs, is_label, "needs", "a label"),
                 prefer=_list(body.prefer, is_node_name, "prefer", "the name of a node"),
                 avoid=_list(body.avoid, is_node_name, "avoid", "the name of a node"),
+                person=person,
             )
         )
         to, _, rule = accepted.route.partition(": ")
@@ -179,40 +196,70 @@ class Owner:
             status_code=202,
         )
 
+    def _channel(self, body: _NewMessage, person: str) -> str:
+        channel = named(body.channel, 64, "channel", "cli")
+        if person != OWNER and channel in self._flow.channels:
+            # What is answered there is pushed to the owner's own devices.
+            raise Forbidden(why=f"the channel {channel} is the owner's")
+        return channel
+
     async def _get_messages(self, request: Request) -> Response:
-        query = request.query_params
+        query, person = request.query_params, asker(request)
         page = await self._store.view_messages(
-            query.get("session", "main"),
+            inside(person, query.get("session", "main")),
             number(query.get("after"), "after", -1),
             max(1, min(500, number(query.get("limit"), "limit", 50))),
         )
         if query.get("read"):  # the owner sees them now: what waited to be fetched is delivered
             shown = [message["id"] for message in page["messages"] if message["role"] != "owner"]
             await self._store.fetched_messages(shown)
+        if person != OWNER:
+            told = [{**one, "session": outside(one["session"])} for one in page["messages"]]
+            page = {**page, "messages": told}
         return Json(page)
 
     async def _end_off_the_record(self, request: Request) -> Response:
         session = decode(await self._body(request), _Session).session
         off = self._flow.off_record
-        known = off is not None and await off.end(session)
+        known = off is not None and await off.end(inside(asker(request), session))
         return Json({"session": session, "ended": known})
 
     # --- jobs ----------------------------------------------------------------------------
 
     async def _get_jobs(self, request: Request) -> Response:
-        query = request.query_params
-        return Json(
-            await self._store.view_jobs(
-                state=query.get("state", ""),
-                lane=query.get("lane", ""),
-                session=query.get("session", ""),
-                before=query.get("before", ""),
-                limit=max(1, min(500, number(query.get("limit"), "limit", 20))),
-            )
+        query, person = request.query_params, asker(request)
+        people, session = self._keys.people, query.get("session", "")
+        whose = person if person != OWNER else query.get("person", "")
+        page = await self._store.view_jobs(
+            state=query.get("state", ""),
+            lane=query.get("lane", ""),
+            session=inside(person, session) if session else "",
+            person=people.named(whose).id if whose else "",
+            before=query.get("before", ""),
+            limit=max(1, min(500, number(query.get("limit"), "limit", 20))),
         )
+        return Json({**page, "jobs": [people.told(job, person) for job in page["jobs"]]})
+
+    async def _story(self, request: Request) -> View:
+        """What is asked for by the id in the path. Raises ``NotFound`` for what is not of who
+        asks, as if it were not there."""
+        ident, person = request.path_params["id"], asker(request)
+        try:
+            story = await self._store.view_why(ident)
+        except BadRequest:  # names what it may be: others' too
+            if person == OWNER:
+                raise
+            story = None
+        if person != OWNER and (story is None or person_of(story["job"]["session"]) != person):
+            raise NotFound(what=f"job or message {ident[:80]!r}")
+        assert story is not None
+        return story
 
     async def _why(self, request: Request) -> Response:
-        story = await self._store.view_why(request.path_params["id"])
+        story, person = await self._story(request), asker(request)
+        for part in ("job", "message", "reply"):
+            if story[part] is not None:
+                story[part] = self._keys.people.told(story[part], person)
         job = story["job"]
         queued = job["state"] == "queued"
         demand = (job["needs"], job["prefer"], job["avoid"])
@@ -223,8 +270,7 @@ class Owner:
         return Json(await self._store.view_attempts(request.path_params["id"]))
 
     async def _job_id(self, request: Request) -> str:
-        story = await self._store.view_why(request.path_params["id"])
-        return str(story["job"]["id"])
+        return str((await self._story(request))["job"]["id"])
 
     async def _cancel(self, request: Request) -> Response:
         ended = await self._flow.cancel(await self._job_id(request))
@@ -243,7 +289,7 @@ class Owner:
         return Json({"job_id": job.id, "state": job.state})
 
     async def _events(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self._keys.owner(scope)
+        note(scope, self._keys.asker(scope))
         request = Request(scope, receive)
         job_id = await self._job_id(request)
         place = Place.parse(request.headers.get("last-event-id"))
@@ -261,6 +307,12 @@ class Owner:
                     await self._talk.read(seen)
         except Stopping:  # the stream ends well, and its client comes back with its last id
             yield b"retry: 500\n" + comment("is being stopped; connect again")
+
+
+def _identity(given: str, person: str) -> str:
+    """By which a message is known again. What one person's client makes up is not another's."""
+    own = given or f"auto:{uuid7()}"
+    return own if person == OWNER else f"{person}:{own}"
 
 
 def _session_of(body: _NewMessage) -> str:

@@ -39,9 +39,10 @@ class Who:
     """Whose request it is."""
 
     name: str
-    """``owner``, ``job``, or the name of a program's key."""
+    """``owner``, ``job``, the name of a program's key, or of a person."""
     key_id: str = ""
-    """Of a program's key; empty for the owner and for jobs."""
+    """Of a program's key, or ``person:ID`` for a person besides the owner and their jobs; empty for
+    the owner and for his jobs."""
     job_id: str | None = None
     lane: str = "chat"
     """``chat`` or ``background``: whose share of the money it is."""

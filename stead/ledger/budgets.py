@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 
 from stead.core.errors import OverBudget
 from stead.core.nouns import Cap
+from stead.core.people import OTHERS
 from stead.core.scope import NO_LIMIT, KeyScope
 
 #: Spent and set aside by scope: today, and this month (``LedgerStore.view_spent``).
@@ -82,16 +83,18 @@ class Budgets:
         self._clock = clock
 
     def caps(self, share: str, *, key: str = "", key_id: str = "", lane: str = "") -> list[Cap]:
-        """What holds for a paid call of that share, key (its name and id) and lane."""
-        kept = 0 if share == "chat" else self._reserve
+        """What holds for a paid call of that share, key (its name and id) and lane. Of people
+        besides the owner only those may use the chat reserve who were let."""
+        own = self._scope_of(key_id) if key_id else None
+        person = key_id.startswith(OTHERS)
+        kept = self._reserve if share != "chat" or (person and not (own and own.chat)) else 0
         caps = _caps("", self._all.day_micro, self._all.month_micro, kept)
-        for limit in self._of(key if key_id else "", lane):
+        for limit in self._of(key if key_id and not person else "", lane):
             scope = f"key:{key_id}" if limit.key else f"lane:{lane}"
             if limit.stop:
                 caps += _caps(scope, limit.day_micro, limit.month_micro)
-        own = self._scope_of(key_id) if key_id else None
         if own is not None:
-            caps += _caps(f"key:{key_id}", own.day_micro, own.month_micro)
+            caps += _caps(_scope(key_id), own.day_micro, own.month_micro)
         return caps
 
     def refusal(
@@ -99,9 +102,11 @@ class Budgets:
     ) -> OverBudget:
         """The error for a call that a cap does not let through."""
         used = _used(cap.scope, spent)[cap.month]
-        whose = _whose(cap.scope, {cap.scope.removeprefix("key:"): key})
+        whose = _whose(cap.scope, {_key_id(cap.scope): key})
         period = "this month" if cap.month else "today"
-        kept = "" if cap.scope or share == "chat" else _kept(self._reserve)
+        whole = self._all.month_micro if cap.month else self._all.day_micro
+        all_of_it = cap.scope or (share == "chat" and cap.micro >= whole)
+        kept = "" if all_of_it else _kept(self._reserve)
         renews_at = self._renews_at(cap.month)
         left = f"{dollars(max(0, cap.micro - used))} of {dollars(cap.micro)}{kept}"
         error = OverBudget(
@@ -117,14 +122,18 @@ class Budgets:
         for limit in self._limits:
             scopes = [f"lane:{limit.lane}"]
             if limit.key:
-                scopes = [f"key:{one}" for one, name in keys.items() if name == limit.key]
+                scopes = [
+                    f"key:{one}"
+                    for one, name in keys.items()
+                    if name == limit.key and not one.startswith(OTHERS)
+                ]
             for scope in scopes:
                 found += self._standing(scope, limit, spent, keys)
         for key_id in keys:
             own = self._scope_of(key_id)
             if own is not None:
                 limit = Limit(day_micro=own.day_micro, month_micro=own.month_micro)
-                found += self._standing(f"key:{key_id}", limit, spent, keys)
+                found += self._standing(_scope(key_id), limit, spent, keys)
         return found
 
     def _standing(
@@ -185,8 +194,18 @@ def _used(scope: str, spent: Spent) -> tuple[int, int]:
     return sum(one[0] for one in found), sum(one[1] for one in found)
 
 
+def _scope(key_id: str) -> str:
+    return key_id if key_id.startswith(OTHERS) else f"key:{key_id}"
+
+
+def _key_id(scope: str) -> str:
+    return scope.removeprefix("key:")
+
+
 def _whose(scope: str, keys: Mapping[str, str]) -> str:
     kind, _, name = scope.partition(":")
+    if scope.startswith(OTHERS):
+        return f"of {keys.get(scope) or name} "
     if kind == "key":
         return f"of the key {keys.get(name) or name} "
     return f"of the lane {name} " if kind == "lane" else ""
@@ -199,4 +218,7 @@ def _kept(reserve: int) -> str:
 def _where_to_raise(cap: Cap, key: str) -> str:
     if cap.scope.startswith("key:"):
         return f"raise it (`stead key set {key} --budget-{'month' if cap.month else 'day'} USD`)"
+    if cap.scope.startswith(OTHERS):
+        period = "month" if cap.month else "day"
+        return f"let the owner raise it (`stead person change {key} --budget-{period} USD`)"
     return "raise it (under [budget] in stead.toml)"

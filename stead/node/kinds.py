@@ -11,6 +11,7 @@ import msgspec
 from stead.agent.loop import Result, Task, Toolbox, run
 from stead.agent.permits import Asker
 from stead.agent.tools.base import Look
+from stead.agent.tools.more_tools import with_more
 from stead.core.errors import BadRequest
 from stead.core.permits import Answered, PermitRule
 from stead.core.ports import Emit, Journal, ModelClient
@@ -47,7 +48,7 @@ async def chat(work: Work) -> Result:
         id=job.id,
         session=job.session or "",
         text=_text(job, "text"),
-        instructions=_text(job, "instructions"),
+        instructions=_instructions(job),
         history=job.history,
         profile=job.profile,
         limits=job.limits,
@@ -57,6 +58,7 @@ async def chat(work: Work) -> Result:
         asker=Asker(
             permits=Permits(tuple(job.permits), work.own),
             session=job.session or "",
+            person=job.person,
             channel=_text(job, "channel"),
             lane=job.lane,
             foreign=foreign,
@@ -70,6 +72,8 @@ async def chat(work: Work) -> Result:
     role = _text(job, "role") or "main"
     model = work.model_for(job)
     tools = work.toolbox if job.lane == Lane.CHAT else work.toolbox.in_background()
+    if job.tools is not None:
+        tools = tools.only(tuple(job.tools), with_more)
     return await run(task, model, tools, work.journal, work.emit, role)
 
 
@@ -82,6 +86,20 @@ KINDS: Mapping[str, Handler] = {
     "chat": chat,
     "noop": noop,
 }
+
+
+#: Before all else that is said for a turn of somebody besides the owner.
+NOT_THE_OWNER = (
+    "You are talking with {called}, whom the owner of this house lets talk with you. {called} is"
+    " not the owner: answer what is asked, and say so where something is the owner's to allow."
+)
+
+
+def _instructions(job: ClaimedJob) -> str:
+    given = _text(job, "instructions")
+    if not job.called:
+        return given
+    return "\n\n".join(filter(None, (NOT_THE_OWNER.format(called=job.called), given)))
 
 
 def _looking(look: Look, job: ClaimedJob) -> Look:

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -205,6 +206,7 @@ class Toolbox:
         self._context = context
         self._pool = pool
         self._low: Toolbox | None = None
+        self._only: dict[tuple[str, ...], Toolbox] = {}
         self._is_low = False
 
     def with_pool(self, pool: Pool) -> Toolbox:
@@ -231,6 +233,21 @@ class Toolbox:
             self._low = Toolbox(self, self._context, self._pool)
             self._low._is_low = True
         return self._low
+
+    def only(
+        self, names: tuple[str, ...], grouped: Callable[[list[Tool[Any]]], Iterable[Tool[Any]]]
+    ) -> Toolbox:
+        """Those of the tools that are named so (``*``: any part of a name); to a model the others
+        are not there. They share all else with these. ``grouped``: adds the tool that shows the
+        groups there are."""
+        if "*" in names:
+            return self
+        found = self._only.get(names)
+        if found is None:
+            kept = [tool for tool in self if any(fnmatchcase(tool.name, one) for one in names)]
+            found = self._only[names] = Toolbox(grouped(kept), self._context, self._pool)
+            found._is_low = self._is_low
+        return found
 
     def __iter__(self) -> Iterator[Tool[Any]]:
         return iter(self._tools.values())

@@ -19,6 +19,7 @@ from stead.core.errors import (
     TooLarge,
     WrongKey,
 )
+from stead.core.people import OTHERS
 from stead.core.scope import KeyScope
 from stead.inference.policy.guard import Guard
 from stead.inference.policy.rates import Gauge, Held, Rate, Rates
@@ -123,8 +124,12 @@ class HousePolicy:
         if not who.key_id:
             return True
         scope = self._scope_of(who.key_id)
+        if name == _AGENT and scope is not None and who.key_id.startswith(OTHERS):
+            return True
         names = scope.names if scope is not None else frozenset[str]()
-        return name != _AGENT if names is None else name in names
+        if names is None:
+            return name != _AGENT
+        return name in names
 
     # --- what is known beforehand --------------------------------------------------------
 
@@ -146,8 +151,10 @@ class HousePolicy:
         refused, timed, looks = list[str](), list[Rule](), list[Rule]()
         gauges, sizes = list[_Counted](), list[int]()
         if scope is not None:
-            refused += _out_of_scope(who.name, scope, asked)
-            only = (f"key {who.name}: never leaves the house",) if scope.local_only else ()
+            person = who.key_id.startswith(OTHERS)
+            refused += [] if person else _out_of_scope(who.name, scope, asked)
+            whose = who.name if person else f"key {who.name}"
+            only = (f"{whose}: never leaves the house",) if scope.local_only else ()
             verdict = Verdict(
                 local_only=scope.local_only, models=scope.names, keep_body=scope.keep_bodies,
                 reasons=only,
@@ -211,7 +218,8 @@ class HousePolicy:
                 continue
             if not gauge.fits(now, tokens):
                 wait_s, what = gauge.wait_s(now, tokens)
-                whose = f"by the rule {rule.name}" if rule else f"for the key {who.name}"
+                key = "" if who.key_id.startswith(OTHERS) else "the key "
+                whose = f"by the rule {rule.name}" if rule else f"for {key}{who.name}"
                 raise RateLimited(what=f"{what} {whose}").after(wait_s)
             gauges.append(gauge)
         if not gauges:

@@ -260,6 +260,8 @@ def _after(c: apsw.Connection, job: Job, ruling: Ruling) -> Ended:
         message_id = record.reply(c, job, ruling.reply, ruling.role, ruling.read)
     elif ruling.tell and ruling.reply is not None:
         message_id = record.tell(c, f"job:{job.id}:{job.epoch}", ruling.reply)
+    if ruling.aside:
+        record.tell(c, f"job:{job.id}:{job.epoch}:aside", ruling.aside, first=("cli", "main"))
     if ruling.line and not is_off_the_record(job.session):
         record.day_line(c, ruling.line)
     ready = None

@@ -17,6 +17,7 @@ from typing import Any
 import apsw
 
 from stead.core.nouns import Call, Cap
+from stead.core.people import OTHERS
 from stead.store.sqlite.sql import NOW as _NOW
 from stead.store.sqlite.sql import Row, row, rows
 
@@ -187,7 +188,8 @@ def _count(
 
 def _scopes(share: str, key: str, lane: str) -> list[str]:
     """What a call's money counts in."""
-    return [share, *([f"key:{key}"] if key else []), *([f"lane:{lane}"] if lane else [])]
+    whose = key if key.startswith(OTHERS) else f"key:{key}"
+    return [share, *([whose] if key else []), *([f"lane:{lane}"] if lane else [])]
 
 
 def _add(c: apsw.Connection, moves: Counter[tuple[str, str]]) -> None:

@@ -73,12 +73,6 @@ def note(c: apsw.Connection, session: str | None) -> bool:
     return True
 
 
-def of_job(c: apsw.Connection, job_id: str) -> bool:
-    """Whether a job belongs to one."""
-    found = maybe(c, "SELECT session FROM job WHERE id = ?", (job_id,))
-    return found is not None and is_off_the_record(found[0])
-
-
 def end(c: apsw.Connection, session: str) -> bool:
     c.execute("UPDATE off_record SET ended = 1 WHERE session = ?", (session,))
     return c.changes() > 0

@@ -10,7 +10,8 @@ import msgspec
 from stead.core.errors import KeyReused
 from stead.core.ids import uuid7
 from stead.core.nouns import Inbound, Job, NewJob, Post, Turn
-from stead.core.recall import OFF_THE_RECORD
+from stead.core.people import OTHERS, OWNER, person_of
+from stead.core.recall import OFF_THE_RECORD, is_off_the_record
 from stead.core.storage import Accepted
 from stead.store.sqlite import outbox
 from stead.store.sqlite.sql import NOW as _NOW
@@ -20,7 +21,10 @@ from stead.store.sqlite.sql import Row, maybe, row, shown
 _RETRY_MS = 600_000
 
 #: The owner spoke, in a conversation that stays.
-_SPOKE = f"m.role = 'owner' AND m.session NOT LIKE '{OFF_THE_RECORD}%'"
+_SPOKE = (
+    f"m.role = 'owner' AND m.session NOT LIKE '{OFF_THE_RECORD}%'"
+    f" AND m.session NOT LIKE '{OTHERS}%'"
+)
 
 #: History starts at a multiple of half this many turns, so that its beginning seldom moves.
 HISTORY_TURNS = 200
@@ -51,6 +55,10 @@ def known(c: apsw.Connection, inbound: Inbound, job: NewJob) -> Accepted | None:
     if found is None:
         return None
     message_id, job_id, route, body_hash, *asked = found
+    if person_of(asked[1]) != person_of(inbound.session):
+        raise KeyReused(
+            key=inbound.external_id.removeprefix("idem:"), what="who asks", param="Idempotency-Key"
+        )
     if inbound.body_hash and body_hash and inbound.body_hash != body_hash:
         what = _differs(inbound, job, *asked)
         if what:
@@ -228,6 +236,13 @@ def history(c: apsw.Connection, job: Job) -> list[Turn]:
 
 def day_line(c: apsw.Connection, text: str) -> None:
     c.execute(f"INSERT INTO dayline (at, text) VALUES ({_NOW}, ?)", (text,))
+
+
+def is_apart(c: apsw.Connection, job_id: str) -> bool:
+    """Whether what a job does, step by step, is not for the owner's log: it is off the record, or
+    somebody else's."""
+    found = maybe(c, "SELECT session FROM job WHERE id = ?", (job_id,))
+    return found is not None and (is_off_the_record(found[0]) or person_of(found[0]) != OWNER)
 
 
 def day_lines(c: apsw.Connection, limit: int) -> list[Row]:

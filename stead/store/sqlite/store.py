@@ -213,7 +213,7 @@ class SqliteStore(Questions, Remembered, Persons):
         def op(c: apsw.Connection) -> bool:
             cancel = jobs.fence(c, job_id, epoch, node_id)
             news = [jobs.journal(c, job_id, epoch, step) for step in steps]
-            told = any(lines) and not recall.of_job(c, job_id)
+            told = any(lines) and not record.is_apart(c, job_id)
             for line, new in zip(lines, news, strict=True):
                 if new and line and told:
                     record.day_line(c, line)

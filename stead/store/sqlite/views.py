@@ -9,12 +9,14 @@ from typing import Any
 import apsw
 
 from stead.core.errors import BadRequest, NotFound
+from stead.core.people import OWNER
 from stead.core.states import JobState
 from stead.core.storage import View
 from stead.store.sqlite import approvals, discarded, ledger, outbox, prune, recall
 from stead.store.sqlite import calls as audit
 from stead.store.sqlite.sql import NOW as _NOW
 from stead.store.sqlite.sql import Row, maybe, row, rows, shown
+from stead.store.sqlite.whose import theirs
 
 #: Characters of a discarded text that a story shows.
 _SHORT = 300
@@ -54,11 +56,13 @@ def jobs(
     state: str = "",
     lane: str = "",
     session: str = "",
+    person: str = "",
     limit: int = 20,
     before: str = "",
     ids: Sequence[str] | None = None,
 ) -> View:
-    """The newest jobs first; ``before`` is the id of the last one seen; ``ids``: only of these."""
+    """The newest jobs first; ``before`` is the id of the last one seen, ``person`` the id of who
+    asked for them; ``ids``: only of these."""
     if state and state not in set(JobState):
         raise BadRequest(f"There is no job state {state!r}; there are {', '.join(JobState)}.")
     where: list[str] = []
@@ -69,6 +73,12 @@ def jobs(
         if value:
             where.append(f"{column} = ?")
             args.append(value)
+    if person:
+        whose, names = theirs("j.session" if person == OWNER else "session", person)
+        if person != OWNER:  # by what they said, which is little beside all jobs there are
+            whose = f"j.id IN (SELECT job_id FROM message WHERE {whose})"
+        where.append(whose)
+        args += names
     if before:
         where.append("j.id < ?")
         args.append(before)

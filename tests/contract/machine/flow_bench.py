@@ -17,7 +17,7 @@ from stead.flow.router import Router
 from stead.memory.daily import DailyLog
 from stead.queue.policy import Policy
 from stead.queue.queue import Queue
-from tests.contract.machine.house import MAX_CRASHES, MAX_TRIES, House, Talk
+from tests.contract.machine.house import MAX_CRASHES, MAX_TRIES, OWNER, House, Talk
 from tests.contract.machine.lab import LABS, Lab
 
 LEASE_MS = 30_000
@@ -106,10 +106,34 @@ class FlowBench(RuleBasedStateMachine):
         if ended.message_id is not None:
             self.replies[ended.message_id] = talk.job_id
             self.house.post(talk, ended.message_id)
+        if talk.person != OWNER:
+            self.told_aside(talk, outcome)
         if talk.state == "queued":
             assert self.house.now <= ended.job.run_at <= self.house.now + 75_000
             talk.due = ended.job.run_at
         self.touched = talk
+
+    def told_aside(self, talk: Talk, outcome: str) -> None:
+        """Of somebody else's job the owner is told what only he can settle, and what brings
+        workers down, and nothing else."""
+        poison = outcome in ("restarted", "silent") and talk.state == "dead"
+        ident = f"job:{talk.job_id}:{talk.epoch}:aside"
+        page = self.lab.run(self.store.view_outbox(state="pending", limit=500))["deliveries"]
+        ids = [one["message_id"] for one in page]
+        known = {one.message_id for rows in self.house.outbox.values() for one in rows}
+        news = [one for one in ids if one not in known]
+        if talk.state == "waiting" or poison:
+            (new,) = [one for one in news if self.external_id(one) == ident]
+            self.house.aside(talk, new)
+        else:
+            assert not [one for one in news if self.external_id(one) == ident]
+
+    def external_id(self, message_id: str) -> str:
+        for session in ("main", "side"):
+            for one in self.lab.run(self.store.view_messages(session, 0, 500))["messages"]:
+                if one["id"] == message_id:
+                    return str(one["external_id"])
+        return ""
 
     def taken_back(self, lost: list[Talk], why: str) -> None:
         """Who had lost its worker is free again, or at its end; nobody else is."""
@@ -243,6 +267,10 @@ class FlowBench(RuleBasedStateMachine):
         told = 0
         for talk in self.house.talks.values():
             short = talk.job_id[-8:]
+            told += talk.asides
+            if talk.person != OWNER:
+                told += self.compare_log_of_others(talk, text)
+                continue
             assert text.count(f"[job {short}, light") + text.count(f"[job {short}, node") == 1
             assert text.count(f"**stead** [job {short},") == talk.answered
             assert len(re.findall(rf"^- \S+ job {short} ", text, re.MULTILINE)) == talk.told
@@ -250,3 +278,14 @@ class FlowBench(RuleBasedStateMachine):
             assert text.count(f"at job {short} came back") == len(talk.came_back)
             told += 1 + talk.answered + talk.told + talk.stepped + len(talk.came_back)
         assert len(marks) == told, "a line tells of nothing that happened"
+
+    def compare_log_of_others(self, talk: Talk, text: str) -> int:
+        """Of what somebody else asks the owner's log says that it was, and how it ended."""
+        short = talk.job_id[-8:]
+        assert f"[job {short}" not in text, "what others say, or is done for them, is not told"
+        assert text.count(f"job {short} asked for by") == 1
+        assert text.count(f"job {short} done for") == talk.answered
+        lines = 1 + talk.answered + talk.told
+        assert len(re.findall(rf"^- \S+ job {short} ", text, re.MULTILINE)) == lines
+        assert text.count(f"at job {short} came back") == len(talk.came_back)
+        return lines + len(talk.came_back)

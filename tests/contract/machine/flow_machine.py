@@ -22,7 +22,7 @@ from stead.core.states import Lane
 from stead.core.storage import Accepted, Ended, Granted
 from stead.core.wire import Event, Events, Finish, Held
 from tests.contract.machine.flow_bench import LEASE_MS, NODES, FlowBench
-from tests.contract.machine.house import OVER, Talk
+from tests.contract.machine.house import ANNA, OVER, OWNER, Talk
 from tests.contract.machine.jobs import a_step
 from tests.contract.machine.queue_bench import report_of
 
@@ -35,9 +35,9 @@ outcomes = st.sampled_from(
 )
 spans = st.sampled_from([1, 1_000, 10_000, LEASE_MS + 1, 600_001, 86_400_000])
 messages = st.builds(
-    lambda channel, ident, text, session, lane, retry: Inbound(
-        channel, ident or uuid7(), text, session, lane=Lane(lane), body_hash=f"h{text}",
-        is_retry=retry,
+    lambda channel, ident, text, session, lane, retry, person: Inbound(
+        channel, ident or uuid7(), text, session, lane=Lane(lane), body_hash=f"{person}{text}",
+        is_retry=retry, person=person,
     ),
     channel=channels,
     ident=st.sampled_from(["", "", "", "1", "2"]),
@@ -45,11 +45,13 @@ messages = st.builds(
     session=st.sampled_from(["main", "main", "side"]),
     lane=st.sampled_from(["chat", "chat", "background"]),
     retry=st.sampled_from([False, False, False, True]),
+    person=st.sampled_from([OWNER, OWNER, OWNER, ANNA]),
 )  # fmt: skip
 
 
 class FlowMachine(FlowBench):
-    """Messages by three channels, two conversations, three workers, and a gateway that dies."""
+    """Messages of two people by three channels, two conversations of each, three workers, and a
+    gateway that dies."""
 
     # --- in ----------------------------------------------------------------------------
 
@@ -64,7 +66,7 @@ class FlowMachine(FlowBench):
 
         for one, accepted in zip(said, self.lab.run(work()), strict=True):
             known = self.house.known(one.channel, one.external_id, one.body_hash, one.is_retry)
-            if known is not None and known.text != one.text:
+            if known is not None and (known.text, known.person) != (one.text, one.person):
                 assert isinstance(accepted, KeyReused), "one key for two requests"
                 continue
             if isinstance(accepted, BaseException):
@@ -74,10 +76,11 @@ class FlowMachine(FlowBench):
                 assert (accepted.job_id, accepted.message_id) == (known.job_id, known.message_id)
                 continue
             light = accepted.route.startswith("light")
+            place = self.house.place_of(one.person, one.session)
             talk = Talk(
-                len(self.house.talks), one.channel, one.external_id, one.text, one.session,
-                self.house.next_turn(one.session), accepted.message_id, accepted.job_id, light,
-                one.body_hash,
+                len(self.house.talks), one.channel, one.external_id, one.text, place,
+                self.house.next_turn(place), accepted.message_id, accepted.job_id, light,
+                one.body_hash, one.person,
             )  # fmt: skip
             self.house.accept(talk)
             self.touched = talk

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from stead.core.ids import uuid7
 from stead.core.nouns import Inbound
 from tests.contract.machine.flow_bench import LEASE_MS
 from tests.contract.machine.flow_machine import FlowMachine
+from tests.contract.machine.house import ANNA, OWNER
 
 Story = Callable[[FlowMachine], Iterable[object]]
 
 
 def said(
     text: str = "what is 2 + 2?", session: str = "main", channel: str = "cli", ident: str = "",
-    retry: bool = False,
+    retry: bool = False, person: str = OWNER,
 ) -> Inbound:  # fmt: skip
-    return Inbound(channel, ident or uuid7(), text, session, body_hash=f"h{text}", is_retry=retry)
+    return Inbound(
+        channel,
+        ident or uuid7(),
+        text,
+        session,
+        body_hash=f"{person}{text}",
+        is_retry=retry,
+        person=person,
+    )
 
 
 def the_same_again(m: FlowMachine) -> Iterable[object]:
@@ -162,9 +172,30 @@ def money_and_lines(m: FlowMachine) -> Iterable[object]:
     yield m.write_log(False)
 
 
+def somebody_else(m: FlowMachine) -> Iterable[object]:
+    yield m.accept([said("one", ident="1"), said("two", person=ANNA), said("three", person=ANNA)])
+    yield m.accept([said("one", ident="1", person=ANNA)])
+    yield m.accept([replace(said("one", ident="1", person=ANNA), body_hash="")])
+    for seq in (1, 2):
+        yield m.claim("n1")
+        yield m.events(seq - 1, "owner", 1, "done")
+    yield m.settle(0, "done", "owner")
+    yield m.settle(0, "done", "owner")
+    yield m.claim("n1")
+    yield m.settle(0, "waiting", "owner")
+    yield m.accept([said("hello", person=ANNA), said("four", person=ANNA)])
+    yield m.cancel(2, False)
+    for _ in range(3):
+        yield m.claim("n2")
+        yield m.restart_node("n2")
+        yield m.later(10_000)
+    yield m.write_log(False)
+    yield m.take("cli")
+
+
 STORIES: tuple[Story, ...] = (
     the_same_again, a_conversation, reports, cut_off, poison, brought_back_late, replies,
-    the_owners_hand, money_and_lines,
+    the_owners_hand, money_and_lines, somebody_else,
 )  # fmt: skip
 
 

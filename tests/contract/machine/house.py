@@ -10,6 +10,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 
 OVER = ("done", "cancelled", "dead")
+OWNER, ANNA = "owner", "01890000-0000-7000-8000-00000000aaaa"
 MAX_TRIES = 3
 MAX_CRASHES = 3
 
@@ -52,6 +53,7 @@ class Talk:
     job_id: str
     light: bool
     body_hash: str = ""
+    person: str = OWNER
     at: int = 0
     state: str = "queued"
     due: int = 0
@@ -82,6 +84,9 @@ class Talk:
     came_back: set[int] = field(default_factory=set)
     """Attempts that came back after they had been taken away."""
 
+    asides: int = 0
+    """What the owner was told of it, where somebody else asked."""
+
     @property
     def open(self) -> bool:
         return self.state in ("queued", "running")
@@ -102,6 +107,11 @@ class House:
         self.reserved: dict[str, tuple[str, str, int]] = {}
 
     # --- in ----------------------------------------------------------------------------
+
+    @staticmethod
+    def place_of(person: str, session: str) -> str:
+        """Each person's conversations are their own, whatever they call them."""
+        return session if person == OWNER else f"person:{person}:{session}"
 
     def known(self, channel: str, external_id: str, body_hash: str, retry: bool) -> Talk | None:
         for talk in self.talks.values():
@@ -199,9 +209,20 @@ class House:
 
     def post(self, talk: Talk, message_id: str) -> None:
         """A reply is on its way, behind those of its conversation."""
-        conversation = self.outbox[talk.channel, talk.session]
+        self.post_to(talk.channel, talk.session, message_id)
+
+    def post_to(self, channel: str, session: str, message_id: str) -> None:
+        conversation = self.outbox[channel, session]
         free = not any(sent.under_way for sent in conversation)
         conversation.append(Sent(message_id, free=free, due=self.now))
+
+    def aside(self, talk: Talk, message_id: str) -> None:
+        """The owner is told of what somebody else asked for, where he spoke last himself."""
+        his = [one for one in self.talks.values() if one.person == OWNER]
+        channel, session = (his[-1].channel, his[-1].session) if his else ("cli", "main")
+        self.lines[session].append(Line(0, "notice", ""))
+        self.post_to(channel, session, message_id)
+        talk.asides += 1
 
     # --- delivery ----------------------------------------------------------------------
 

@@ -257,6 +257,34 @@ FLOW = [
         'WHERE m.channel = ? AND m.external_id = ? AND 0",',
     ),
     Mutant(
+        "one is given another's message for one's own", record,
+        'if person_of(asked[1]) != person_of(inbound.session):',
+        'if False:',
+    ),
+    Mutant(
+        "two people share a conversation", flow,
+        'return replace(message, session=inside(message.person, message.session))',
+        'return message',
+    ),
+    Mutant(
+        "what others say is in the owner's log", flow,
+        'return words.received_of(self.called(message.person), message, told)',
+        'return words.received(message, told)',
+    ),
+    Mutant(
+        "what is done for others is in the owner's log", record,
+        "(is_off_the_record(found[0]) or person_of(found[0]) != OWNER)",
+        "is_off_the_record(found[0])",
+    ),
+    Mutant(
+        "the owner is not asked", ends, "if ruling.aside:", "if False:",
+    ),
+    Mutant(
+        "the owner is asked where others talk", record,
+        """f" AND m.session NOT LIKE '{OTHERS}%'\"""",
+        '""',
+    ),
+    Mutant(
         "a client's own retry is a new message", record,
         'if found is None and inbound.is_retry and inbound.body_hash:',
         'if False:',

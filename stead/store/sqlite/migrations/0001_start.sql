@@ -299,7 +299,7 @@ CREATE INDEX call_shadow ON call (shadow_of) WHERE shadow_of IS NOT NULL;
 CREATE INDEX call_open ON call (id) WHERE state = 'reserved';
 
 -- What is spent and set aside in each UTC day, kept in step with `call` by its writers. A scope is
--- a share ('chat', 'background': together all there is), 'key:ID' or 'lane:NAME'.
+-- a share ('chat', 'background': together all there is), 'key:ID', 'person:ID' or 'lane:NAME'.
 CREATE TABLE spent (
     day       TEXT NOT NULL,
     scope     TEXT NOT NULL,
