@@ -16,7 +16,16 @@ from typing import Any
 import uvloop
 
 from stead import __version__
-from stead.app import channels, owner_memory, permits, prices, routing, services, terms
+from stead.app import (
+    channels,
+    owner_memory,
+    people,
+    permits,
+    prices,
+    routing,
+    services,
+    terms,
+)
 from stead.app.alone import alone, bound
 from stead.app.audit import Audit, Standing, audit_of
 from stead.app.audit import routes as audit_routes
@@ -54,7 +63,6 @@ from stead.gateway.backend_routes import Backends
 from stead.gateway.changes import Changes
 from stead.gateway.doors import ModelDoors
 from stead.gateway.front import front
-from stead.gateway.key_routes import KeyRoutes
 from stead.gateway.memory_routes import MemoryRoutes
 from stead.gateway.node_routes import NodeDoors
 from stead.gateway.node_service import LocalLink, NodeService
@@ -62,7 +70,6 @@ from stead.gateway.openai_routes import OpenAI
 from stead.gateway.outbox_routes import Outbox
 from stead.gateway.owner_nodes import Nodes
 from stead.gateway.owner_routes import Owner
-from stead.gateway.people_routes import PeopleRoutes
 from stead.gateway.placement import Placement
 from stead.gateway.presence import Presence
 from stead.gateway.service_routes import ServiceRoutes
@@ -276,7 +283,6 @@ class Gateway:
             store, queue, flow, presence, live, job_key=keys.job_key, profile=door.profile,
             limits=terms.limits(settings), version=__version__, placement=placement,
         )  # fmt: skip
-        service.person, flow.called = keys.people.of, keys.people.called
         approvals = permits.approvals_of(settings, store, flow, service)
         off = recall_into(self._home, settings, store, flow, service, audit, door.profile, memory)
         reload = self._reload(policy, routes, light, flow, service, plane, audit, keys, approvals)
@@ -311,8 +317,7 @@ class Gateway:
                 *owner_memory.routes(self._home, reload, keys, most),
                 *ServiceRoutes(light, keys).routes(),
                 *MemoryRoutes(memory, keys).routes(),
-                *KeyRoutes(store, keys, max_body=most).routes(),
-                *PeopleRoutes(store, keys, flow, max_body=most).routes(),
+                *people.routes(store, keys, flow, service, most),
                 *reviews.routes(keys, most),
                 *audit_routes(self._home, reload, audit, standing, keys),
                 *channel_routes.routes(self._channels.ways_in, flow, most),

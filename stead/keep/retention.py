@@ -18,8 +18,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+from stead.core.pruning import Batch, PruneRule, PruneStore
 from stead.core.states import JobState
-from stead.core.storage import Batch, FactStore, PruneRule, PruneStore
+from stead.core.storage import FactStore
 
 log = logging.getLogger("stead.retention")
 

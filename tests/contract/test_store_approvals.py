@@ -11,8 +11,9 @@ import pytest
 from stead.core.errors import AlreadyAnswered, BadRequest, NotFound, WaitsForApproval, WrongState
 from stead.core.nouns import Job
 from stead.core.permits import Approval, PermitRule
+from stead.core.pruning import PruneRule
 from stead.core.states import JobState
-from stead.core.storage import PruneRule, Ruling, Store
+from stead.core.storage import Ruling, Store
 from stead.core.wire import Finish
 from tests.contract.storages import (
     House,

@@ -10,8 +10,9 @@ import pytest
 from stead.core.errors import NotFound
 from stead.core.ids import uuid7
 from stead.core.nouns import Call, Job, Usage
+from stead.core.pruning import PruneRule
 from stead.core.states import JobState, StepState
-from stead.core.storage import PruneRule, Store
+from stead.core.storage import Store
 from tests.contract.storages import (
     House,
     background,

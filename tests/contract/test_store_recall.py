@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from stead.core.ids import uuid7
+from stead.core.pruning import PruneRule
 from stead.core.recall import OFF_THE_RECORD, Recall, Recalled
 from stead.core.states import JobState, StepState
-from stead.core.storage import PruneRule, Store
+from stead.core.storage import Store
 from tests.contract.storages import (
     House,
     chat,

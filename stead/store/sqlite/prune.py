@@ -13,7 +13,8 @@ from collections.abc import Sequence
 import apsw
 import msgspec
 
-from stead.core.storage import Batch, PruneRule, View
+from stead.core.pruning import Batch, PruneRule
+from stead.core.storage import View
 from stead.store.sqlite import calls as audit
 from stead.store.sqlite.sql import NOW, Row, maybe, row, rows
 

@@ -17,17 +17,16 @@ from stead.core.errors import StoreUnusable
 from stead.core.ids import go_on_after, uuid7
 from stead.core.limits import Limit
 from stead.core.nouns import Call, Cap, Inbound, Job, NewJob, Post, Step, Turn
+from stead.core.pruning import Batch, PruneRule
 from stead.core.scope import KeyRow, KeyScope
 from stead.core.storage import (
     Accepted,
-    Batch,
     Beat,
     CrashRule,
     Delivery,
     Ended,
     Granted,
     NodeRow,
-    PruneRule,
     Rule,
     View,
 )

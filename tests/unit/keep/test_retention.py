@@ -13,7 +13,7 @@ import apsw
 import pytest
 
 from stead.core.nouns import Call, Usage
-from stead.core.storage import Batch
+from stead.core.pruning import Batch
 from stead.keep.retention import FACT, Retention, Terms, words
 from stead.store.sqlite import SqliteStore
 from tests.contract.storages import background, claimed, converse, finish, trouble

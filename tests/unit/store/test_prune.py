@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from stead.core.storage import PruneRule
+from stead.core.pruning import PruneRule
 from stead.store.sqlite import SqliteStore, engine, prune
 
 #: Tables with rows of jobs that `prune.DETAIL` does not name, and what becomes of those rows.
