@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import re
-import time
 from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from stead.cli.common import Cli, harmless, json_option, print_json, table, usd, when
+from stead.cli.common import Cli, harmless, json_option, print_json, table, when
 from stead.cli.http import quote
+from stead.cli.scopes import dollars, given, limits, moment, names, until
 from stead.core.keys import new_key, read_key, write_new_key
 
 _F = TypeVar("_F", bound=Callable[..., Any])
-_SPAN = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
 @click.group(invoke_without_command=True)
@@ -51,46 +48,11 @@ def new(file: Path, as_json: bool) -> None:
 # --- the keys of programs ---------------------------------------------------------------
 
 
-def _moment(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
-    """``30d``, ``2026-12-31`` or ``never`` as milliseconds since 1970; 0 is never."""
-    if value is None:
-        return None
-    if value == "never":
-        return 0
-    if span := re.fullmatch(r"(\d{1,6})([mhdw])", value):
-        return int((time.time() + int(span[1]) * _SPAN[span[2]]) * 1000)
-    try:
-        return int(datetime.fromisoformat(value).timestamp() * 1000)
-    except (ValueError, OverflowError):
-        raise click.BadParameter("say 30d, 12h, 2026-12-31 or never") from None
-
-
-def _list(ctx: click.Context, param: click.Parameter, value: str | None) -> list[str] | None:
-    """Comma-separated names; ``any`` takes the limit away."""
-    if value is None:
-        return None
-    return [] if value == "any" else [one for one in value.replace(",", " ").split() if one]
-
-
-def _dollars(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
-    if value is None:
-        return None
-    if value == "any":
-        return -1
-    try:
-        micro = round(float(value.lstrip("$")) * 1_000_000)
-    except (ValueError, OverflowError):
-        micro = -1
-    if micro < 0:
-        raise click.BadParameter("say dollars, such as 0.50, or any")
-    return micro
-
-
 _OPTIONS = (
-    click.option("--lanes", callback=_list, metavar="A,B", help="Only these lanes; any: all."),
-    click.option("--models", callback=_list, metavar="A,B", help="Only these models; any: all."),
+    click.option("--lanes", callback=names, metavar="A,B", help="Only these lanes; any: all."),
+    click.option("--models", callback=names, metavar="A,B", help="Only these models; any: all."),
     click.option(
-        "--endpoints", callback=_list, metavar="A,B",
+        "--endpoints", callback=names, metavar="A,B",
         help="Only these paths below /v1/, such as chat/completions; any: all.",
     ),
     click.option("--rate", "requests_per_min", type=click.IntRange(0), metavar="N",
@@ -100,11 +62,11 @@ _OPTIONS = (
     click.option("--at-once", type=click.IntRange(0), metavar="N", help="Calls at once; 0: any."),
     click.option("--max-body-kb", type=click.IntRange(0), metavar="N",
                  help="Largest request, in kB; 0: any."),
-    click.option("--budget-day", "day_micro", callback=_dollars, metavar="USD",
+    click.option("--budget-day", "day_micro", callback=dollars, metavar="USD",
                  help="Money in a day (UTC); 0: only what is free; any: no limit of its own."),
-    click.option("--budget-month", "month_micro", callback=_dollars, metavar="USD",
+    click.option("--budget-month", "month_micro", callback=dollars, metavar="USD",
                  help="Money in a month (UTC)."),
-    click.option("--expires", "expires_at", callback=_moment, metavar="WHEN",
+    click.option("--expires", "expires_at", callback=moment, metavar="WHEN",
                  help="30d, 12h, 2026-12-31 or never."),
     click.option("--local-only/--not-local-only", default=None,
                  help="What it asks never leaves the house."),
@@ -121,10 +83,6 @@ def _scope_options(command: _F) -> _F:
     return command
 
 
-def _given(scope: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in scope.items() if value is not None}
-
-
 @key.command()
 @click.argument("name")
 @_scope_options
@@ -133,7 +91,7 @@ def _given(scope: dict[str, Any]) -> dict[str, Any]:
 def create(obj: Cli, /, name: str, as_json: bool, **scope: Any) -> None:
     """Make a key for the program NAME; it is shown only now."""
     api = obj.api()
-    made = api.post("/api/v1/keys", {"name": name, **_given(scope)})
+    made = api.post("/api/v1/keys", {"name": name, **given(scope)})
     if as_json:
         print_json({**made, "url": f"{api.url}/v1"})
         return
@@ -180,10 +138,10 @@ def show(obj: Cli, name: str, as_json: bool) -> None:
 @click.pass_obj
 def set_(obj: Cli, /, name: str, as_json: bool, **scope: Any) -> None:
     """Change what the key of the program NAME is for; it holds from the next request on."""
-    given = _given(scope)
-    if not given:
+    change = given(scope)
+    if not change:
         raise click.UsageError("Say what is to be changed: `stead key set --help`.")
-    data = obj.api().post(f"/api/v1/keys/{quote(name)}", given)
+    data = obj.api().post(f"/api/v1/keys/{quote(name)}", change)
     if as_json:
         print_json(data)
     else:
@@ -206,25 +164,5 @@ def revoke(obj: Cli, name: str, as_json: bool) -> None:
 def _words(row: dict[str, Any]) -> str:
     """What a key is for, in words."""
     scope = row["scope"]
-    words = [
-        f"{name} {', '.join(scope[name])}" for name in ("lanes", "models", "endpoints")
-        if scope[name]
-    ]  # fmt: skip
-    for name, unit in (
-        ("requests_per_min", "requests a minute"), ("tokens_per_min", "tokens a minute"),
-        ("at_once", "calls at once"), ("max_body_kb", "kB a request"),
-    ):  # fmt: skip
-        if scope[name]:
-            words.append(f"{scope[name]} {unit}")
-    for name, unit in (("day_micro", "day"), ("month_micro", "month")):
-        if scope[name] >= 0:
-            words.append(f"{usd(scope[name])} a {unit}")
-    if scope["local_only"]:
-        words.append("local models only")
-    if not scope["keep_bodies"]:
-        words.append("no texts kept")
-    if scope["chat"]:
-        words.append("the owner's chat")
-    if scope["expires_at"]:
-        words.append(f"until {when(scope['expires_at'])}")
+    words = [*limits(scope), *["the owner's chat"] * scope["chat"], *until(scope)]
     return harmless("; ".join(words)) or "everything but the agent"

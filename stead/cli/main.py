@@ -35,6 +35,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "prune": ("stead.cli.prune:prune", "Take out what is over and old; return its space."),
     "outbox": ("stead.cli.outbox:outbox", "List replies on their way; settle those in doubt."),
     "calls": ("stead.cli.calls:calls", "List what models were asked; what it cost, and why."),
+    "person": ("stead.cli.person:person", "Let family or a guest in; say what they may."),
     "contacts": ("stead.cli.contacts:contacts", "People: find, add, bring in, synchronise."),
     "memory": ("stead.cli.memory:memory", "Search, show and change what stead remembers."),
     "import": ("stead.cli.import_:import_", "Bring in what another assistant remembers."),

@@ -35,7 +35,7 @@ class PermitSection(Section, frozen=True):
     ] = []
     credentials: Annotated[list[str], help_("Names of credentials")] = []
     sessions: Annotated[list[str], help_("Conversations, with *")] = []
-    persons: Annotated[list[str], help_("Who asked: owner, or a name, with *")] = []
+    persons: Annotated[list[str], help_("Who asked: owner, or a person's name, with *")] = []
     channels: Annotated[
         list[str], help_("By which channel it was asked: cli, api, web, a name")
     ] = []

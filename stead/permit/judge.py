@@ -5,9 +5,9 @@ In this order; the first that has something to say decides::
     a rule that forbids                       -> deny (ask, where it only may be meant)
     private data read, foreign text read,
     and this would carry something out        -> ask, unless a rule names just that (origin)
-    a grant ("always") for this very call     -> allow
+    a grant ("always") for this very call     -> allow (the owner's jobs only)
     a rule that asks                          -> ask
-    a rule that allows all that it touches    -> allow
+    a rule that allows all that it touches    -> allow (others than the owner: if it names them)
     what the tool itself declares, made
     stricter for what is sent, lies outside
     the workspace, or foreign text may want   -> allow, ask or deny
@@ -22,6 +22,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from stead.core.people import OWNER
 from stead.core.permits import ALWAYS, JOB, NO, ONCE, PermitRule
 from stead.core.states import Effects
 from stead.permit.match import Fit, fit, lines_of, outside
@@ -62,7 +63,12 @@ def _judge(rules: Sequence[PermitRule], facts: Facts) -> Ruling:
         return Ruling(
             Word.ASK, f"{_named(maybe)} may be meant; the command cannot be read for sure"
         )
-    allowing = [rule for rule in _saying(rules, Word.ALLOW) if fit(rule, facts) is Fit.YES]
+    allowing = [
+        rule
+        for rule in _saying(rules, Word.ALLOW)
+        # What the owner allows he allows himself, unless he names who.
+        if (facts.person == OWNER or rule.persons) and fit(rule, facts) is Fit.YES
+    ]
     if carries_out(facts):
         named = [rule for rule in allowing if {"private", "foreign"} <= {*rule.origin}]
         if not named:
@@ -74,6 +80,8 @@ def _judge(rules: Sequence[PermitRule], facts: Facts) -> Ruling:
     scopes = {exact_scope(facts), places_scope(facts)} if any(r.scope for r in rules) else set()
     for rule in rules:
         if rule.scope and rule.scope in scopes and not carries_out(facts):
+            if facts.person != OWNER:
+                continue
             if rule.scope != exact_scope(facts) and facts.has_foreign:
                 continue
             return Ruling(Word.ALLOW, _named(rule))
@@ -161,7 +169,7 @@ def offers(facts: Facts) -> tuple[str, ...]:
     """What the owner may answer: the more foreign text may be behind it, the less at once."""
     if carries_out(facts) or (facts.has_foreign and facts.touches.sends):
         return (ONCE, NO)
-    if facts.has_foreign:
+    if facts.has_foreign or facts.person != OWNER:
         return (ONCE, JOB, NO)
     return (ONCE, JOB, ALWAYS, NO)
 

@@ -286,3 +286,20 @@ def test_a_node_can_only_be_stricter() -> None:
     assert Permits((allow,), (ask,)).judge(one).word is Word.ASK
     assert Permits((allow,), (deny,)).judge(one).word is Word.DENY
     assert Permits((deny,), (allow, ask)).judge(one).word is Word.DENY
+
+
+def test_what_the_owner_allows_he_allows_himself() -> None:
+    """A rule that allows is for others only if it names them, and a grant never is; what forbids
+    or asks holds for all. An answer to somebody else's question is never one for ever."""
+    mine, hers = facts("http", default=Word.ASK), facts("http", default=Word.ASK, person="anna")
+    for say in ("deny", "ask"):
+        assert word([rule(say, tools=("http",))], hers) is Word(say)
+    allow = rule("allow", tools=("http",))
+    assert (word([allow], mine), word([allow], hers)) == (Word.ALLOW, Word.ASK)
+    for persons in (("anna",), ("*",), ("bert", "an*")):
+        assert word([replace(allow, persons=persons)], hers) is Word.ALLOW
+    assert word([replace(allow, persons=("owner",))], hers) is Word.ASK
+    grant = rule("allow", tools=("http",), scope=exact_scope(mine))
+    assert exact_scope(mine) == exact_scope(hers)
+    assert (word([grant], mine), word([grant], hers)) == (Word.ALLOW, Word.ASK)
+    assert ALWAYS in offers(mine) and offers(hers) == (ONCE, JOB, NO)
