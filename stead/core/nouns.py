@@ -41,6 +41,9 @@ class Inbound:
     """Others than the owner write what comes by this channel: it is material, never an order."""
     person: str = "owner"
     """The id of who says it (:mod:`stead.core.people`); ``session`` is as that person calls it."""
+    replaces: str = ""
+    """The id of an earlier message of this conversation whose place it takes, with all that was
+    said after it, in prompts. The record keeps both."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from stead.core.placement import Ready
 from stead.core.pruning import PruneStore
 from stead.core.recall import RecallStore
 from stead.core.scope import KeyStore
+from stead.core.sessions import SessionStore
 from stead.core.states import JobState
 from stead.core.wire import Events, Finish, Held
 
@@ -426,6 +427,7 @@ class Store(
     FactStore,
     PruneStore,
     ForgetStore,
+    SessionStore,
     ViewStore,
     Protocol,
 ):

@@ -58,7 +58,7 @@ GONE = ("discarded",)
 #: Columns of text that stay: ids, states and names that are no words of the owner's.
 KEPT: dict[str, frozenset[str]] = {
     "message": frozenset({"id", "channel", "external_id", "session", "role", "job_id", "read"}),
-    "session": frozenset({"id"}),
+    "session": frozenset({"id", "name"}),
     "demand": frozenset({"needs", "prefer", "avoid", "limits"}),
     "start": frozenset({"key"}),
     "job": frozenset({
@@ -237,6 +237,7 @@ def _beyond(c: apsw.Connection, matches: Callable[[str], bool]) -> list[str]:
     found = []
     for table, column, name in (
         ("permit_grant", "always", "id"), ("fact", "value", "name"), ("session", "id", "id"),
+        ("session", "name", "id"),
         ("message", "external_id", "id"), ("key", "name", "id"), ("node", "name", "id"),
     ):  # fmt: skip
         found += [

@@ -123,6 +123,7 @@ def erase(c: apsw.Connection, idle_ms: int) -> tuple[int, list[str], int]:
         ]
         forget.forget(c, jobs, [message_id for message_id, _, _ in known], ())
         c.execute("DELETE FROM off_record WHERE session = ?", (session,))
+        c.execute("UPDATE session SET name = '', hidden_at = last_at WHERE id = ?", (session,))
     (left,) = rows(c, "SELECT count(*) FROM off_record")[0]
     return len(over), [snippet for text in said for snippet in snippets(text)], left
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import apsw
 import msgspec
 
-from stead.core.errors import KeyReused
+from stead.core.errors import BadRequest, KeyReused, NotFound
 from stead.core.ids import uuid7
 from stead.core.nouns import Inbound, Job, NewJob, Post, Turn
 from stead.core.people import OTHERS, OWNER, person_of
@@ -15,7 +15,7 @@ from stead.core.recall import OFF_THE_RECORD, is_off_the_record
 from stead.core.storage import Accepted
 from stead.store.sqlite import outbox
 from stead.store.sqlite.sql import NOW as _NOW
-from stead.store.sqlite.sql import Row, maybe, row, shown
+from stead.store.sqlite.sql import Row, maybe, row, rows, shown
 
 #: A client's own retry of the same request within this time is the same message.
 _RETRY_MS = 600_000
@@ -89,7 +89,8 @@ def next_turn(c: apsw.Connection, session: str) -> int:
     return int(
         c.execute(
             f"INSERT INTO session (id, turns, last_at) VALUES (?, 1, {_NOW})"
-            f" ON CONFLICT (id) DO UPDATE SET turns = turns + 1, last_at = {_NOW} RETURNING turns",
+            f" ON CONFLICT (id) DO UPDATE SET turns = turns + 1, last_at = {_NOW}, ended_at = 0,"
+            " hidden_at = 0 RETURNING turns",
             (session,),
         ).get
     )
@@ -108,24 +109,45 @@ def insert(
     job_id: str | None,
     body_hash: str = "",
     read: str = "",
+    back_to: int = 0,
 ) -> None:
     c.execute(
         "INSERT INTO message (id, channel, external_id, session, turn, role, text, at, job_id,"
-        f" body_hash, read) VALUES (?, ?, ?, ?, ?, ?, ?, {_NOW}, ?, ?, ?)",
-        (message_id, channel, external_id, session, turn, role, text, job_id, body_hash, read),
-    )
+        f" body_hash, read, back_to) VALUES (?, ?, ?, ?, ?, ?, ?, {_NOW}, ?, ?, ?, ?)",
+        (
+            message_id, channel, external_id, session, turn, role, text, job_id, body_hash, read,
+            back_to,
+        ),
+    )  # fmt: skip
+
+
+def turn_of(c: apsw.Connection, inbound: Inbound) -> int:
+    """The turn of the message that this one takes the place of. Raises ``NotFound``, and
+    ``BadRequest`` for what is no message of the owner's in this conversation."""
+    found = maybe(c, "SELECT session, role, turn FROM message WHERE id = ?", (inbound.replaces,))
+    if found is None or found[0] != inbound.session:
+        raise NotFound(what=f"message {inbound.replaces[:80]!r} in this conversation")
+    _, role, turn = found
+    if role != "owner" or not turn:
+        raise BadRequest(
+            "Only what you said yourself can be said anew: replaces must be the id of a message of"
+            " yours.",
+            param="replaces",
+        )
+    return int(turn)
 
 
 def owner_message(
     c: apsw.Connection, inbound: Inbound, job: NewJob, job_id: str
 ) -> tuple[NewJob, int, str]:
     """Record the owner's message; return the job completed with it, its turn and its id."""
+    back_to = turn_of(c, inbound) if inbound.replaces else 0
     turn = next_turn(c, inbound.session)
     message_id = uuid7()
     insert(
         c, message_id=message_id, channel=inbound.channel, external_id=inbound.external_id,
         session=inbound.session, turn=turn, role="owner", text=inbound.text, job_id=job_id,
-        body_hash=inbound.body_hash, read="foreign" if inbound.foreign else "",
+        body_hash=inbound.body_hash, read="foreign" if inbound.foreign else "", back_to=back_to,
     )  # fmt: skip
     return replace(job, message_id=message_id, session=inbound.session), turn, message_id
 
@@ -198,12 +220,37 @@ def tell(
     return notice(c, place[0], place[1], external_id, text) if place else None
 
 
+def instead(c: apsw.Connection, session: str, upto: int) -> list[tuple[int, int]]:
+    """The turns that are not on the way to turn ``upto``: from the first of each gap to the turn
+    that came in its place (which is none of them), the latest first.
+
+    A turn follows the one before it; one that takes the place of another follows what that one
+    followed. So who goes back behind a new turn finds the old ones again.
+    """
+    places: dict[int, int] = dict(
+        rows(
+            c,
+            "SELECT turn, back_to FROM message WHERE session = ? AND turn <= ? AND back_to > 0"
+            " ORDER BY turn DESC",
+            (session, upto),
+        )
+    )
+    gone: list[tuple[int, int]] = []
+    for turn in places:
+        if not gone or turn < gone[-1][0]:
+            first = turn
+            while first in places:
+                first = places[first]
+            gone.append((first, turn))
+    return gone
+
+
 def history(c: apsw.Connection, job: Job) -> list[Turn]:
     """Earlier turns of the job's conversation, in order, the same at every attempt.
 
     Bounded by what was recorded when the job was first claimed (``history_upto``)
     and begun at a turn that moves only every hundred turns, so that a runtime's
-    prompt cache keeps the beginning.
+    prompt cache keeps the beginning. Turns that a later one took the place of are left out.
     """
     if job.session is None or job.message_id is None:
         return []
@@ -212,15 +259,18 @@ def history(c: apsw.Connection, job: Job) -> list[Turn]:
         return []
     half = HISTORY_TURNS // 2
     first = max(0, (turn - half) // half * half)
+    gone = instead(c, job.session, turn)
     said = shown(
         c,
-        "SELECT role, text, read FROM message WHERE session = ? AND turn >= ? AND turn < ?"
+        "SELECT turn, role, text, read FROM message WHERE session = ? AND turn >= ? AND turn < ?"
         " AND turn > 0 AND pruned_at = 0"
         " AND seq <= ? AND role IN ('owner', 'assistant') ORDER BY turn, seq",
         (job.session, first, turn, job.history_upto),
     )
     turns: list[Turn] = []
-    for role, text, read in said:
+    for at, role, text, read in said:
+        if any(first <= at < last for first, last in gone):
+            continue
         speaker = "user" if role == "owner" else "assistant"
         if turns and turns[-1].role == speaker:  # an unanswered message: keep the alternation
             turns[-1] = Turn(speaker, turns[-1].text + "\n\n" + text, turns[-1].read or read)

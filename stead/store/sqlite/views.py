@@ -12,8 +12,9 @@ from stead.core.errors import BadRequest, NotFound
 from stead.core.people import OWNER
 from stead.core.states import JobState
 from stead.core.storage import View
-from stead.store.sqlite import approvals, discarded, ledger, outbox, prune, recall
+from stead.store.sqlite import approvals, discarded, ledger, outbox, prune, recall, sessions
 from stead.store.sqlite import calls as audit
+from stead.store.sqlite import messages as said
 from stead.store.sqlite.sql import NOW as _NOW
 from stead.store.sqlite.sql import Row, maybe, row, rows, shown
 from stead.store.sqlite.whose import theirs
@@ -126,23 +127,13 @@ def find(c: apsw.Connection, ident: str) -> str:
     return str(found[0][0])
 
 
-_MESSAGE_FIELDS = (
-    "seq", "id", "channel", "external_id", "session", "role", "text", "at", "job_id", "pruned_at",
-)  # fmt: skip
-_MESSAGE_SELECT = (
-    "SELECT seq, id, channel, external_id, session, role, text, at, job_id, pruned_at FROM message"
-)
-
-
 def why(c: apsw.Connection, ident: str) -> View:
     """The whole story of a message: route, attempts, steps, calls, reply, delivery, cost."""
     job_id = find(c, ident)
     found = _rows(shown(c, f"{_JOB_SELECT} WHERE j.id = ?", (job_id,)), _JOB_FIELDS)
     pruned = None if found else prune.known(c, job_id)
     job = found[0] if found else _pruned(job_id, pruned)
-    messages = _rows(
-        shown(c, f"{_MESSAGE_SELECT} WHERE job_id = ? ORDER BY seq", (job_id,)), _MESSAGE_FIELDS
-    )
+    messages = said.some(c, "WHERE job_id = ? ORDER BY seq", (job_id,))
     attempts = _attempts(c, job_id, _SHORT)
     calls = audit.of_job(c, job_id)
     owner = [m for m in messages if m["role"] == "owner"]
@@ -297,25 +288,9 @@ def calls(c: apsw.Connection, *, job: str = "", **filters: Any) -> View:
 def messages(c: apsw.Connection, session: str, after: int, limit: int) -> View:
     """A conversation's messages after a sequence number; with ``after`` < 0, the newest."""
     if after < 0:
-        found = _rows(
-            shown(
-                c,
-                f"{_MESSAGE_SELECT} WHERE session = ? ORDER BY seq DESC LIMIT ?",
-                (session, limit),
-            ),
-            _MESSAGE_FIELDS,
-        )
-        return {"messages": found[::-1]}
-    return {
-        "messages": _rows(
-            shown(
-                c,
-                f"{_MESSAGE_SELECT} WHERE session = ? AND seq > ? ORDER BY seq LIMIT ?",
-                (session, after, limit),
-            ),
-            _MESSAGE_FIELDS,
-        )
-    }
+        return {"messages": sessions.older(c, session, 0, limit)["messages"]}
+    where = "WHERE session = ? AND seq > ? ORDER BY seq LIMIT ?"
+    return {"messages": said.some(c, where, (session, after, limit))}
 
 
 def counts(c: apsw.Connection) -> View:

@@ -15,17 +15,25 @@ CREATE TABLE message (
     -- Of an answer: what its run had read (foreign, private).
     read        TEXT NOT NULL DEFAULT '',
     -- When the owner had its words taken out; that it was said stays.
-    pruned_at   INTEGER NOT NULL DEFAULT 0
+    pruned_at   INTEGER NOT NULL DEFAULT 0,
+    -- The turn from which on it takes the place of what was said, in prompts (0: of none).
+    back_to     INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE UNIQUE INDEX message_identity ON message (channel, external_id);
 CREATE INDEX message_session ON message (session, turn, seq);
 CREATE INDEX message_job ON message (job_id);
 CREATE INDEX message_retry ON message (body_hash, at) WHERE body_hash <> '';
+CREATE INDEX message_instead ON message (session, turn) WHERE back_to > 0;
 
 CREATE TABLE session (
-    id      TEXT PRIMARY KEY,
-    turns   INTEGER NOT NULL,
-    last_at INTEGER NOT NULL
+    id        TEXT PRIMARY KEY,
+    turns     INTEGER NOT NULL,
+    last_at   INTEGER NOT NULL,
+    -- As the owner calls it; empty: by its first words.
+    name      TEXT NOT NULL DEFAULT '',
+    -- When the owner ended it, and took it out of the list; what is said in it undoes both.
+    ended_at  INTEGER NOT NULL DEFAULT 0,
+    hidden_at INTEGER NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID;
 
 -- The distinct demands that jobs make of whoever takes them. There are few of them, so a claim
