@@ -132,6 +132,10 @@ def _message(message: dict[str, Any] | None) -> Iterator[str]:
     yield _title("Message") + f" {message.get('id')}"
     yield f"  {_clock(message.get('at'))}  {message.get('role')} on {message.get('channel')}"
     yield f"  conversation {message.get('session')}, external id {message.get('external_id')}"
+    if message.get("replaces"):
+        yield f"  takes the place of {message['replaces']}, and of what was said after it"
+    if message.get("replaced_by"):
+        yield f"  no longer in prompts: it was said anew in {message['replaced_by']}"
     if message.get("pruned_at"):
         yield f"  [its words were taken out at {_clock(message['pruned_at'])}, as you asked]"
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 #: Things whose last change is known. Who comes back from before them looks at all anew.
 _MOST = 4000
@@ -25,6 +25,8 @@ class News:
         self._place = self._begins = time.time_ns() // 1000
         self._changed: OrderedDict[tuple[str, str], int] = OrderedDict()
         self._waiting: list[asyncio.Future[None]] = []
+        self.when_touched: list[Callable[[], None]] = []
+        """Called at each change."""
         self.closed = False
         """The process stops: who waits is let go, and finds the rest later."""
 
@@ -42,6 +44,8 @@ class News:
         changed.move_to_end(key)
         if len(changed) > self._most:
             _, self._begins = changed.popitem(last=False)
+        for call in self.when_touched:
+            call()
         if self._waiting:
             self._wake()
 

@@ -79,6 +79,6 @@ class SessionStore(Protocol):
         """
         ...
 
-    async def jobs_since(self, session: str, turn: int) -> list[str]:
-        """The jobs of a conversation from a turn on that are not over, in their order."""
+    async def jobs_instead(self, session: str, message_id: str) -> list[str]:
+        """The jobs that are not over of the turns whose place a message took, in their order."""
         ...

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
 from stead.core.place import BEGINNING, Place
@@ -57,6 +57,13 @@ class _Feed:
     watchers: int = 0
     ended: bool = False
     news: asyncio.Event = field(default_factory=asyncio.Event)
+    listening: set[asyncio.Event] = field(default_factory=set)
+    """Events of others, set with ``news``."""
+
+    def tell(self) -> None:
+        self.news.set()
+        for event in self.listening:
+            event.set()
 
     def begin(self, epoch: int, why: str = "") -> None:
         """Another attempt: what came of earlier ones is void."""
@@ -64,7 +71,7 @@ class _Feed:
             self.events.clear()
             self.chars = self.length = self.base = 0
         self.epoch, self.seen_seq, self.why = epoch, 0, why
-        self.news.set()
+        self.tell()
 
     def text(self, at: int, text: str) -> None:
         """More of the text, which begins at ``at``; what came before is passed over."""
@@ -78,7 +85,7 @@ class _Feed:
             # Whoever has a part of it is given the rest: places need no bounds of events.
             self.events[-1] = Seen(place, "token", last.text + fresh)
             self.chars += len(fresh)
-            self.news.set()
+            self.tell()
         else:
             self._add(Seen(place, "token", fresh))
 
@@ -92,7 +99,7 @@ class _Feed:
         self.chars += len(seen.text) + _EVENT_CHARS
         if self.chars > _KEEP_CHARS:
             self._shorten()
-        self.news.set()
+        self.tell()
 
     def _shorten(self) -> None:
         """Let the oldest quarter go, so that this is seldom needed."""
@@ -144,6 +151,13 @@ class Live:
         self._ended: OrderedDict[str, _Feed] = OrderedDict()
         self._over: OrderedDict[str, None] = OrderedDict()
         self._closed = False
+        self.on_begin: list[Callable[[], None]] = []
+        """Told when something comes of a job for the first time, or of another attempt."""
+        self.on_close: list[Callable[[], None]] = []
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
 
     def _feed(self, job_id: str) -> _Feed:
         feed = self._feeds.get(job_id)
@@ -158,6 +172,8 @@ class Live:
         feed = self._feed(job_id)
         if epoch > feed.epoch:
             feed.begin(epoch)
+            for call in self.on_begin:
+                call()
         if epoch < feed.epoch:
             return
         for event in events:
@@ -201,7 +217,7 @@ class Live:
         feed = self._feeds.pop(job_id, None)
         if feed is not None:
             feed.ended = True
-            feed.news.set()
+            feed.tell()
             self._ended[job_id] = feed
             if len(self._ended) > _KEEP_ENDED:
                 self._ended.popitem(last=False)
@@ -210,7 +226,9 @@ class Live:
         """The gateway stops: every watcher is let go, and finds the rest in the record later."""
         self._closed = True
         for feed in self._feeds.values():
-            feed.news.set()
+            feed.tell()
+        for call in self.on_close:
+            call()
 
     def again(self, job_id: str) -> None:
         """A job that waited or was dead goes on."""
@@ -252,6 +270,46 @@ class Live:
                 except TimeoutError:
                     yield None
         finally:
-            feed.watchers -= 1
-            if not feed.watchers and not feed.events and not feed.ended:
-                self._feeds.pop(job_id, None)  # nothing was there to be seen
+            self._let_go(job_id, feed)
+
+    def _let_go(self, job_id: str, feed: _Feed) -> None:
+        feed.watchers -= 1
+        if not feed.watchers and not feed.events and not feed.ended:
+            self._feeds.pop(job_id, None)  # nothing was there to be seen
+
+    def listen(self, job_id: str, event: asyncio.Event, place: Place = BEGINNING) -> Listener:
+        """What comes of a job after ``place``, for who waits for other things too: ``event`` is
+        set whenever there is more."""
+        feed = self._ended.get(job_id) or self._feeds.get(job_id)
+        if feed is None:
+            feed = _Feed(ended=True) if job_id in self._over else self._feed(job_id)
+        feed.watchers += 1
+        return Listener(self, job_id, feed, event, place)
+
+
+class Listener:
+    """Made by :meth:`Live.listen`; to be closed."""
+
+    def __init__(
+        self, live: Live, job_id: str, feed: _Feed, event: asyncio.Event, place: Place
+    ) -> None:
+        self.job_id = job_id
+        self.place = place
+        """Where it is: behind the last event that was given."""
+        self._live = live
+        self._feed = feed
+        self._event = event
+        feed.listening.add(event)
+
+    def fresh(self) -> list[Seen]:
+        """What has come since the last look."""
+        found = self._feed.since(self.place)
+        if found:
+            self.place = found[-1].place
+        elif self._feed.epoch and not self.place.epoch:
+            self.place = Place(self._feed.epoch, 0, self.place.remark)
+        return found
+
+    def close(self) -> None:
+        self._feed.listening.discard(self._event)
+        self._live._let_go(self.job_id, self._feed)

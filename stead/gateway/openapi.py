@@ -120,6 +120,7 @@ _OPEN = {
     "/v1/models/{name}": "One of them",
     "/api/v1/events": "Each change of jobs, questions, nodes... (server-sent events)",
     "/api/v1/jobs/{id}/events": "What a job does, as it does it (server-sent events)",
+    "/api/v1/sessions/{id}/events": "What happens in a conversation (server-sent events)",
     "/channel/{name}": "A message for a channel of yours (docs/channels.md)",
 }
 _PARAM = re.compile(r"\{(\w+)(?::\w+)?\}")

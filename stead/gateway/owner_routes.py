@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict
+from typing import Any
 
 import msgspec
 from starlette.requests import Request
@@ -19,7 +20,7 @@ from stead.core.place import Place
 from stead.core.placement import is_label, is_node_name
 from stead.core.recall import OFF_THE_RECORD, is_off_the_record
 from stead.core.states import Lane
-from stead.core.storage import Store, View
+from stead.core.storage import Accepted, Store, View
 from stead.flow.flow import Flow
 from stead.flow.live import Seen
 from stead.gateway.auth import Keys
@@ -53,6 +54,9 @@ class _NewMessage(msgspec.Struct):
     prefer: list[str] = msgspec.field(default_factory=list)
     avoid: list[str] = msgspec.field(default_factory=list)
     off_the_record: bool = False
+    replaces: str = ""
+    """The id of an earlier message of yours in this conversation: in prompts this one stands in its
+    place, and what was said after it is left out. The record keeps all."""
 
 
 class _Session(msgspec.Struct):
@@ -107,7 +111,14 @@ class Owner:
                 self._get_messages,
                 "GET",
                 about="The record of a conversation",
-                asks={"session": str, "after": int, "limit": int, "read": str},
+                asks={
+                    "session": str,
+                    "after": int,
+                    "before": int,
+                    "limit": int,
+                    "most": int,
+                    "read": str,
+                },
                 members=True,
             ),
             route(
@@ -173,7 +184,7 @@ class Owner:
         accepted = await self._flow.accept(
             Inbound(
                 channel=self._channel(body, person),
-                external_id=_identity(body.external_id, person),
+                external_id=identity(body.external_id, person),
                 text=body.text,
                 session=session,
                 mark=body.mark,
@@ -182,19 +193,10 @@ class Owner:
                 prefer=_list(body.prefer, is_node_name, "prefer", "the name of a node"),
                 avoid=_list(body.avoid, is_node_name, "avoid", "the name of a node"),
                 person=person,
+                replaces=body.replaces,
             )
         )
-        to, _, rule = accepted.route.partition(": ")
-        return Json(
-            {
-                "message_id": accepted.message_id,
-                "job_id": accepted.job_id,
-                "duplicate": accepted.duplicate,
-                "route": {"to": to, "rule": rule},
-                "session": session,
-            },
-            status_code=202,
-        )
+        return Json(receipt(accepted, session), status_code=202)
 
     def _channel(self, body: _NewMessage, person: str) -> str:
         channel = named(body.channel, 64, "channel", "cli")
@@ -205,11 +207,15 @@ class Owner:
 
     async def _get_messages(self, request: Request) -> Response:
         query, person = request.query_params, asker(request)
-        page = await self._store.view_messages(
-            inside(person, query.get("session", "main")),
-            number(query.get("after"), "after", -1),
-            max(1, min(500, number(query.get("limit"), "limit", 50))),
-        )
+        session = inside(person, query.get("session", "main"))
+        after = number(query.get("after"), "after", -1)
+        limit = max(1, min(500, number(query.get("limit"), "limit", 50)))
+        if after >= 0:
+            page = await self._store.view_messages(session, after, limit)
+        else:
+            before = max(0, number(query.get("before"), "before", 0))
+            most = number(query.get("most"), "most", -1)
+            page = await self._store.view_older(session, before, limit, most)
         if query.get("read"):  # the owner sees them now: what waited to be fetched is delivered
             shown = [message["id"] for message in page["messages"] if message["role"] != "owner"]
             await self._store.fetched_messages(shown)
@@ -309,10 +315,22 @@ class Owner:
             yield b"retry: 500\n" + comment("is being stopped; connect again")
 
 
-def _identity(given: str, person: str) -> str:
+def identity(given: str, person: str) -> str:
     """By which a message is known again. What one person's client makes up is not another's."""
     own = given or f"auto:{uuid7()}"
     return own if person == OWNER else f"{person}:{own}"
+
+
+def receipt(accepted: Accepted, session: str) -> dict[str, Any]:
+    """What is told to who handed in a message."""
+    to, _, rule = accepted.route.partition(": ")
+    return {
+        "message_id": accepted.message_id,
+        "job_id": accepted.job_id,
+        "duplicate": accepted.duplicate,
+        "route": {"to": to, "rule": rule},
+        "session": session,
+    }
 
 
 def _session_of(body: _NewMessage) -> str:

@@ -95,10 +95,11 @@ async def test_what_is_under_way_from_a_turn_on(store: Store) -> None:
     await converse(store, "before", "yes")
     first = await store.accept(inbound("a"), chat(), "")
     second = await store.accept(inbound("b"), chat(), "")
-    turn = (await store.view_message(first.message_id))["turn"]
-    assert await store.jobs_since("main", turn) == [first.job_id, second.job_id]
-    assert await store.jobs_since("main", turn + 1) == [second.job_id]
-    assert await store.jobs_since("other", 0) == []
+    anew = await store.accept(inbound("A", replaces=first.message_id), chat(), "")
+    await store.accept(inbound("c"), chat(), "")
+    assert await store.jobs_instead("main", anew.message_id) == [first.job_id, second.job_id]
+    assert await store.jobs_instead("main", first.message_id) == []
+    assert await store.jobs_instead("other", anew.message_id) == []
 
 
 # --- the list ---------------------------------------------------------------------------

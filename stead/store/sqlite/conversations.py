@@ -84,8 +84,8 @@ class Conversations(ABC):
                 break
         return {"hits": hits, "next": end if end > 1 else 0}
 
-    async def jobs_since(self, session: str, turn: int) -> list[str]:
-        return await self.read(lambda c: sessions.since(c, session, turn))
+    async def jobs_instead(self, session: str, message_id: str) -> list[str]:
+        return await self.read(lambda c: sessions.instead(c, session, message_id))
 
 
 def _look(

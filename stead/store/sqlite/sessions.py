@@ -157,15 +157,16 @@ def change(c: apsw.Connection, session: str, what: str, value: object = None) ->
         raise NotFound(what=f"conversation {session[:80]!r}")
 
 
-def since(c: apsw.Connection, session: str, turn: int) -> list[str]:
+def instead(c: apsw.Connection, session: str, message_id: str) -> list[str]:
     found = rows(
         c,
         "SELECT j.id FROM job j JOIN message m ON m.id = j.message_id"
-        " WHERE j.session = ?1 AND m.turn >= ?2 AND j.id IN (SELECT id FROM job"
+        " JOIN message i ON i.id = ?2 AND i.back_to > 0"
+        " WHERE m.turn >= i.back_to AND m.turn < i.turn AND j.id IN (SELECT id FROM job"
         " WHERE conc_key = 'session:' || ?1 AND state IN ('queued', 'running')"
         " UNION ALL SELECT id FROM job WHERE state = 'waiting'"
         " AND state IN ('waiting', 'dead') AND session = ?1) ORDER BY j.id",
-        (session, turn),
+        (session, message_id),
     )
     return [ident for (ident,) in found]
 
