@@ -54,9 +54,8 @@ from stead.flow.flow import Flow, Tries
 from stead.flow.live import Live
 from stead.flow.off_record import OffRecord
 from stead.flow.sender import Sender
-from stead.flow.sessions import Conversations
 from stead.flow.spending import Spending
-from stead.gateway import channel_routes, node_routes
+from stead.gateway import channel_routes, node_routes, session_routes
 from stead.gateway.app import build
 from stead.gateway.approval_routes import ApprovalRoutes
 from stead.gateway.auth import Keys
@@ -74,7 +73,6 @@ from stead.gateway.owner_routes import Owner
 from stead.gateway.placement import Placement
 from stead.gateway.presence import Presence
 from stead.gateway.service_routes import ServiceRoutes
-from stead.gateway.session_routes import Sessions
 from stead.gateway.status import Status
 from stead.gateway.talk import Talk
 from stead.inference import modelstate
@@ -299,8 +297,6 @@ class Gateway:
         )  # fmt: skip
         talk, away = Talk(store, live), self._away(flow, live, placement, presence, daily)
         flow.on_reply(sender.nudge)
-        conversations = Conversations(store, live)
-        queue.news.when_touched.append(conversations.nudge)
         most, wait_s = int(settings.gateway.max_body_mb * 1e6), settings.gateway.answer_wait_s
         openai = OpenAI(flow, talk, door, keys, policy, max_body=most, wait_s=wait_s)
         doors = ModelDoors(plane, keys, openai, audit.meter, max_body=most)
@@ -312,7 +308,7 @@ class Gateway:
                 *node_routes.routes(service, keys, most),
                 *openai.routes(),
                 *Owner(store, flow, talk, keys, placement, status, max_body=most).routes(),
-                *Sessions(store, flow, conversations, keys, max_body=most).routes(),
+                *session_routes.routes(store, flow, live, keys, most),
                 *Nodes(store, keys, presence, placement, status, max_body=most).routes(),
                 *Changes(store, queue.news, status, keys).routes(),
                 *Outbox(store, sender, keys, max_body=most).routes(),

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from stead.core.errors import BadRequest, SteadError
+from stead.core.news import News
 from stead.core.place import BEGINNING, Place
 from stead.core.states import JobState
 from stead.core.storage import Store, View
@@ -98,20 +99,22 @@ class Conversations:
     """Told to look by those who change something (:meth:`nudge`), it looks now and then anyway,
     while anybody watches."""
 
-    def __init__(self, store: Store, live: Live, *, every_s: float = 1.0) -> None:
+    def __init__(self, store: Store, live: Live, news: News, *, every_s: float = 1.0) -> None:
         self._store = store
         self._live = live
         self._every_s = every_s
         self._rooms: dict[str, _Room] = {}
         self._upto = 0
-        self._news = asyncio.Event()
+        self._look_again = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self.news = news
+        news.when_touched.append(self.nudge)
         live.on_begin.append(self.nudge)
         live.on_close.append(self._wake_all)
 
     def nudge(self) -> None:
         """Something has changed."""
-        self._news.set()
+        self._look_again.set()
 
     async def watch(
         self, session: str, where: Where | None = None, beat_s: float = 15.0
@@ -172,7 +175,7 @@ class Conversations:
         room = self._rooms.get(session)
         if room is None:
             room = self._rooms[session] = _Room(session)
-        self._news.set()
+        self._look_again.set()
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run(), name="conversations")
         return room
@@ -180,18 +183,18 @@ class Conversations:
     def _leave(self, room: _Room) -> None:
         if not room.wakes and self._rooms.get(room.session) is room:
             del self._rooms[room.session]
-            self._news.set()
+            self._look_again.set()
 
     def _wake_all(self) -> None:
         for room in self._rooms.values():
             room.wake()
-        self._news.set()
+        self._look_again.set()
 
     async def _run(self) -> None:
         """Look, as long as anybody watches."""
         self._upto = await self._last()
         while self._rooms and not self._live.closed:
-            self._news.clear()
+            self._look_again.clear()
             try:
                 while await self._look():
                     pass
@@ -203,7 +206,7 @@ class Conversations:
                 await asyncio.sleep(self._every_s)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._every_s):
-                    await self._news.wait()
+                    await self._look_again.wait()
 
     async def _last(self) -> int:
         while True:

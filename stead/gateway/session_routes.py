@@ -16,6 +16,7 @@ from stead.core.nouns import Inbound
 from stead.core.recall import is_off_the_record
 from stead.core.storage import Store, View
 from stead.flow.flow import Flow
+from stead.flow.live import Live
 from stead.flow.sessions import Conversations, Where, without_epoch
 from stead.gateway.auth import Keys
 from stead.gateway.http import (
@@ -144,7 +145,7 @@ class Sessions:
         return await self._done(session)
 
     async def _done(self, session: str) -> Response:
-        self._conversations.nudge()
+        self._conversations.news.touch("session", session)
         return Json(await self._view(session))
 
     # --- what happens in one -----------------------------------------------------------------
@@ -215,6 +216,12 @@ class Sessions:
                 limit=max(1, min(200, number(query.get("limit"), "limit", 20))),
             )
         )
+
+
+def routes(store: Store, flow: Flow, live: Live, keys: Keys, most: int) -> list[Route]:
+    """With who looks what happens in conversations."""
+    conversations = Conversations(store, live, flow.news)
+    return Sessions(store, flow, conversations, keys, max_body=most).routes()
 
 
 def cut(message: View, most: int) -> View:
