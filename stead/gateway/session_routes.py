@@ -10,9 +10,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from stead.core.errors import BadRequest
-from stead.core.ids import uuid7
+from stead.core.errors import BadRequest, NotFound
 from stead.core.nouns import Inbound
+from stead.core.people import OWNER, inside, outside, person_of
 from stead.core.recall import is_off_the_record
 from stead.core.storage import Store, View
 from stead.flow.flow import Flow
@@ -30,7 +30,8 @@ from stead.gateway.http import (
     sse,
     stream,
 )
-from stead.gateway.owner_routes import receipt
+from stead.gateway.owner_routes import identity, receipt
+from stead.gateway.people import asker, note
 
 
 class _Name(msgspec.Struct):
@@ -65,6 +66,7 @@ class Sessions:
                 "GET",
                 about="Conversations, the last one used first",
                 asks={"like": str, "before": str, "limit": int, "all": str},
+                members=True,
             ),
             # An id may hold slashes.
             Route("/api/v1/sessions/{id:path}/events", Endpoint(self._events), methods=["GET"]),
@@ -73,14 +75,29 @@ class Sessions:
                 self._end,
                 "POST",
                 about="A conversation is over, until something is said in it",
+                members=True,
             ),
-            route("/sessions/{id:path}", self._show, "GET", about="A conversation, and what runs"),
-            route("/sessions/{id:path}", self._name, "POST", about="Give it a name", takes=_Name),
+            route(
+                "/sessions/{id:path}",
+                self._show,
+                "GET",
+                about="A conversation, and what runs",
+                members=True,
+            ),
+            route(
+                "/sessions/{id:path}",
+                self._name,
+                "POST",
+                about="Give it a name",
+                takes=_Name,
+                members=True,
+            ),
             route(
                 "/sessions/{id:path}",
                 self._hide,
                 "DELETE",
                 about="Take it out of the list, until something is said in it; the record keeps it",
+                members=True,
             ),
             route(
                 "/messages/{id}",
@@ -88,6 +105,7 @@ class Sessions:
                 "GET",
                 about="One message, or a piece of its text",
                 asks={"from": int, "most": int},
+                members=True,
             ),
             route(
                 "/messages/{id}/again",
@@ -95,6 +113,7 @@ class Sessions:
                 "POST",
                 about="Say the same once more, in the place of what was said",
                 takes=_Again,
+                members=True,
             ),
             route(
                 "/search",
@@ -102,6 +121,7 @@ class Sessions:
                 "GET",
                 about="Words in all conversations, the newest first",
                 asks={"q": str, "session": str, "before": int, "limit": int},
+                members=True,
             ),
         ]
 
@@ -109,21 +129,21 @@ class Sessions:
 
     async def _list(self, request: Request) -> Response:
         query = request.query_params
-        return Json(
-            await self._store.view_sessions(
-                before=query.get("before", ""),
-                like=query.get("like", ""),
-                hidden=bool(query.get("all")),
-                limit=max(1, min(500, number(query.get("limit"), "limit", 50))),
-            )
+        page = await self._store.view_sessions(
+            person=asker(request),
+            before=query.get("before", ""),
+            like=query.get("like", ""),
+            hidden=bool(query.get("all")),
+            limit=max(1, min(500, number(query.get("limit"), "limit", 50))),
         )
+        return Json({**page, "sessions": [_as_called(one, "id") for one in page["sessions"]]})
 
     async def _show(self, request: Request) -> Response:
         return Json(await self._view(_session(request)))
 
     async def _view(self, session: str) -> View:
         view = await self._store.view_session(session)
-        return {**view, "jobs": [without_epoch(job) for job in view["jobs"]]}
+        return _as_called({**view, "jobs": [without_epoch(job) for job in view["jobs"]]}, "id")
 
     async def _name(self, request: Request) -> Response:
         session = _session(request)
@@ -151,7 +171,7 @@ class Sessions:
     # --- what happens in one -----------------------------------------------------------------
 
     async def _events(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self._keys.owner(scope)
+        note(scope, self._keys.asker(scope))
         request = Request(scope, receive)
         query = request.query_params
         last, after = request.headers.get("last-event-id"), query.get("after")
@@ -170,7 +190,7 @@ class Sessions:
             if told is None:
                 yield comment("is there")
                 continue
-            data = told.data
+            data = _as_called(told.data, "session" if told.type == "message" else "id")
             if told.type == "message" and most >= 0:
                 data = cut(data, most)
             yield sse(data, event=told.type, ident=told.ident)
@@ -182,40 +202,50 @@ class Sessions:
 
     async def _message(self, request: Request) -> Response:
         query = request.query_params
-        return Json(
-            await self._store.view_message(
-                request.path_params["id"],
-                at=max(0, number(query.get("from"), "from", 0)),
-                most=number(query.get("most"), "most", -1),
-            )
+        found = await self._store.view_message(
+            request.path_params["id"],
+            at=max(0, number(query.get("from"), "from", 0)),
+            most=number(query.get("most"), "most", -1),
         )
+        person = asker(request)
+        if person not in (OWNER, person_of(found["session"])):
+            raise NotFound(what=f"message {request.path_params['id'][:80]!r}")
+        return Json(_as_called(found, "session") if person != OWNER else found)
 
     async def _again(self, request: Request) -> Response:
         body = decode(await read_body(request.scope, request.receive, self._max_body), _Again)
-        old = await self._store.view_message(request.path_params["id"])
+        old, person = await self._store.view_message(request.path_params["id"]), asker(request)
+        if person_of(old["session"]) != person:
+            raise NotFound(what=f"message {request.path_params['id'][:80]!r} of yours")
         if old["pruned_at"]:
             raise BadRequest("Its words were taken out, so they cannot be said again.")
+        channel = named(body.channel, 64, "channel", old["channel"])
+        if person != OWNER and channel in self._flow.channels:
+            channel = old["channel"]
+        session = outside(old["session"])
         accepted = await self._flow.accept(
             Inbound(
-                channel=named(body.channel, 64, "channel", old["channel"]),
-                external_id=body.external_id or f"auto:{uuid7()}",
+                channel=channel,
+                external_id=identity(body.external_id, person),
                 text=old["text"],
-                session=old["session"],
+                session=session,
                 replaces=old["id"],
+                person=person,
             )
         )
-        return Json(receipt(accepted, old["session"]), status_code=202)
+        return Json(receipt(accepted, session), status_code=202)
 
     async def _search(self, request: Request) -> Response:
-        query = request.query_params
-        return Json(
-            await self._store.view_search(
-                query.get("q", ""),
-                session=query.get("session", ""),
-                before=max(0, number(query.get("before"), "before", 0)),
-                limit=max(1, min(200, number(query.get("limit"), "limit", 20))),
-            )
+        query, person = request.query_params, asker(request)
+        session = query.get("session", "")
+        page = await self._store.view_search(
+            query.get("q", ""),
+            person=person,
+            session=inside(person, session) if session else "",
+            before=max(0, number(query.get("before"), "before", 0)),
+            limit=max(1, min(200, number(query.get("limit"), "limit", 20))),
         )
+        return Json({**page, "hits": [_as_called(one, "session") for one in page["hits"]]})
 
 
 def routes(store: Store, flow: Flow, live: Live, keys: Keys, most: int) -> list[Route]:
@@ -231,4 +261,9 @@ def cut(message: View, most: int) -> View:
 
 
 def _session(request: Request) -> str:
-    return named(request.path_params["id"], 200, "session", "main")
+    return inside(asker(request), named(request.path_params["id"], 200, "session", "main"))
+
+
+def _as_called(view: View, where: str) -> View:
+    """With the conversation called as the person does whose it is."""
+    return {**view, where: outside(view[where])} if where in view else view
