@@ -301,8 +301,7 @@ class Gateway:
         openai = OpenAI(flow, talk, door, keys, policy, max_body=most, wait_s=wait_s)
         doors = ModelDoors(plane, keys, openai, audit.meter, max_body=most)
         standing = Standing(store, status, audit.book, routes, keys)
-        node_doors = NodeDoors(service, keys, max_body=most)
-        pages = Pages(owner_key, keys.owner)
+        node_doors, pages = NodeDoors(service, keys, max_body=most), Pages(owner_key, keys.owner)
         app = pages.api = build(
             [
                 *node_routes.routes(service, keys, most),

@@ -41,6 +41,9 @@ from stead.gateway.status import Status
 from stead.gateway.talk import Stopping, Talk
 
 _ANSWERS = ("repeat", "done", "fail")
+_OF_THE_RECORD = {
+    "session": str, "after": int, "before": int, "limit": int, "most": int, "read": str,
+}  # fmt: skip
 
 
 class _NewMessage(msgspec.Struct):
@@ -111,14 +114,7 @@ class Owner:
                 self._get_messages,
                 "GET",
                 about="The record of a conversation",
-                asks={
-                    "session": str,
-                    "after": int,
-                    "before": int,
-                    "limit": int,
-                    "most": int,
-                    "read": str,
-                },
+                asks=_OF_THE_RECORD,
                 members=True,
             ),
             route(
