@@ -119,7 +119,7 @@ class Plain:
 
     def opening(self, turns: Sequence[Turn]) -> list[Message]:
         head = {"role": "system", "content": self._system}
-        return [head, *({"role": turn.role, "content": turn.text} for turn in turns)]
+        return [head, *map(prompt.turned, turns)]
 
     def tools(self, *, final: bool, groups: Groups = ()) -> list[dict[str, Any]]:
         return []
@@ -182,7 +182,7 @@ class Schema(Plain):
 
     def opening(self, turns: Sequence[Turn]) -> list[Message]:
         shown = [
-            {"role": turn.role, "content": turn.text}
+            prompt.turned(turn)
             if turn.role == "user"
             else prompt.assistant(prompt.dumps({"reply": turn.text}))
             for turn in turns

@@ -7,7 +7,7 @@ What is emitted as ``token`` in one attempt is, joined, the text of the result.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -25,6 +25,7 @@ from stead.agent.tools.memory import MEMORY_READ, MEMORY_SEARCH, OFF, RememberAr
 from stead.agent.tools.message import MessageArgs
 from stead.agent.tools.more_tools import NAME as MORE_TOOLS
 from stead.agent.tools.more_tools import asked_group
+from stead.core.attached import Attached
 from stead.core.errors import BackendFailed, SteadError
 from stead.core.nouns import Limits, ModelProfile, Turn, Usage
 from stead.core.permits import Approval
@@ -79,6 +80,12 @@ class Task:
     """What of memory goes with the message."""
     memory: Look | None = None
     """How it looks into memory by itself."""
+    files: tuple[Attached, ...] = ()
+    """What hangs on the message."""
+    files_said: Mapping[str, str] = field(default_factory=dict)
+    """By the id of a file, of the message or of the conversation: where it lies, and what it is."""
+    pictures: Mapping[str, str] = field(default_factory=dict)
+    """By the id of a file: what the model is shown, as ``data:`` addresses."""
 
 
 @dataclass(slots=True)
@@ -150,9 +157,12 @@ class _Job:
             text = wrapped(text, task.from_outside, mark_of(task.id))
         small = task.profile.prompt == "small"
         recalled = recall.block(task.recall, mark_of(task.id), small=small)
-        said = [_quoted(turn, task.id) for turn in turns]
+        said = [_with_files(_quoted(turn, task.id), task) for turn in turns]
         whole = f"{recalled}\n\n{text}" if recalled else text
-        self.talk = self.way.opening(prompt.conversation(said, whole, task.instructions))
+        last = _with_files(Turn("user", whole, files=task.files), task)
+        self.talk = self.way.opening(prompt.conversation(said, last, task.instructions))
+        self.shows = any(isinstance(one["content"], list) for one in self.talk)
+        """Whether the model is shown pictures."""
         self.results: list[int] = []
         self.guard = Guard()
         heard = {word for turn in turns for word in turn.read.split()}
@@ -161,6 +171,8 @@ class _Job:
         self.seen.knows(task.text)
         self.seen.knows(recalled)
         self.gate.shown(task.recall)
+        if task.pictures:  # words in a picture are others' words
+            self.gate.foreign = self.gate.private = True
         self.echo = recall.Echo(task.text)
         self.echo.shows(recalled)
         for turn in turns:
@@ -220,7 +232,7 @@ class _Job:
         temperature = self.task.overrides.get("temperature", self.way.temperature)
         room = self.task.profile.context - min(most, self.task.profile.context // 2)
         return ModelRequest(
-            model=self.task.profile.name,
+            model=self.task.profile.seeing if self.shows else self.task.profile.name,
             messages=prompt.shrink(self.talk, self.results, room),
             tools=self.way.tools(final=final, groups=self.groups),
             schema=self.way.schema(final=final, groups=self.groups),
@@ -246,6 +258,10 @@ class _Job:
                     said.append(reader.feed(chunk.text))
                     self._say(said[-1])
         except SteadError as problem:
+            # Of many a model nobody knows whether it sees before it was tried.
+            if self.shows and not said and problem.failure is Failure.SCHEMA:
+                self._hide_pictures(problem.message)
+                return await self._stream(self._request(final), final=final, again=again)
             return Made(usage=usage, problem=problem)
         finally:
             await _close(stream)
@@ -257,6 +273,12 @@ class _Job:
             return Made(usage=usage, problem=BadAnswer(model=request.model, why=answer.fault))
         self._say(answer.text[len("".join(said)) :], end=True)
         return Made(answer.as_output(), usage)
+
+    def _hide_pictures(self, why: str) -> None:
+        """The model takes no pictures: it is told so, and goes on without."""
+        self.shows = False
+        self.emit("note", f"the model was not shown the pictures: {why}")
+        self.talk = [prompt.without_pictures(message) for message in self.talk]
 
     async def _use(self, call: ToolCall) -> str:
         """One tool call; its result or its error as text for the model.
@@ -385,6 +407,16 @@ def _quoted(turn: Turn, job_id: str) -> Turn:
     if turn.role != "user" or "foreign" not in turn.read:
         return turn
     return Turn("user", wrapped(turn.text, "outside", mark_of(job_id)), turn.read)
+
+
+def _with_files(turn: Turn, task: Task) -> Turn:
+    """A turn with what hangs on it: where it lies in words, and the pictures that are shown."""
+    if not turn.files:
+        return turn
+    told = [task.files_said.get(file.id, f"{file.name}, which is not here") for file in turn.files]
+    text = "\n".join(filter(None, (turn.text, *(f"[attached: {one}]" for one in told))))
+    shown = tuple(task.pictures[one.id] for one in turn.files if one.id in task.pictures)
+    return replace(turn, text=text, pictures=shown)
 
 
 async def _close(stream: AsyncIterator[ModelChunk]) -> None:

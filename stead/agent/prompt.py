@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from stead.agent.tools.base import Toolbox
@@ -46,6 +47,7 @@ LEFT_OUT = "[left out to save room; ask the tool again if you need it]"
 
 _WINDOW_CHARS = {"small": 6_000, "full": 60_000}
 """Small models read slowly: after a jump half of this is read anew."""
+_PICTURE_TOKENS = 1200
 _CHARS_A_TOKEN = 3
 """A cautious guess; English is nearer to 4."""
 
@@ -106,7 +108,7 @@ def window(turns: Sequence[Turn], budget_chars: int) -> list[Turn]:
     turns up to there alone, so between jumps a longer conversation begins with
     the same turns. Very long turns lose their middle. Begins with the owner.
     """
-    clipped = [Turn(turn.role, _clip(turn.text, budget_chars // 4), turn.read) for turn in turns]
+    clipped = [replace(turn, text=_clip(turn.text, budget_chars // 4)) for turn in turns]
     start = size = 0
     for end, turn in enumerate(clipped, 1):
         size += len(turn.text)
@@ -128,14 +130,17 @@ def result_chars(profile: ModelProfile) -> int:
     return profile.context * _CHARS_A_TOKEN // 8
 
 
-def conversation(turns: Sequence[Turn], text: str, instructions: str) -> list[Turn]:
+def conversation(turns: Sequence[Turn], message: Turn, instructions: str) -> list[Turn]:
     """History and this message as alternating turns; instructions go with the message,
     so that they never change the beginning."""
-    last = f"{text}\n\n(For this answer: {instructions})" if instructions else text
+    if instructions:
+        message = replace(message, text=f"{message.text}\n\n(For this answer: {instructions})")
     made: list[Turn] = []
-    for turn in (*turns, Turn("user", last)):
+    for turn in (*turns, message):
         if made and made[-1].role == turn.role:
-            made[-1] = Turn(turn.role, f"{made[-1].text}\n\n{turn.text}")
+            last = made[-1]
+            shown = (*last.pictures, *turn.pictures)
+            made[-1] = Turn(turn.role, f"{last.text}\n\n{turn.text}", pictures=shown)
         else:
             made.append(turn)
     return made
@@ -144,7 +149,7 @@ def conversation(turns: Sequence[Turn], text: str, instructions: str) -> list[Tu
 def shrink(messages: Sequence[Message], results: Sequence[int], room_tokens: int) -> list[Message]:
     """The messages with the oldest tool results (at ``results``) emptied until they fit."""
     made = list(messages)
-    over = sum(len(dumps(message)) for message in made) - room_tokens * _CHARS_A_TOKEN
+    over = sum(map(_length, made)) - room_tokens * _CHARS_A_TOKEN
     for at in results[:-1]:  # the newest is what the model is working on
         if over <= 0:
             break
@@ -155,6 +160,35 @@ def shrink(messages: Sequence[Message], results: Sequence[int], room_tokens: int
         made[at] = {**made[at], "content": f"{head}\n{LEFT_OUT}" if head else LEFT_OUT}
         over -= len(content) - len(made[at]["content"])
     return made
+
+
+def _length(message: Message) -> int:
+    """Characters of a message; a picture takes as many tokens as it is large, not as its bytes."""
+    content = message["content"]
+    if not isinstance(content, list):
+        return len(dumps(message))
+    return sum(
+        len(dumps(part)) if part["type"] == "text" else _PICTURE_TOKENS * _CHARS_A_TOKEN
+        for part in content
+    )
+
+
+def turned(turn: Turn) -> Message:
+    """A turn as a message: with pictures its content is a list of parts (OpenAI, chat
+    completions, image_url)."""
+    if not turn.pictures:
+        return {"role": turn.role, "content": turn.text}
+    shown = [{"type": "image_url", "image_url": {"url": url}} for url in turn.pictures]
+    return {"role": turn.role, "content": [{"type": "text", "text": turn.text}, *shown]}
+
+
+def without_pictures(message: Message) -> Message:
+    """The same for a model that takes none."""
+    content = message["content"]
+    if not isinstance(content, list):
+        return message
+    text = content[0]["text"]
+    return {**message, "content": f"{text}\n[you cannot be shown these pictures]"}
 
 
 def user(text: str) -> Message:

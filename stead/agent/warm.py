@@ -5,7 +5,7 @@ from __future__ import annotations
 from stead.agent import prompt
 from stead.agent.choose import choose
 from stead.agent.tools.base import Toolbox
-from stead.core.nouns import ModelProfile
+from stead.core.nouns import ModelProfile, Turn
 from stead.core.ports import ModelRequest
 
 
@@ -15,7 +15,7 @@ def opening(profile: ModelProfile, role: str, tools: Toolbox) -> ModelRequest:
     way = choose(profile, role, tools)
     return ModelRequest(
         model=profile.name,
-        messages=way.opening(prompt.conversation([], "ping", "")),
+        messages=way.opening(prompt.conversation([], Turn("user", "ping"), "")),
         tools=way.tools(final=False),
         schema=way.schema(final=False),
         max_tokens=1,

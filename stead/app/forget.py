@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from starlette.routing import Route
 
 from stead.app import memory
 from stead.app.alone import alone
+from stead.app.files import sweeping
+from stead.blobs.handed import Handed
 from stead.core.storage import Store
 from stead.gateway.auth import Keys
 from stead.gateway.forget_routes import ForgetRoutes
@@ -23,9 +26,14 @@ from stead.memory.forget.wish import Wish
 class Forgets:
     """Forgets in a home. What it needs is loaded when it is first asked: it seldom is."""
 
-    def __init__(self, home: Path, store: Store, daily: DailyLog, index: Any = None) -> None:
-        """``index``: see ``stead.memory.forget.forgetter.Index``."""
+    def __init__(
+        self, home: Path, store: Store, daily: DailyLog, index: Any = None,
+        sweep: Callable[[], Awaitable[int]] | None = None,
+    ) -> None:  # fmt: skip
+        """``index``: see ``stead.memory.forget.forgetter.Index``; ``sweep`` removes the bytes of
+        files that hang on nothing any more."""
         self._home = home
+        self._sweep = sweep
         self._store = store
         self._daily = daily
         self._index = index
@@ -37,7 +45,7 @@ class Forgets:
         if self._made is None:
             self._made = Forgetter(
                 self._home, self._store, still=self._daily.still, flush=self._daily.write_pending,
-                index=self._index,
+                index=self._index, sweep=self._sweep,
             )  # fmt: skip
         return self._made
 
@@ -64,10 +72,12 @@ def upkeep_routes(
     keys: Keys,
     most: int,
     index: Memory,
+    handed: Handed,
 ) -> list[Route]:
     """How the owner has things taken out: what is old, and what is to be forgotten. What a crash
     cut off is ended by and by."""
-    forget = ForgetRoutes(Forgets(home, store, daily, index), keys, max_body=most)
+    forgets = Forgets(home, store, daily, index, handed.sweep)
+    forget = ForgetRoutes(forgets, keys, max_body=most)
     forget.begin()
     return [*Prune(retention, keys, max_body=most).routes(), *forget.routes()]
 
@@ -99,7 +109,8 @@ async def _at_home(home: Path, wish: Wish, doing: bool) -> dict[str, Any]:
     with alone(home):
         store = SqliteStore(home / "state.db", home / "backups")
         try:
-            forgets = Forgets(home, store, DailyLog(home / "memory", store), _IndexAtHome(home))
+            daily = DailyLog(home / "memory", store)
+            forgets = Forgets(home, store, daily, _IndexAtHome(home), sweeping(home, store))
             return await (forgets.run(wish) if doing else forgets.plan(wish))
         finally:
             store.close()

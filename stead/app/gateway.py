@@ -31,6 +31,7 @@ from stead.app.audit import Audit, Standing, audit_of
 from stead.app.audit import routes as audit_routes
 from stead.app.audit import taker as audit_taker
 from stead.app.calm import calm_collector
+from stead.app.files import FileTerms, files_of
 from stead.app.forget import upkeep_routes
 from stead.app.hands import known_tools, limit_undo
 from stead.app.hup import terminal
@@ -62,6 +63,7 @@ from stead.gateway.auth import Keys
 from stead.gateway.backend_routes import Backends
 from stead.gateway.changes import Changes
 from stead.gateway.doors import ModelDoors
+from stead.gateway.file_routes import Files
 from stead.gateway.front import front
 from stead.gateway.memory_routes import MemoryRoutes
 from stead.gateway.node_routes import NodeDoors
@@ -285,7 +287,12 @@ class Gateway:
         )  # fmt: skip
         approvals = permits.approvals_of(settings, store, flow, service)
         off = recall_into(self._home, settings, store, flow, service, audit, door.profile, memory)
-        reload = self._reload(policy, routes, light, flow, service, plane, audit, keys, approvals)
+        held = FileTerms(settings)
+        handed = service.handed = files_of(self._home, store, held)
+        off.on_erased = handed.sweep
+        reload = self._reload(
+            policy, routes, light, flow, service, plane, audit, keys, approvals, held
+        )
         retention = self._retention(audit)
         # Terminal and API are read by their clients; the sender is for channels pushed to.
         sender = Sender(store, self._channels.pushed, self._channels.manners)
@@ -298,7 +305,7 @@ class Gateway:
         talk, away = Talk(store, live), self._away(flow, live, placement, presence, daily)
         flow.on_reply(sender.nudge)
         most, wait_s = int(settings.gateway.max_body_mb * 1e6), settings.gateway.answer_wait_s
-        openai = OpenAI(flow, talk, door, keys, policy, max_body=most, wait_s=wait_s)
+        openai = OpenAI(flow, talk, door, keys, policy, handed, max_body=most, wait_s=wait_s)
         doors = ModelDoors(plane, keys, openai, audit.meter, max_body=most)
         standing = Standing(store, status, audit.book, routes, keys)
         node_doors, pages = NodeDoors(service, keys, max_body=most), Pages(owner_key, keys.owner)
@@ -306,13 +313,14 @@ class Gateway:
             [
                 *node_routes.routes(service, keys, most),
                 *openai.routes(),
-                *Owner(store, flow, talk, keys, placement, status, max_body=most).routes(),
+                *Owner(store, flow, talk, keys, placement, status, handed, max_body=most).routes(),
+                *Files(store, handed, keys).routes(),
                 *session_routes.routes(store, flow, live, keys, most),
                 *Nodes(store, keys, presence, placement, status, max_body=most).routes(),
                 *Changes(store, queue.news, status, keys).routes(),
                 *Outbox(store, sender, keys, max_body=most).routes(),
                 *ApprovalRoutes(store, approvals, keys, max_body=most).routes(),
-                *upkeep_routes(self._home, store, daily, retention, keys, most, memory),
+                *upkeep_routes(self._home, store, daily, retention, keys, most, memory, handed),
                 *Backends(routes, keys).routes(),
                 *owner_memory.routes(self._home, reload, keys, most),
                 *ServiceRoutes(light, keys).routes(),
@@ -342,6 +350,7 @@ class Gateway:
     def _reload(
         self, policy: LivePolicy, routes: Routes, light: Services, flow: Flow,
         service: NodeService, plane: Plane, audit: Audit, keys: Keys, approvals: Approvals,
+        held: FileTerms,
     ) -> Reload:  # fmt: skip
         """Who takes over what of a changed stead.toml."""
         takers = [
@@ -350,6 +359,7 @@ class Gateway:
             ("light services", services.taker(self._home, light)),
             ("budgets and audit", audit_taker(self._home, audit, keys)),
             ("permissions", permits.taker(approvals, flow)),
+            ("files", held.prepare),
             ("the rest", terms.taker(flow, service, plane)),
         ]
         return Reload(self._loaded, takers)

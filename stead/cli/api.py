@@ -7,13 +7,15 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from stead import __version__
-from stead.cli.http import Exchange, ServerEvent, events, query, quote
+from stead.cli.http import Exchange, Pieces, ServerEvent, events, query, quote
 from stead.config import Address
 from stead.core.errors import GatewayAway, HomeUnusable, SteadError
 from stead.core.keys import read_key
 
 #: Longest silence of an event stream, in seconds; after it we connect anew and go on.
 SILENCE_S = 60.0
+UPLOAD_S = 120.0
+"""How long a gateway that was handed a large file may take to put it on its disk."""
 
 
 class Refused(SteadError):
@@ -70,6 +72,20 @@ class Api:
         with self._open("POST", path, {"Content-Type": type_}, body, timeout) as exchange:
             return Answered(exchange.status, exchange.headers, exchange.read())
 
+    def upload(self, name: str, pieces: Iterator[bytes], size: int) -> Any:
+        """POST a file of ``size`` bytes to ``/api/v1/files``, piece by piece; what is known of it
+        then."""
+        headers = {"Accept": "application/json", "Content-Type": "application/octet-stream"}
+        path = f"/api/v1/files{query({'name': name})}"
+        with self._open("POST", path, headers, Pieces(pieces, size), UPLOAD_S) as exchange:
+            answer = exchange.read()
+        if exchange.status >= 400:
+            raise refusal(exchange.status, answer)
+        try:
+            return json.loads(answer)
+        except ValueError as error:
+            raise not_stead(self.url) from error
+
     def job_events(self, job_id: str, last: str = "") -> Iterator[ServerEvent]:
         """The events of a job from after the event ``last`` on; ends when the stream does.
 
@@ -90,7 +106,7 @@ class Api:
         method: str,
         path: str,
         headers: dict[str, str],
-        body: bytes = b"",
+        body: bytes | Pieces = b"",
         timeout: float = 30.0,
     ) -> Exchange:
         try:

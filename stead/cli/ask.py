@@ -7,11 +7,13 @@ import os
 import select
 import stat
 import sys
+from pathlib import Path
 
 import click
 
 from stead.cli import show
 from stead.cli.api import Api
+from stead.cli.attach import check, upload
 from stead.cli.common import (
     FAILED,
     INTERRUPTED,
@@ -46,6 +48,13 @@ off_option = click.option(
 @click.option("--needs", metavar="LABEL", multiple=True, help="Only a node with this label.")
 @click.option("--prefer", metavar="NODE", multiple=True, help="This node, while it is there.")
 @click.option("--avoid", metavar="NODE", multiple=True, help="Never this node.")
+@click.option(
+    "--attach",
+    metavar="FILE",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Hand in a file with it (a picture, a PDF, ...); may be given again.",
+)
 @off_option
 @json_option
 @click.pass_obj
@@ -58,6 +67,7 @@ def ask(
     needs: tuple[str, ...],
     prefer: tuple[str, ...],
     avoid: tuple[str, ...],
+    attach: tuple[Path, ...],
     off_the_record: bool,
     as_json: bool,
 ) -> int:
@@ -66,12 +76,14 @@ def ask(
     What is piped in is added below WORDS; `-` or no words at all reads only the pipe.
     Exit code 1: the job ended without an answer.
     """
-    text = question(sound(" ".join(words)))
+    check(attach)
+    text = question(sound(" ".join(words)), alone=bool(attach))
     api = obj.api()
+    files = [str(upload(api, path)["id"]) for path in attach]
     nodes = {"needs": needs, "prefer": prefer, "avoid": avoid}
     sent = send(
         api, text, session=sound(session), mark=mark or "", channel="cli", nodes=nodes,
-        off_the_record=off_the_record,
+        off_the_record=off_the_record, files=files,
     )  # fmt: skip
     try:
         return _answer(api, sent, stream=stream, as_json=as_json)
@@ -106,16 +118,17 @@ def leave(api: Api, session: str) -> None:
         api.post("/api/v1/off-the-record/end", {"session": session})
 
 
-def question(words: str) -> str:
-    """The text to send, from the words given and what is piped in."""
+def question(words: str, *, alone: bool = False) -> str:
+    """The text to send, from the words given and what is piped in. ``alone``: it may be empty,
+    where a file says it all."""
     piped = ""
-    if words == "-" or not words or _has_pipe():
-        if not words and on_terminal(sys.stdin):
+    if words == "-" or (not words and not alone) or _has_pipe():
+        if not words and not alone and on_terminal(sys.stdin):
             raise click.UsageError('Nothing to ask. Say: stead ask "..."')
         _say_if_slow(bool(words))
         piped = sys.stdin.buffer.read().decode("utf-8", "replace").strip("\n")
     parts = [part for part in ("" if words == "-" else words, piped) if part.strip()]
-    if not parts:
+    if not parts and not alone:
         raise click.UsageError("Nothing to ask: the text is empty.")
     return "\n\n".join(parts)
 

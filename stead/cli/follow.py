@@ -69,6 +69,7 @@ def send(
     channel: str = "",
     nodes: Mapping[str, Sequence[str]] | None = None,
     off_the_record: bool = False,
+    files: Sequence[str] = (),
     patience_s: float = PATIENCE_S,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Sent:
@@ -77,12 +78,14 @@ def send(
     Its external id is made here, so that sending it again after a broken
     connection is the same message. A gateway that cannot be reached at all
     raises ``GatewayAway`` at once: nothing was sent. ``nodes`` are lists of what it
-    ``needs``, and of the nodes to ``prefer`` and to ``avoid``.
+    ``needs``, and of the nodes to ``prefer`` and to ``avoid``; ``files`` are ids of what was
+    handed in before.
     """
     body: dict[str, Any] = {"text": text, "external_id": uuid7()}
     wishes = {"session": session, "mark": mark, "channel": channel}
     body |= {name: value for name, value in wishes.items() if value}
     body |= {"off_the_record": True} if off_the_record else {}
+    body |= {"files": list(files)} if files else {}
     body |= {name: list(value) for name, value in (nodes or {}).items() if value}
     try:
         reply = api.post("/api/v1/messages", body)

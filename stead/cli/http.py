@@ -51,6 +51,14 @@ class Target(NamedTuple):
         return f"{host}:{self.port}"
 
 
+class Pieces(NamedTuple):
+    """A body that is sent as it is read."""
+
+    pieces: Iterator[bytes]
+    size: int
+    """In bytes; so many must come."""
+
+
 class Exchange:
     """One request and its answer. ``status`` and ``headers`` (lower-case names) are there
     once it is made; the body is read by iterating over it, piece by piece."""
@@ -62,7 +70,7 @@ class Exchange:
         path: str,
         *,
         headers: Mapping[str, str],
-        body: bytes = b"",
+        body: bytes | Pieces = b"",
         connect_timeout: float = 3.0,
         timeout: float = 30.0,
     ) -> None:
@@ -74,7 +82,11 @@ class Exchange:
             self._socket.settimeout(timeout)
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 # A server may refuse a body before it has read all of it: its answer is there.
-                self._socket.sendall(_request(target, method, path, headers, body))
+                whole = body if isinstance(body, bytes) else b""
+                size = len(body) if isinstance(body, bytes) else body.size
+                self._socket.sendall(_head(target, method, path, headers, size) + whole)
+                for piece in body.pieces if isinstance(body, Pieces) else ():
+                    self._socket.sendall(piece)
             self.status, self.headers = self._read_head()
         except OSError as error:
             self.close()
@@ -236,15 +248,13 @@ def query(values: Mapping[str, object]) -> str:
     return "?" + "&".join(given) if given else ""
 
 
-def _request(
-    target: Target, method: str, path: str, headers: Mapping[str, str], body: bytes
-) -> bytes:
+def _head(target: Target, method: str, path: str, headers: Mapping[str, str], size: int) -> bytes:
     lines = [f"{method} {target.base}{path} HTTP/1.1", f"Host: {target.authority}"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     lines += ["Connection: close"]
-    if body or method != "GET":
-        lines.append(f"Content-Length: {len(body)}")
-    return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
+    if size or method != "GET":
+        lines.append(f"Content-Length: {size}")
+    return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
 
 def _name(host: str) -> str:

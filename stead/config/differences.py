@@ -14,8 +14,8 @@ from stead.config.settings import Settings
 #: Settings that a running gateway takes over; all others hold from the next start on.
 #: A whole table by its name, or one setting by its path.
 LIVE = (
-    "approvals", "audit", "backend", "budget", "judge", "lane", "limits", "log.level", "metrics",
-    "permit", "route", "rule", "services", "model.main", "model.light", "model.wait_s",
+    "approvals", "audit", "backend", "budget", "files", "judge", "lane", "limits", "log.level",
+    "metrics", "permit", "route", "rule", "services", "model.main", "model.light", "model.wait_s",
     "memory.review_at", "memory.review_auto", "memory.review_tokens", "memory.review_usd",
     "memory.decay_days",
 )  # fmt: skip

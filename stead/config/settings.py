@@ -13,6 +13,7 @@ import msgspec
 
 from stead.config.address import LISTEN
 from stead.config.egress_settings import CredentialSection, EgressSection, SearchSection
+from stead.config.files_settings import FilesSection
 from stead.config.hands_settings import BrowserSection, DatabaseSection, PeripheralSection
 from stead.config.memory_settings import MemorySection
 from stead.config.permit_settings import ApprovalsSection, PermitSection
@@ -456,6 +457,7 @@ class Settings(Section, frozen=True):
     browser: BrowserSection = BrowserSection()
     services: ServicesSection = ServicesSection()
     memory: MemorySection = MemorySection()
+    files: FilesSection = FilesSection()
     limits: LimitsSection = LimitsSection()
     budget: BudgetSection = BudgetSection()
     retention: RetentionSection = RetentionSection()

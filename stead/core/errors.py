@@ -85,6 +85,30 @@ class TooLarge(BadRequest):
     code = "body_too_large"
 
 
+class FileTooLarge(BadRequest):
+    """The file is larger than the {limit} MB allowed ([files] max_mb); nothing of it was kept."""
+
+    status = 413
+    code = "file_too_large"
+
+
+class NoRoom(SteadError):
+    """There is no room for the file: {why}. Nothing of it was kept."""
+
+    status = 507
+    code = "no_room"
+    failure = Failure.LIMIT
+
+
+class FileInUse(SteadError):
+    """The file {ident} hangs on a message, so it stays with it; `stead forget` takes out both."""
+
+    status = 409
+    kind = "conflict_error"
+    code = "file_in_use"
+    failure = Failure.SCHEMA
+
+
 class WrongKey(SteadError):
     """That key is not known here. The owner's key is printed by `stead key`."""
 

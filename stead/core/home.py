@@ -63,10 +63,16 @@ PLACES: tuple[Place, ...] = (
         "read it with `stead memory history`; deleted, it begins anew",
     ),
     Place(
+        "files/",
+        "what was attached to messages, by content (SHA-256); names and messages are in state.db",
+        "the source of truth of what was attached",
+        "read it; `stead forget` takes out what hangs on a message",
+    ),
+    Place(
         "workspace/",
-        "the files the agent may read and work on",
+        "the files the agent may read and work on; attachments/ holds copies of what was attached",
         "yours",
-        "put in it what the agent should see",
+        "put in it what the agent should see; untouched copies in attachments/ go by themselves",
     ),
     Place("skills/", "skills (folders with a SKILL.md)", "yours", "add and remove folders"),
     Place(

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from stead.core.attached import Attached
 from stead.core.states import Effects, Failure, JobState, Lane, OnUnknown, StepState
 
 
@@ -44,6 +45,8 @@ class Inbound:
     replaces: str = ""
     """The id of an earlier message of this conversation whose place it takes, with all that was
     said after it, in prompts. The record keeps both."""
+    files: tuple[Attached, ...] = ()
+    """What is handed in with it; known to the storage before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +254,10 @@ class Turn:
     text: str
     read: str = ""
     """What the run had read that said it: ``foreign``, ``private``, both, or nothing of that."""
+    files: tuple[Attached, ...] = ()
+    """What was handed in with it."""
+    pictures: tuple[str, ...] = ()
+    """On the node alone: what of that a model is shown, as ``data:`` addresses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,6 +284,8 @@ class ModelProfile:
     """``full`` or ``small`` (models that read slowly get a short prompt)."""
     context: int = 8192
     """Context window in tokens."""
+    seeing: str = ""
+    """The name to ask where pictures go with the request; empty: nothing here sees any."""
 
 
 @dataclass(slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -123,6 +123,10 @@ class Link(Protocol):
     async def finish(self, body: Finish) -> FinishReply: ...
 
     async def memory(self, body: MemoryAsk) -> MemoryReply: ...
+
+    def file(self, job_id: str, epoch: int, ident: str) -> AsyncGenerator[bytes, None]:
+        """The bytes of a file of the conversation of a job that is held. Raises ``NotFound``."""
+        ...
 
     def heartbeat(self, body: Heartbeat) -> HeartbeatReply:
         """Called from the heartbeat's own thread, so it is not a coroutine."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from stead.core.approvals import ApprovalStore
+from stead.core.attached import FileStore
 from stead.core.audit import LedgerStore
 from stead.core.forgetting import ForgetStore
 from stead.core.nouns import Inbound, Job, NewJob, Post, Step, Turn
@@ -144,7 +145,8 @@ class RecordStore(Protocol):
 
     async def accept(self, inbound: Inbound, job: NewJob, line: str) -> Accepted:
         """Record a message and queue its job in one transaction (invariant 1). Raises
-        ``KeyReused``, and writes nothing, when another request had its identity before."""
+        ``KeyReused``, and writes nothing, when another request had its identity before;
+        ``NotFound`` when one of its files is not known."""
         ...
 
     async def notice(self, channel: str, session: str, external_id: str, text: str) -> str | None:
@@ -428,6 +430,7 @@ class Store(
     PruneStore,
     ForgetStore,
     SessionStore,
+    FileStore,
     ViewStore,
     Protocol,
 ):

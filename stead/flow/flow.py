@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 from stead.core.approvals import Decided
 from stead.core.errors import BadRequest, StaleEpoch, SteadError, WrongState
@@ -33,6 +33,9 @@ from stead.queue.policy import Verdict, after_crash, after_report
 from stead.queue.queue import Queue, ready
 
 _SAID = "light: the owner's word on a question"
+
+_ASKED = 20_000
+"""Characters of a message that are looked up in memory: of a book its beginning says what it is."""
 
 log = logging.getLogger(__name__)
 
@@ -114,8 +117,9 @@ class Flow:
         others = message.person != OWNER
         if others or person_of(message.session) != OWNER:
             message = _in_their_own(message)
-        # Only the owner's word decides, whoever knows what it is asked about.
-        said = None if others else await answered(message, self.answers)
+        # Only the owner's word decides, whoever knows what it is asked about; a file is no word.
+        word = not others and not message.files
+        said = await answered(message, self.answers) if word else None
         if said is not None:
             return await self._say(message, said)
         accepted = await self._accept(message)
@@ -137,6 +141,7 @@ class Flow:
                 "overrides": message.overrides,
                 "channel": message.channel,
                 **({"foreign": True} if message.foreign else {}),
+                **({"files": [asdict(file) for file in message.files]} if message.files else {}),
             },
             lane=message.lane,
             needs=",".join(route.needs),
@@ -151,8 +156,9 @@ class Flow:
         )
         recalls = self.recalls
         finding = None
-        if recalls is not None and message.person == OWNER:  # what is remembered is the owner's
-            finding = recalls.begin(message.text, message.session, route.role)
+        theirs = message.person != OWNER  # what is remembered is the owner's
+        if recalls is not None and not theirs and message.text.strip():
+            finding = recalls.begin(message.text[:_ASKED], message.session, route.role)
         try:
             accepted = await self._store.accept(message, job, self._received(message, told))
         except BaseException:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Awaitable, Callable
 
 from stead.core.errors import SteadError
 from stead.core.recall import RecallStore
@@ -29,6 +30,8 @@ class OffRecord:
         self._jobs: set[str] = set()
         self._left = True
         """Whether there may be any: so at a start."""
+        self.on_erased: Callable[[], Awaitable[object]] | None = None
+        """Removes what hung on the messages that were erased."""
 
     def holds(self, job_id: str | None) -> bool:
         """Whether a job is off the record: then nothing else may keep a word of it."""
@@ -59,6 +62,8 @@ class OffRecord:
         self._left = left > 0
         if many:
             self._jobs = {*await self._store.off_the_record_jobs()}
+            if self.on_erased is not None:
+                await self.on_erased()
             log.info("erased %d conversation(s) off the record", many)
         return left
 

@@ -87,6 +87,8 @@ class Router:
     ) -> bool:
         if rule.to == "light" and (message.needs or message.prefer):
             return False  # it asks for a node
+        if rule.to == "light" and message.files and not rule.mark:
+            return False  # what it brings is read by tools, on a node
         return (
             rule.mark in ("", message.mark)
             and rule.channel in ("", message.channel)

@@ -10,6 +10,9 @@ from stead.core.permits import ALWAYS, NO, Approval
 from stead.core.states import StepState
 from stead.core.wire import Finish
 
+#: A longer message stands in the daily log with its beginning.
+LINE_CHARS = 100_000
+
 
 def duration(ms: float) -> str:
     """``250`` -> ``0.2 s``, ``125000`` -> ``2 min 5 s``."""
@@ -46,9 +49,12 @@ def clock(ms: int) -> str:
 
 def received(message: Inbound, route: str) -> str:
     who = "outside" if message.foreign else "owner"
-    return (
-        f"**{who}** ({message.channel}, {message.session}) [job {{job}}, {route}]: {message.text}"
-    )
+    text = message.text
+    if len(text) > LINE_CHARS:  # the record has all of it
+        text = f"{text[:LINE_CHARS]} [... {len(text)} characters in all]"
+    names = ", ".join(file.name for file in message.files)
+    more = f" [attached: {names}]" if names else ""
+    return f"**{who}** ({message.channel}, {message.session}) [job {{job}}, {route}]: {text}{more}"
 
 
 def received_of(called: str, message: Inbound, route: str) -> str:

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
+from starlette.requests import Request
+from starlette.responses import FileResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
@@ -20,7 +22,7 @@ from stead.core.storage import NodeRow
 from stead.core.wire import Claim, ClaimReply, Events, Finish, Heartbeat, Hello
 from stead.gateway.auth import Keys
 from stead.gateway.exchange import Exchange, Pairs, Place
-from stead.gateway.http import Endpoint, decode, read_body, until_gone
+from stead.gateway.http import Endpoint, decode, number, read_body, until_gone
 from stead.gateway.node_service import NodeService
 
 _encode = msgspec.json.Encoder().encode
@@ -123,7 +125,16 @@ def routes(service: NodeService, keys: Keys, max_body: int) -> list[Route]:
 
         return Route(call.path, Endpoint(app), methods=["POST"])
 
-    return [route(call) for call in _calls(service)]
+    async def file(scope: Scope, receive: Receive, send: Send) -> None:
+        node = await keys.node(scope)
+        request = Request(scope, receive)
+        query = request.query_params
+        epoch = number(query.get("epoch"), "epoch", 0)
+        path, _ = await service.file(node, query.get("job", ""), epoch, request.path_params["id"])
+        await FileResponse(path, media_type="application/octet-stream")(scope, receive, send)
+
+    files = Route("/node/v1/files/{id}", Endpoint(file), methods=["GET"])
+    return [*(route(call) for call in _calls(service)), files]
 
 
 def _is_empty(answer: ClaimReply) -> bool:

@@ -6,11 +6,13 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from stead.core.errors import BadRequest, StaleEpoch, SteadError
+from stead.blobs.handed import Handed
+from stead.core.errors import BadRequest, NotFound, StaleEpoch, SteadError
 from stead.core.ids import uuid7
 from stead.core.nouns import Job, Limits, ModelProfile
 from stead.core.people import MEMBER_TOOLS, OWNER, Person, person_of
@@ -85,6 +87,8 @@ class NodeService:
         """What jobs are shown of memory."""
         self.memory: Asked | None = None
         """Answers a job that looks into memory."""
+        self.handed: Handed | None = None
+        """What hangs on messages."""
         self._version = version
         self.boot = uuid7()
         self.stopping = False
@@ -229,6 +233,16 @@ class NodeService:
             return MemoryReply("What is remembered here is the owner's.", private=False)
         return await self.memory(body)
 
+    async def file(self, node: NodeRow, job_id: str, epoch: int, ident: str) -> tuple[Path, int]:
+        """Where a file lies that hangs on a message of the conversation of a job that this node
+        holds, and its size. Raises ``StaleEpoch``, ``NotFound``."""
+        if not self._queue.holds(job_id, epoch, node.id):
+            raise StaleEpoch(job_id=job_id, epoch=epoch)
+        if self.handed is None:
+            raise NotFound(what=f"file {ident}")
+        file = await self._store.file_of_job(job_id, ident)
+        return self.handed.path(file), file.size
+
     def _profile_of(self, role: str) -> ModelProfile:
         """With no model set up the job is given out all the same: its call then says what to do."""
         try:
@@ -285,6 +299,12 @@ class LocalLink:
 
     async def memory(self, body: MemoryAsk) -> MemoryReply:
         return await self._service.look_into_memory(IN_PROCESS, body)
+
+    async def file(self, job_id: str, epoch: int, ident: str) -> AsyncGenerator[bytes, None]:
+        path, _ = await self._service.file(IN_PROCESS, job_id, epoch, ident)
+        with await asyncio.to_thread(path.open, "rb") as file:
+            while piece := await asyncio.to_thread(file.read, 1 << 20):
+                yield piece
 
     def heartbeat(self, body: Heartbeat) -> HeartbeatReply:
         return self._service.heartbeat_sync(IN_PROCESS, body)

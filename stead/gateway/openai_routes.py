@@ -11,13 +11,16 @@ import hashlib
 import time
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, contextmanager
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from stead.core.errors import BadRequest, KeyRevoked, SteadError, UnknownModel
+from stead.blobs.handed import Handed
+from stead.core.attached import MOST, Attached
+from stead.core.errors import BadRequest, Forbidden, KeyRevoked, SteadError, UnknownModel
 from stead.core.ids import uuid7
 from stead.core.nouns import Inbound
 from stead.core.people import OTHERS, OWNER
@@ -38,6 +41,7 @@ from stead.gateway.http import (
     unless,
     until_gone,
 )
+from stead.gateway.openai_parts import Given, content_of
 from stead.gateway.talk import End, Stopping, Talk
 from stead.inference.door import Door
 from stead.inference.routing.rules import hint
@@ -77,9 +81,10 @@ class OpenAI:
     """The OpenAI-compatible API."""
 
     def __init__(
-        self, flow: Flow, talk: Talk, door: Door, keys: Keys, policy: Policy, *, max_body: int,
-        wait_s: float,
+        self, flow: Flow, talk: Talk, door: Door, keys: Keys, policy: Policy, handed: Handed, *,
+        max_body: int, wait_s: float,
     ) -> None:  # fmt: skip
+        self._handed = handed
         self._flow = flow
         self._talk = talk
         self._door = door
@@ -144,7 +149,8 @@ class OpenAI:
         verdict = self._policy.check(who, Asked(Api.CHAT, body, "application/json", AGENT))
         try:
             with self._while_held(who) as held:
-                inbound = _inbound(head, body, scope, _person_of(who))
+                inbound, files = _inbound(head, body, scope, _person_of(who))
+                inbound = replace(inbound, files=await self._given(files, who))
                 await self._agent(head, inbound, held, scope, receive, send)
         finally:
             self._policy.ended(verdict, 0)
@@ -170,6 +176,20 @@ class OpenAI:
         """What the agent was asked goes on, as it was accepted; who asked hears no more of it."""
         for held in self._held.pop(key_id, ()):
             held.set_exception(KeyRevoked())
+
+    async def _given(self, files: list[Given], who: Who) -> tuple[Attached, ...]:
+        """The files of a message, handed in. Raises ``BadRequest``, ``NotFound``, ``NoRoom``."""
+        if len(files) > MOST:
+            raise BadRequest(f"A message may have at most {MOST} files.", param=files[MOST].param)
+        taken: list[Attached] = []
+        for one in files:
+            if one.ident and who.key_id:
+                raise Forbidden(why="files by their ids are the owner's; send the content itself")
+            if one.ident:
+                taken += await self._handed.given([one.ident])
+            else:
+                taken.append(await self._handed.take_bytes(one.data, one.name))
+        return tuple(taken)
 
     async def _agent(
         self, head: _Head, inbound: Inbound, held: asyncio.Future[None] | None,
@@ -321,8 +341,11 @@ def _person_of(who: Who) -> str:
     return who.key_id.removeprefix(OTHERS) if who.key_id.startswith(OTHERS) else OWNER
 
 
-def _inbound(head: _Head, body: bytes, scope: Scope, person: str = OWNER) -> Inbound:
-    """The last owner message of the request, with the client's system text for this turn."""
+def _inbound(
+    head: _Head, body: bytes, scope: Scope, person: str = OWNER
+) -> tuple[Inbound, list[Given]]:
+    """The last message of the owner in the request, with the client's system text for this turn;
+    and the files in it."""
     if head.n not in (None, 1):
         raise BadRequest("The agent gives one answer: n must be 1.", param="n")
     if head.tools:
@@ -335,12 +358,14 @@ def _inbound(head: _Head, body: bytes, scope: Scope, person: str = OWNER) -> Inb
             "The agent answers in words; send `response_format` to a plain model name instead.",
             param="response_format",
         )
-    texts = [_text(message, index) for index, message in enumerate(head.messages)]
     roles = [str(message.get("role")) for message in head.messages]
-    if "user" not in roles:
+    last = len(roles) - 1 - roles[::-1].index("user") if "user" in roles else -1
+    read = [content_of(one, n, last=n == last) for n, one in enumerate(head.messages)]
+    texts = [text for text, _ in read]
+    if last < 0:
         raise BadRequest("There is no message with the role `user`.", param="messages")
-    last = len(roles) - 1 - roles[::-1].index("user")
-    if not texts[last].strip():
+    files = read[last][1]
+    if not texts[last].strip() and not files:
         raise BadRequest("The message is empty.", param=f"messages[{last}].content")
     system = "\n\n".join(
         text for role, text in zip(roles, texts, strict=True) if role in ("system", "developer")
@@ -358,7 +383,7 @@ def _inbound(head: _Head, body: bytes, scope: Scope, person: str = OWNER) -> Inb
     most = head.max_completion_tokens or head.max_tokens
     overrides = {"max_tokens": most, "temperature": head.temperature}
     whose = "" if person == OWNER else f"{person}:"  # what one's client makes up is not another's
-    return Inbound(
+    message = Inbound(
         channel="api",
         external_id=f"idem:{whose}{key}" if key else f"auto:{uuid7()}",
         text=texts[last],
@@ -370,6 +395,7 @@ def _inbound(head: _Head, body: bytes, scope: Scope, person: str = OWNER) -> Inb
         overrides={name: value for name, value in overrides.items() if value is not None},
         person=person,
     )
+    return message, files
 
 
 def _extra(head: _Head, name: str) -> str:
@@ -378,29 +404,3 @@ def _extra(head: _Head, name: str) -> str:
     if not isinstance(value, str):
         raise BadRequest(f"{name} must be text.", param=f"metadata.{name}")
     return value
-
-
-def _text(message: dict[str, Any], index: int) -> str:
-    """The text of a message: a string, or text parts."""
-    if not isinstance(message.get("role"), str):
-        raise BadRequest("A message needs a role.", param=f"messages[{index}].role")
-    content = message.get("content")
-    if isinstance(content, str):
-        return content
-    if content is None:
-        return ""
-    if not isinstance(content, list):
-        raise BadRequest(
-            f"content must be text or a list of parts, not {type(content).__name__}.",
-            param=f"messages[{index}].content",
-        )
-    texts = []
-    for place, part in enumerate(content):
-        where = f"messages[{index}].content[{place}]"
-        if not isinstance(part, dict) or part.get("type") not in ("text", "input_text"):
-            kind = part.get("type") if isinstance(part, dict) else type(part).__name__
-            raise BadRequest(f"The agent reads text only as yet, not {kind!r}.", param=where)
-        if not isinstance(part.get("text"), str):
-            raise BadRequest("A text part needs its text.", param=f"{where}.text")
-        texts.append(part["text"])
-    return "\n".join(texts)

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from stead.blobs.handed import Handed
 from stead.core.errors import BadRequest, Forbidden, NotFound
 from stead.core.ids import uuid7
 from stead.core.nouns import Inbound
@@ -60,6 +61,7 @@ class _NewMessage(msgspec.Struct):
     replaces: str = ""
     """The id of an earlier message of yours in this conversation: in prompts this one stands in its
     place, and what was said after it is left out. The record keeps all."""
+    files: list[str] = msgspec.field(default_factory=list)
 
 
 class _Session(msgspec.Struct):
@@ -81,6 +83,7 @@ class Owner:
         keys: Keys,
         placement: Placement,
         status: Status,
+        handed: Handed,
         *,
         max_body: int,
     ) -> None:
@@ -90,6 +93,7 @@ class Owner:
         self._keys = keys
         self._placement = placement
         self._status = status
+        self._handed = handed
         self._max_body = max_body
 
     def routes(self) -> list[Route]:
@@ -172,13 +176,15 @@ class Owner:
     async def _post_message(self, request: Request) -> Response:
         body = decode(await self._body(request), _NewMessage)
         session = _session_of(body)
-        if not body.text.strip():
+        if not body.text.strip() and not body.files:
             raise BadRequest("The message is empty.", param="text")
         if body.mark not in ("", "light", "heavy"):
             raise BadRequest("mark must be light, heavy or empty.", param="mark")
         person = asker(request)
+        files = await self._handed.given(body.files, person)
         accepted = await self._flow.accept(
             Inbound(
+                files=files,
                 channel=self._channel(body, person),
                 external_id=identity(body.external_id, person),
                 text=body.text,

@@ -223,6 +223,7 @@ class Sessions:
         if person != OWNER and channel in self._flow.channels:
             channel = old["channel"]
         session = outside(old["session"])
+        files = await self._store.files([one["id"] for one in old["files"]])
         accepted = await self._flow.accept(
             Inbound(
                 channel=channel,
@@ -231,6 +232,7 @@ class Sessions:
                 session=session,
                 replaces=old["id"],
                 person=person,
+                files=tuple(files),
             )
         )
         return Json(receipt(accepted, session), status_code=202)

@@ -18,6 +18,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+from stead.core.errors import SteadError
 from stead.core.pruning import Batch, PruneRule, PruneStore
 from stead.core.states import JobState
 from stead.core.storage import FactStore
@@ -44,6 +45,9 @@ _OVER = (JobState.DONE, JobState.CANCELLED)
 #: Prunes what is kept of what was said in model calls: what its own terms say, or all from before
 #: a time (ms). Returns how many.
 PruneBodies = Callable[[int | None], Awaitable[int]]
+
+
+Tidy = Callable[[], Awaitable[int]]
 
 
 class Keeps(PruneStore, FactStore, Protocol):
@@ -84,9 +88,12 @@ class Retention:
     """Applies the terms, and tells what it did."""
 
     def __init__(
-        self, store: Keeps, terms: Terms, memory: Path, bodies: PruneBodies | None = None
-    ) -> None:
+        self, store: Keeps, terms: Terms, memory: Path, bodies: PruneBodies | None = None,
+        tidy: Tidy | None = None,
+    ) -> None:  # fmt: skip
+        """``tidy``: removes files that hang on nothing; how many."""
         self._store = store
+        self._tidy = tidy
         self._bodies = bodies
         self._terms = terms
         self._memory = memory
@@ -94,8 +101,12 @@ class Retention:
         self._now: dict[str, Any] = {}
 
     async def run(self) -> None:
-        """Prune whenever it is due, for ever; a run that fails is tried again an hour later."""
+        """Prune whenever it is due, for ever; a run that fails is tried again an hour later. What
+        an earlier process was cut off in the midst of is put right first."""
         await asyncio.sleep(_SOON_S)
+        if self._tidy is not None:
+            with contextlib.suppress(SteadError, OSError):  # the daily run tells of it
+                await self._tidy()
         while True:
             due_s = await self._due_s()
             if due_s > 0:  # in short sleeps, since a suspended machine does not count them
@@ -149,6 +160,8 @@ class Retention:
                 await self._rules()
                 if before is not None:
                     await self._words(before)
+                if self._tidy is not None:
+                    self._now["files"] = await self._tidy()
                 await self._space()
                 after = await self._store.size()
                 done = {

@@ -18,6 +18,7 @@ from stead.core.ports import Emit, Journal, ModelClient
 from stead.core.recall import MemoryAsk, MemoryReply
 from stead.core.states import Lane
 from stead.core.wire import ClaimedJob
+from stead.node.attachments import Bringer, Brought, Fetch
 from stead.permit.judge import Permits
 
 
@@ -34,20 +35,36 @@ class Work:
     """Rules of the node itself, which can only make it stricter."""
     look: Look | None = None
     """Asks the gateway what is remembered."""
+    fetch: Fetch | None = None
+    """Asks the gateway for files."""
 
 
 Handler = Callable[[Work], Awaitable[Result]]
 
 
 async def chat(work: Work) -> Result:
-    """The agent. Payload: text, instructions, role, overrides, answers, channel, foreign,
+    """The agent. Payload: text, files, instructions, role, overrides, answers, channel, foreign,
     answered."""
+    job = work.job
+    workspace = work.toolbox.context.workspace
+    bringer = Bringer(job, work.fetch, workspace, job.profile, work.emit)
+    brought = await bringer.bring(_text(job, "text"))
+    try:
+        return await _answer(work, brought)
+    finally:
+        bringer.end(brought)
+
+
+async def _answer(work: Work, brought: Brought) -> Result:
     job = work.job
     foreign = bool(job.payload.get("foreign"))
     task = Task(
         id=job.id,
         session=job.session or "",
-        text=_text(job, "text"),
+        text=brought.text,
+        files=brought.files,
+        files_said=brought.words,
+        pictures=brought.pictures,
         instructions=_instructions(job),
         history=job.history,
         profile=job.profile,

@@ -15,13 +15,21 @@ from __future__ import annotations
 import http.client
 import ssl
 import threading
+from collections.abc import AsyncGenerator
 from http import HTTPStatus
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import msgspec
 
-from stead.core.errors import BackendFailed, GatewayAway, StaleEpoch, SteadError, WrongKey
+from stead.core.errors import (
+    BackendFailed,
+    GatewayAway,
+    NotFound,
+    StaleEpoch,
+    SteadError,
+    WrongKey,
+)
 from stead.core.recall import MemoryAsk, MemoryReply
 from stead.core.wire import (
     Claim,
@@ -32,6 +40,7 @@ from stead.core.wire import (
     FinishReply,
     Heartbeat,
     HeartbeatReply,
+    Held,
     Hello,
     HelloReply,
 )
@@ -40,6 +49,7 @@ from stead.net.http import Client, HttpFailed
 T = TypeVar("T")
 
 _AWAY = frozenset({429, 502, 503, 504})
+_SILENT_S = 30.0
 _SLACK_S = 10.0
 """How much longer than its long poll a claim may take before it counts as broken."""
 
@@ -95,6 +105,25 @@ class HttpLink:
 
     async def memory(self, body: MemoryAsk) -> MemoryReply:
         return await self._post("/node/v1/memory", body, _memory, self._timeout_s)
+
+    async def file(self, job_id: str, epoch: int, ident: str) -> AsyncGenerator[bytes, None]:
+        """The bytes of a file. Raises ``NotFound``, ``GatewayAway`` also when it broke off."""
+        path = f"/node/v1/files/{quote(ident, safe='')}?job={quote(job_id, safe='')}&epoch={epoch}"
+        try:
+            answer = await self.client.stream(
+                "GET", path, headers={"authorization": self._headers["authorization"]},
+                timeout=_SILENT_S, retry=True,
+            )  # fmt: skip
+            async with answer:
+                if answer.status != HTTPStatus.OK:
+                    told = await answer.read()
+                    if answer.status == HTTPStatus.NOT_FOUND:
+                        raise NotFound(what=f"file {ident}")
+                    raise self._failure(answer.status, told, Held(job_id, epoch))
+                async for piece in answer:
+                    yield piece
+        except HttpFailed as error:
+            raise GatewayAway(url=self.url, why=_why(error)) from error
 
     def heartbeat(self, body: Heartbeat) -> HeartbeatReply:
         """One heartbeat; blocks, and is safe beside a running event loop."""

@@ -306,7 +306,14 @@ class Runner:
             raise BadRequest(why=f"this worker knows no jobs of the kind {job.kind!r} ({known})")
         journal = NodeJournal(sender, job.steps)
         work = Work(
-            job, self._model_for, self._toolbox, journal, sender.live, self._own, self._link.memory
+            job,
+            self._model_for,
+            self._toolbox,
+            journal,
+            sender.live,
+            self._own,
+            self._link.memory,
+            self._link.file,
         )
         return await handler(work)
 

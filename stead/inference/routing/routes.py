@@ -445,7 +445,12 @@ class Routes:
         choice = next(usable, chain.choices[0])
         model = choice.model
         called = LOCAL if not choice.instances and not model.name else model.called
-        return ModelProfile(called, model.tools, model.prompt, model.context)
+        seeing = "vision" if "vision" in self.table.lanes else ""
+        if model.vision != "no":
+            seeing = called
+        elif any(one.model.vision != "no" for one in chain.choices):
+            seeing = name
+        return ModelProfile(called, model.tools, model.prompt, model.context, seeing)
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -103,7 +103,7 @@ class Plan:
             "more_entries": max(0, len(self.entries) - _MOST_SHOWN),
             "copies": self.copies,
             "backups": found.get("backups", []),
-            "yours": found.get("yours", []),
+            "yours": found.get("yours", []) + found.get("attached", []),
             "elsewhere": self.traces.elsewhere,
             "busy": self.busy,
             "searched": {"files": self.proof.files, "bytes": self.proof.bytes},
@@ -121,14 +121,16 @@ class Forgetter:
         still: Callable[[], AbstractAsyncContextManager[None]] | None = None,
         flush: Callable[[], Any] | None = None,
         index: Index | None = None,
+        sweep: Callable[[], Awaitable[int]] | None = None,
     ) -> None:
         """``still``: nothing is added to daily logs inside of it; ``flush`` (a coroutine function):
-        what waits is put into them."""
+        what waits is put into them; ``sweep``: the bytes of files that hung on the messages go."""
         self._home = home
         self._store = store
         self._still = still or _nothing
         self._flush = flush
         self._index = index
+        self._sweep = sweep
         self._one = asyncio.Lock()
         self.running = False
         self.last: dict[str, Any] | None = None
@@ -274,6 +276,7 @@ class Forgetter:
         await asyncio.to_thread(tomb.bury, home, buried)
         rows = await self._store.forget(way.jobs, way.messages, way.lines, way.rows)
         counts: dict[str, Any] = {"rows": rows} if rows else {}
+        gone = 0 if self._sweep is None else await self._sweep()
         if self._flush is not None:
             await self._flush()
         async with self._still():
@@ -283,6 +286,7 @@ class Forgetter:
         cleared = await asyncio.to_thread(
             places.clear, home, plan.copies, seeker, way.jobs, backups=way.backups
         )
+        cleared.add("attached files", gone)
         counts["copies"] = cleared.counts
         said = frozenset(way.said)
         counts["history"], stays = await asyncio.to_thread(self._history, scrubber, said)
@@ -386,6 +390,11 @@ class Forgetter:
         for path in kinds.get("backups", []):
             left.append(
                 f"{path} still holds it, until you delete that file (or forget with --backups)"
+            )
+        for path in kinds.get("attached", []):
+            left.append(
+                f"{path}: a file that hangs on a message holds it; forget that message to have the"
+                " file go"
             )
         for path in kinds.get("yours", []):
             left.append(f"{path} is yours and was left as it is")

@@ -26,6 +26,7 @@ COPIES = ("keep", "audit", "spool", "run", "logs")
 DATABASE = "state.db"
 INDEX = "index"
 BACKUPS = "backups"
+ATTACHED = "files"
 _REPORTS = "spool/reports.jsonl"
 
 
@@ -45,7 +46,7 @@ class Cleared:
 
 def kind_of(path: str) -> str:
     """Which of the places a file of the home belongs to: ``database``, ``truth``, ``index``,
-    ``backups``, ``copy``, or ``yours``: that is said and left."""
+    ``backups``, ``attached``, ``copy``, or ``yours``: that is said and left."""
     top = path.split("/", 1)[0]
     if top.startswith(DATABASE):
         return "database"
@@ -53,6 +54,8 @@ def kind_of(path: str) -> str:
         return "truth"
     if top in (INDEX, BACKUPS):
         return top
+    if top == ATTACHED:
+        return "attached"
     return "copy" if top in COPIES else "yours"
 
 

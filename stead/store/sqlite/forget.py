@@ -15,7 +15,7 @@ import apsw
 
 from stead.core.errors import BadRequest, NotFound, NotSettled, WrongState
 from stead.core.forgetting import Said, Traces, Wanted
-from stead.store.sqlite import outbox
+from stead.store.sqlite import files, outbox
 from stead.store.sqlite.sql import NOW, encoded, rows, shown
 
 #: By table: the column with the job's id, and the columns that hold words, with what replaces them.
@@ -59,6 +59,9 @@ GONE = ("discarded",)
 KEPT: dict[str, frozenset[str]] = {
     "message": frozenset({"id", "channel", "external_id", "session", "role", "job_id", "read"}),
     "session": frozenset({"id", "name"}),
+    # Of messages that are not forgotten: with those that are, the rows go (files.take_off).
+    "file": frozenset({"id", "sha256", "name", "type", "kind", "person"}),
+    "attachment": frozenset({"message_id", "file_id"}),
     "demand": frozenset({"needs", "prefer", "avoid", "limits"}),
     "start": frozenset({"key"}),
     "job": frozenset({
@@ -191,6 +194,14 @@ def _matching(
                 jobs.add(job_id)
             elif table == "message":
                 messages.add(rest[-1])
+
+    for name, message, job_id in _each(
+        c,
+        "SELECT f.name, m.id, m.job_id FROM file f JOIN attachment a ON a.file_id = f.id"
+        " JOIN message m ON m.id = a.message_id",
+    ):
+        if matches(name):
+            (jobs if job_id else messages).add(job_id or message)
 
 
 def _besides(
@@ -342,6 +353,9 @@ def forget(
             changed = " OR ".join(f"{name} <> '{columns[name]}'" for name in _BESIDE[table])
             c.execute(f"UPDATE {table} SET {setting} WHERE {key} = ? AND ({changed})", (job_id,))
             done[table] = done.get(table, 0) + c.changes()
+        held = rows(c, f"SELECT id FROM message WHERE job_id IN {_THESE}", (named,))
+        theirs = encoded([*(one[0] for one in held), *messages, *posted])
+        done["file"] = files.take_off(c, theirs)
         here = sorted({*lines, *_lines(c, jobs)})
         c.execute(f"UPDATE dayline SET text = ? WHERE id IN {_THESE}", (LINE, encoded(here)))
         done["dayline"] = len(here)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import apsw
 
 from stead.core.storage import View
-from stead.store.sqlite import record
+from stead.store.sqlite import files, record
 from stead.store.sqlite.sql import Row, encoded, maybe, rows, shown
 
 _FIELDS = (
@@ -28,7 +28,8 @@ def some(c: apsw.Connection, where: str, args: tuple[object, ...], most: int = -
 
 
 def _complete(c: apsw.Connection, found: list[View]) -> list[View]:
-    """``back_to`` becomes ``replaces``; and ``replaced_by`` (ids, or empty) and ``tools``."""
+    """``back_to`` becomes ``replaces``; and ``replaced_by`` (ids, or empty), ``tools``, ``files``."""
+    files.views_of(c, found)
     gone: dict[str, list[tuple[int, int]]] = {}
     for session in {one["session"] for one in found}:
         gone[session] = record.instead(c, session, 2**62)

@@ -16,6 +16,7 @@ import msgspec
 from stead.core.pruning import Batch, PruneRule
 from stead.core.storage import View
 from stead.store.sqlite import calls as audit
+from stead.store.sqlite import files
 from stead.store.sqlite.sql import NOW, Row, maybe, row, rows
 
 #: Tables whose rows are a job's own and go with it; `discarded` and `replay` follow by themselves.
@@ -155,6 +156,8 @@ def messages(c: apsw.Connection, before: int, after: str, most: int) -> Batch:
         (ids,),
     )
     many = c.changes()
+    gone = rows(c, "SELECT id FROM message WHERE seq IN (SELECT value FROM json_each(?))", (ids,))
+    files.take_off(c, msgspec.json.encode([one[0] for one in gone]).decode())
     c.pragma("secure_delete", "FAST")
     last = _next(looked, most)
     return Batch(many, last, (time.perf_counter() - begun) * 1000)

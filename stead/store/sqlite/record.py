@@ -13,7 +13,7 @@ from stead.core.nouns import Inbound, Job, NewJob, Post, Turn
 from stead.core.people import OTHERS, OWNER, person_of
 from stead.core.recall import OFF_THE_RECORD, is_off_the_record
 from stead.core.storage import Accepted
-from stead.store.sqlite import outbox
+from stead.store.sqlite import files, outbox
 from stead.store.sqlite.sql import NOW as _NOW
 from stead.store.sqlite.sql import Row, maybe, row, rows, shown
 
@@ -28,6 +28,9 @@ _SPOKE = (
 
 #: History starts at a multiple of half this many turns, so that its beginning seldom moves.
 HISTORY_TURNS = 200
+
+#: An earlier message that is longer is told with its middle left out.
+TURN_CHARS = 100_000
 
 
 def known(c: apsw.Connection, inbound: Inbound, job: NewJob) -> Accepted | None:
@@ -80,6 +83,9 @@ def _differs(inbound: Inbound, job: NewJob, text: str, session: str, payload: st
     before, now = msgspec.json.decode(payload), job.payload
     if before.get("instructions") != now.get("instructions"):
         return "the system text"
+    held, given = ([one.get("sha256") for one in made.get("files") or ()] for made in (before, now))
+    if held != given:
+        return "the files"
     asked, wanted = before.get("overrides") or {}, now.get("overrides") or {}
     other = [name for name in sorted({*asked, *wanted}) if asked.get(name) != wanted.get(name)]
     return ", ".join(other)
@@ -149,6 +155,7 @@ def owner_message(
         session=inbound.session, turn=turn, role="owner", text=inbound.text, job_id=job_id,
         body_hash=inbound.body_hash, read="foreign" if inbound.foreign else "", back_to=back_to,
     )  # fmt: skip
+    files.attach(c, message_id, inbound.files)
     return replace(job, message_id=message_id, session=inbound.session), turn, message_id
 
 
@@ -262,23 +269,36 @@ def history(c: apsw.Connection, job: Job) -> list[Turn]:
     gone = instead(c, job.session, turn)
     said = shown(
         c,
-        "SELECT turn, role, text, read FROM message WHERE session = ? AND turn >= ? AND turn < ?"
+        "SELECT id, turn, role, text, read FROM message WHERE session = ? AND turn >= ? AND turn < ?"
         " AND turn > 0 AND pruned_at = 0"
         " AND seq <= ? AND role IN ('owner', 'assistant') ORDER BY turn, seq",
         (job.session, first, turn, job.history_upto),
     )
+    held = files.of_messages(c, [one[0] for one in said])
     turns: list[Turn] = []
-    for at, role, text, read in said:
+    for ident, at, role, text, read in said:
         if any(first <= at < last for first, last in gone):
             continue
         speaker = "user" if role == "owner" else "assistant"
+        with_it = tuple(held.get(ident, ()))
+        text = _shorter(text)
         if turns and turns[-1].role == speaker:  # an unanswered message: keep the alternation
-            turns[-1] = Turn(speaker, turns[-1].text + "\n\n" + text, turns[-1].read or read)
+            last = turns[-1]
+            text = f"{last.text}\n\n{text}"
+            turns[-1] = Turn(speaker, text, last.read or read, (*last.files, *with_it))
         else:
-            turns.append(Turn(speaker, text, read))
+            turns.append(Turn(speaker, text, read, with_it))
     if turns and turns[-1].role == "user":
         turns.append(Turn("assistant", "(no answer)"))
     return turns
+
+
+def _shorter(text: str) -> str:
+    """An earlier text as a job is told it: nobody reads a book again at each turn."""
+    if len(text) <= TURN_CHARS:
+        return text
+    half = TURN_CHARS // 2
+    return f"{text[:half]}\n[... {len(text)} characters in all ...]\n{text[-half:]}"
 
 
 # --- the daily log -----------------------------------------------------------

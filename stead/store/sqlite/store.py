@@ -50,6 +50,7 @@ from stead.store.sqlite import (
     views,
     waits,
 )
+from stead.store.sqlite.attaching import Attaching
 from stead.store.sqlite.claims import Asked, Claims
 from stead.store.sqlite.conversations import Conversations
 from stead.store.sqlite.demands import Asker, Demands
@@ -68,7 +69,7 @@ T = TypeVar("T")
 _AT_ONCE = 500
 
 
-class SqliteStore(Questions, Remembered, Persons, Conversations):
+class SqliteStore(Questions, Remembered, Persons, Conversations, Attaching):
     """One file, one writer thread, two reading threads with a connection each.
 
     ``age_ms`` of waiting count in the queue as much as one ``prio``, for jobs queued from now on.

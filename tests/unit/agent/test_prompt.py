@@ -103,7 +103,7 @@ def test_window_keeps_the_newest_turn_even_when_it_is_huge() -> None:
 @given(TURNS)
 def test_conversation_alternates(turns: list[Turn]) -> None:
     """Templates of many models refuse two turns of one side in a row; nothing is lost by it."""
-    made = conversation(turns, "last", "")
+    made = conversation(turns, Turn("user", "last"), "")
     assert all(a.role != b.role for a, b in pairwise(made))
     assert made[-1].role == "user"
     assert made[-1].text.endswith("last")

@@ -25,6 +25,27 @@ CREATE INDEX message_job ON message (job_id);
 CREATE INDEX message_retry ON message (body_hash, at) WHERE body_hash <> '';
 CREATE INDEX message_instead ON message (session, turn) WHERE back_to > 0;
 
+-- Files that were handed in. Their bytes lie in files/ of the home, by their SHA-256.
+CREATE TABLE file (
+    id     TEXT PRIMARY KEY,
+    sha256 TEXT NOT NULL,
+    size   INTEGER NOT NULL,
+    name   TEXT NOT NULL,
+    type   TEXT NOT NULL,
+    kind   TEXT NOT NULL,
+    at     INTEGER NOT NULL,
+    person TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- The messages that they hang on.
+CREATE TABLE attachment (
+    message_id TEXT NOT NULL,
+    place      INTEGER NOT NULL,
+    file_id    TEXT NOT NULL,
+    PRIMARY KEY (message_id, place)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX attachment_file ON attachment (file_id);
+
 CREATE TABLE session (
     id        TEXT PRIMARY KEY,
     turns     INTEGER NOT NULL,
