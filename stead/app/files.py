@@ -10,6 +10,8 @@ from stead.blobs.blobs import Blobs, Bounds
 from stead.blobs.handed import Handed
 from stead.config import Settings
 from stead.core.attached import FileStore
+from stead.flow.off_record import OffRecord
+from stead.gateway.node_service import NodeService
 
 FOLDER = "files"
 _MB = 1_000_000
@@ -45,6 +47,15 @@ def files_of(home: Path, store: FileStore, terms: FileTerms) -> Handed:
         copies.keep_only(home / "workspace", ids)
 
     handed.swept.append(from_workspace)
+    return handed
+
+
+def files_into(
+    home: Path, store: FileStore, terms: FileTerms, off: OffRecord, service: NodeService
+) -> Handed:
+    """The files of a home, where those who need them find them."""
+    handed = service.handed = files_of(home, store, terms)
+    off.on_erased = handed.sweep
     return handed
 
 

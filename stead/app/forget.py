@@ -15,6 +15,7 @@ from stead.app.files import sweeping
 from stead.blobs.handed import Handed
 from stead.core.storage import Store
 from stead.gateway.auth import Keys
+from stead.gateway.file_routes import Files
 from stead.gateway.forget_routes import ForgetRoutes
 from stead.gateway.prune_routes import Prune
 from stead.keep.retention import Retention
@@ -74,12 +75,13 @@ def upkeep_routes(
     index: Memory,
     handed: Handed,
 ) -> list[Route]:
-    """How the owner has things taken out: what is old, and what is to be forgotten. What a crash
-    cut off is ended by and by."""
+    """How the owner puts files in and has things taken out: what is old, and what is to be
+    forgotten. What a crash cut off is ended by and by."""
     forgets = Forgets(home, store, daily, index, handed.sweep)
     forget = ForgetRoutes(forgets, keys, max_body=most)
     forget.begin()
-    return [*Prune(retention, keys, max_body=most).routes(), *forget.routes()]
+    files = Files(store, handed, keys).routes()
+    return [*Prune(retention, keys, max_body=most).routes(), *forget.routes(), *files]
 
 
 def plan_at_home(home: Path, **wish: Any) -> dict[str, Any]:

@@ -31,7 +31,7 @@ from stead.app.audit import Audit, Standing, audit_of
 from stead.app.audit import routes as audit_routes
 from stead.app.audit import taker as audit_taker
 from stead.app.calm import calm_collector
-from stead.app.files import FileTerms, files_of
+from stead.app.files import FileTerms, files_into
 from stead.app.forget import upkeep_routes
 from stead.app.hands import known_tools, limit_undo
 from stead.app.hup import terminal
@@ -63,7 +63,6 @@ from stead.gateway.auth import Keys
 from stead.gateway.backend_routes import Backends
 from stead.gateway.changes import Changes
 from stead.gateway.doors import ModelDoors
-from stead.gateway.file_routes import Files
 from stead.gateway.front import front
 from stead.gateway.memory_routes import MemoryRoutes
 from stead.gateway.node_routes import NodeDoors
@@ -170,6 +169,7 @@ class Gateway:
         self._tools = known_tools(loaded)
         limit_undo(home, loaded)
         self._channels = channels.make(home, settings)
+        self._held = FileTerms(settings)
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
         self._why_not_ready = "starting"
@@ -287,13 +287,9 @@ class Gateway:
         )  # fmt: skip
         approvals = permits.approvals_of(settings, store, flow, service)
         off = recall_into(self._home, settings, store, flow, service, audit, door.profile, memory)
-        held = FileTerms(settings)
-        handed = service.handed = files_of(self._home, store, held)
-        off.on_erased = handed.sweep
-        reload = self._reload(
-            policy, routes, light, flow, service, plane, audit, keys, approvals, held
-        )
-        retention = self._retention(audit)
+        handed = files_into(self._home, store, self._held, off, service)
+        reload = self._reload(policy, routes, light, flow, service, plane, audit, keys, approvals)
+        retention = terms.retention(self._home, settings, store, audit.bodies.prune, handed.tidy)
         # Terminal and API are read by their clients; the sender is for channels pushed to.
         sender = Sender(store, self._channels.pushed, self._channels.manners)
         spending = self._spending(audit, keys, reload, daily)
@@ -314,7 +310,6 @@ class Gateway:
                 *node_routes.routes(service, keys, most),
                 *openai.routes(),
                 *Owner(store, flow, talk, keys, placement, status, handed, max_body=most).routes(),
-                *Files(store, handed, keys).routes(),
                 *session_routes.routes(store, flow, live, keys, most),
                 *Nodes(store, keys, presence, placement, status, max_body=most).routes(),
                 *Changes(store, queue.news, status, keys).routes(),
@@ -350,7 +345,6 @@ class Gateway:
     def _reload(
         self, policy: LivePolicy, routes: Routes, light: Services, flow: Flow,
         service: NodeService, plane: Plane, audit: Audit, keys: Keys, approvals: Approvals,
-        held: FileTerms,
     ) -> Reload:  # fmt: skip
         """Who takes over what of a changed stead.toml."""
         takers = [
@@ -359,7 +353,7 @@ class Gateway:
             ("light services", services.taker(self._home, light)),
             ("budgets and audit", audit_taker(self._home, audit, keys)),
             ("permissions", permits.taker(approvals, flow)),
-            ("files", held.prepare),
+            ("files", self._held.prepare),
             ("the rest", terms.taker(flow, service, plane)),
         ]
         return Reload(self._loaded, takers)

@@ -80,7 +80,7 @@ class Ruling:
     """What the owner is told, where he spoke last, of a job that somebody else asked for."""
 
 
-#: So begins the reason given to a ``CrashRule`` for a job whose row makes no sense.
+#: So begins the reason a ``CrashRule`` is given for a job whose row makes no sense.
 UNREADABLE = "its row in the database cannot be read"
 
 Rule = Callable[[Job, Finish], Ruling]
@@ -144,14 +144,12 @@ class RecordStore(Protocol):
     """The recorder: every message in and out."""
 
     async def accept(self, inbound: Inbound, job: NewJob, line: str) -> Accepted:
-        """Record a message and queue its job in one transaction (invariant 1). Raises
-        ``KeyReused``, and writes nothing, when another request had its identity before;
-        ``NotFound`` when one of its files is not known."""
+        """Record a message and queue its job in one transaction (invariant 1). Raises, and writes
+        nothing: ``KeyReused`` (another request had its identity), ``NotFound`` (of a file)."""
         ...
 
     async def notice(self, channel: str, session: str, external_id: str, text: str) -> str | None:
         """Record words of stead's own and put them in the outbox; None if said before."""
-        ...
 
     async def tell(self, external_id: str, text: str) -> str | None:
         """A notice in the conversation that the owner used last, or his first one; None if it was

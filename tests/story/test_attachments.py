@@ -177,54 +177,6 @@ def test_an_upload_that_breaks_off_leaves_nothing(lived_in: House) -> None:
     )  # fmt: skip
 
 
-def test_a_large_file_goes_through_without_being_held(lived_in: House) -> None:
-    """200 MB are streamed to disk, and to where tools read them; the gateway answers others
-    meanwhile and does not grow by them."""
-    import psutil
-
-    size, piece = 200_000_000, os.urandom(1_000_000)
-    gateway = psutil.Process(lived_in.parts["gateway"].pid)
-    before = gateway.memory_info().rss
-    line = http.client.HTTPConnection("127.0.0.1", lived_in.port, timeout=120)
-    line.putrequest("POST", "/api/v1/files?name=film.bin")
-    line.putheader("Authorization", f"Bearer {lived_in.key}")
-    line.putheader("Content-Length", str(size))
-    line.endheaders()
-    for n in range(size // len(piece)):
-        line.send(piece)
-        if n % 40 == 0:
-            assert lived_in.ready()
-    answer = line.getresponse()
-    file = json.loads(answer.read())
-    line.close()
-    digest = hashlib.sha256()
-    for _ in range(size // len(piece)):
-        digest.update(piece)
-    assert (file["size"], file["sha256"]) == (size, digest.hexdigest())
-    grown = gateway.memory_info().rss - before
-    assert grown < 60_000_000, f"the gateway grew by {grown / 1e6:.0f} MB"
-    job = lived_in.say(tool("list_files", path=f"attachments/{file['id'][-8:]}") + " is it there?",
-                       session="large", files=[file["id"]])  # fmt: skip
-    assert "film.bin" in results(lived_in.ended(job, 60))[0]
-
-
-def test_a_message_of_ten_megabytes(lived_in: House) -> None:
-    """Ten million characters are recorded as they are; the model is told the beginning and the end
-    and where the rest lies, a tool finds what is in its middle, and the house goes on as before."""
-    text = "alpha " * 850_000 + "NEEDLE-17 " + "omega " * 850_000
-    where = "[[tool search_files {\"query\": \"NEEDLE-17\", \"path\": \"attachments\"}]]"
-    job = lived_in.say(f"{text}\n{where} find it", session="long")
-    story = lived_in.ended(job, 120)
-    assert story["job"]["state"] == "done", story["job"]["error"]
-    assert "NEEDLE-17" in results(story)[0]
-    next_job = lived_in.ended(lived_in.say("[[say fine]] and now?", session="long"), 60)
-    assert next_job["reply"]["text"] == "fine"
-    (whole,) = lived_in.rows("SELECT length(text) FROM message WHERE job_id = ? AND"
-                             " role = 'owner'", job)  # fmt: skip
-    assert whole[0] > 10_000_000
-    assert not list((lived_in.home / "workspace" / "attachments").glob("text-*"))
-
-
 def test_nothing_of_a_forgotten_message_stays(lived_in: House) -> None:
     """`stead forget` takes a message's files with it, everywhere: bytes, names, the copies that
     tools read. Another message with the same content keeps its own until it is forgotten too."""
@@ -306,3 +258,51 @@ def test_bad_files_are_refused_in_words(lived_in: House) -> None:
     began = time.monotonic()
     assert lived_in.call("GET", "/api/v1/files?limit=5")[1]["count"] > 0
     assert time.monotonic() - began < 60
+
+
+def test_a_message_of_ten_megabytes(lived_in: House) -> None:
+    """Ten million characters are recorded as they are; the model is told the beginning and the end
+    and where the rest lies, a tool finds what is in its middle, and the house goes on as before."""
+    text = "alpha " * 850_000 + "NEEDLE-17 " + "omega " * 850_000
+    where = '[[tool search_files {"query": "NEEDLE-17", "path": "attachments"}]]'
+    job = lived_in.say(f"{text}\n{where} find it", session="long")
+    story = lived_in.ended(job, 120)
+    assert story["job"]["state"] == "done", story["job"]["error"]
+    assert "NEEDLE-17" in results(story)[0]
+    next_job = lived_in.ended(lived_in.say("[[say fine]] and now?", session="long"), 60)
+    assert next_job["reply"]["text"] == "fine"
+    (whole,) = lived_in.rows("SELECT length(text) FROM message WHERE job_id = ? AND"
+                             " role = 'owner'", job)  # fmt: skip
+    assert whole[0] > 10_000_000
+    assert not list((lived_in.home / "workspace" / "attachments").glob("text-*"))
+
+
+def test_a_large_file_goes_through_without_being_held(lived_in: House) -> None:
+    """200 MB are streamed to disk, and to where tools read them; the gateway answers others
+    meanwhile and does not grow by them."""
+    import psutil
+
+    size, piece = 200_000_000, os.urandom(1_000_000)
+    gateway = psutil.Process(lived_in.parts["gateway"].pid)
+    before = gateway.memory_info().rss
+    line = http.client.HTTPConnection("127.0.0.1", lived_in.port, timeout=120)
+    line.putrequest("POST", "/api/v1/files?name=film.bin")
+    line.putheader("Authorization", f"Bearer {lived_in.key}")
+    line.putheader("Content-Length", str(size))
+    line.endheaders()
+    for n in range(size // len(piece)):
+        line.send(piece)
+        if n % 40 == 0:
+            assert lived_in.ready()
+    answer = line.getresponse()
+    file = json.loads(answer.read())
+    line.close()
+    digest = hashlib.sha256()
+    for _ in range(size // len(piece)):
+        digest.update(piece)
+    assert (file["size"], file["sha256"]) == (size, digest.hexdigest())
+    grown = gateway.memory_info().rss - before
+    assert grown < 60_000_000, f"the gateway grew by {grown / 1e6:.0f} MB"
+    job = lived_in.say(tool("list_files", path=f"attachments/{file['id'][-8:]}") + " is it there?",
+                       session="large", files=[file["id"]])  # fmt: skip
+    assert "film.bin" in results(lived_in.ended(job, 60))[0]

@@ -4,7 +4,8 @@ Every file is read to its end, databases, logs of writes and files of half-done 
 at are the bytes as they are, as UTF-16, with the escapes of JSON undone, in base64, deflated (zlib,
 gzip, zip, the objects of git, packed ones by git itself).
 
-What lies under ``models/`` is weights that were fetched; it is not looked at, and said so.
+What lies under ``models/`` is weights that were fetched; it is not looked at, and said so. So it is
+with pictures, sound and films that hang on messages, and with files there that are very large.
 """
 
 from __future__ import annotations
@@ -43,6 +44,12 @@ _UNPACKED_BADLY = (
     zlib.error, lzma.LZMAError, struct.error,
 )  # fmt: skip
 SKIPPED = ("models",)
+HANDED = ("files/", "workspace/attachments/")
+_MOST_HANDED = 64_000_000
+_MEDIA = (
+    b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"OggS", b"fLaC", b"ID3", b"\xff\xfb",
+    b"\x1aE\xdf\xa3",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,11 +143,14 @@ class Seeker:
 
 def search(home: Path, seeker: Seeker, *, under: str = "") -> Proof:
     """Look through every file of a home (or of what lies ``under`` it)."""
-    proof = Proof()
+    proof, passed = Proof(), list[int]()
     if not seeker.phrases:
         return proof
     for path in _files(home / under if under else home, home, proof):
         name = path.relative_to(home).as_posix()
+        if name.startswith(HANDED) and (size := _opaque(path)):
+            passed.append(size)
+            continue
         try:
             for how, data in layers(path, name, proof):
                 proof.places += [Place(name, how, one) for one in sorted(seeker.seen(data))]
@@ -149,12 +159,27 @@ def search(home: Path, seeker: Seeker, *, under: str = "") -> Proof:
             continue
         except OSError as error:
             proof.unread.append(f"{name}: {(error.strerror or str(error)).lower()}")
+    if passed:
+        proof.unread.append(
+            f"{len(passed)} attached pictures, recordings and large files"
+            f" ({sum(passed) // 1_000_000} MB)"
+        )
     for repository in repositories(home):
         for how, data in _objects(repository, proof):
             name = repository.relative_to(home).as_posix()
             proof.places += [Place(name, how, one) for one in sorted(seeker.seen(data))]
     proof.places = list(dict.fromkeys(proof.places))
     return proof
+
+
+def _opaque(path: Path) -> int:
+    """The size of what somebody handed in and no words can be searched for in, or not in any
+    reasonable time; 0: it is to be looked at."""
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        head, size = file.read(12), os.fstat(file.fileno()).st_size
+        if size > _MOST_HANDED or head.startswith(_MEDIA) or head[4:8] == b"ftyp":
+            return max(1, size)
+    return 0
 
 
 def _files(top: Path, home: Path, proof: Proof) -> Iterator[Path]:

@@ -39,7 +39,27 @@ _FAULTS: list[tuple[str, Any, str | None]] = [
     (
         _CHAT,
         {"model": "stead", "messages": [{**_USER, "content": [{"type": "image_url"}]}]},
+        "messages[0].content[0].image_url",
+    ),
+    (
+        _CHAT,
+        {"model": "stead", "messages": [{**_USER, "content": [{"type": "hologram"}]}]},
         "messages[0].content[0]",
+    ),
+    (
+        _CHAT,
+        {
+            "model": "stead",
+            "messages": [
+                {
+                    **_USER,
+                    "content": [
+                        {"type": "input_audio", "input_audio": {"data": "@@@", "format": "wav"}}
+                    ],
+                }
+            ],
+        },
+        "messages[0].content[0].input_audio.data",
     ),
     (
         _CHAT,
