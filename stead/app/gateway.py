@@ -44,6 +44,7 @@ from stead.app.reload import Reload
 from stead.app.review import Reviews, reviews_of
 from stead.app.server import Server
 from stead.app.warm import keep_warm
+from stead.blobs.handed import Handed
 from stead.config import Loaded, local_url, path_at
 from stead.core import logs
 from stead.core.errors import SteadError
@@ -289,9 +290,8 @@ class Gateway:
         off = recall_into(self._home, settings, store, flow, service, audit, door.profile, memory)
         handed = files_into(self._home, store, self._held, off, service)
         reload = self._reload(policy, routes, light, flow, service, plane, audit, keys, approvals)
-        retention = terms.retention(self._home, settings, store, audit.bodies.prune, handed.tidy)
-        # Terminal and API are read by their clients; the sender is for channels pushed to.
-        sender = Sender(store, self._channels.pushed, self._channels.manners)
+        retention = self._retention(audit, handed)
+        sender = self._sender(flow)
         spending = self._spending(audit, keys, reload, daily)
         reviews = reviews_of(self._home, store, door, reload, flow, daily.nudge)
         status = self._status(
@@ -299,7 +299,6 @@ class Gateway:
             spending, memory, reviews,
         )  # fmt: skip
         talk, away = Talk(store, live), self._away(flow, live, placement, presence, daily)
-        flow.on_reply(sender.nudge)
         most, wait_s = int(settings.gateway.max_body_mb * 1e6), settings.gateway.answer_wait_s
         openai = OpenAI(flow, talk, door, keys, policy, handed, max_body=most, wait_s=wait_s)
         doors = ModelDoors(plane, keys, openai, audit.meter, max_body=most)
@@ -334,9 +333,15 @@ class Gateway:
             node_doors, audit, spending, approvals, memory, off, reviews, app,
         )  # fmt: skip
 
-    def _retention(self, audit: Audit) -> Retention:
-        kept = terms.terms(self._settings)
-        return Retention(self._store, kept, self._home / "memory", audit.bodies.prune)
+    def _sender(self, flow: Flow) -> Sender:
+        """Terminal and API are read by their clients; the sender is for channels pushed to."""
+        sender = Sender(self._store, self._channels.pushed, self._channels.manners)
+        flow.on_reply(sender.nudge)
+        return sender
+
+    def _retention(self, audit: Audit, handed: Handed) -> Retention:
+        kept, days = terms.terms(self._settings), self._home / "memory"
+        return Retention(self._store, kept, days, audit.bodies.prune, handed.tidy)
 
     def _placement(self, presence: Presence) -> Placement:
         nodes = self._settings.nodes

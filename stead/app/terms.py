@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from pathlib import Path
 
 from stead.config import Settings
 from stead.core.limits import Limit
@@ -13,7 +12,7 @@ from stead.flow.flow import Flow
 from stead.flow.router import Router, Rule
 from stead.gateway.node_service import NodeService
 from stead.inference.plane.plane import Plane
-from stead.keep.retention import Keeps, PruneBodies, Retention, Terms, Tidy
+from stead.keep.retention import Terms
 from stead.queue.policy import Policy
 
 _MICRO = 1_000_000
@@ -68,12 +67,6 @@ def terms(settings: Settings) -> Terms:
         max_bytes=int(kept.max_mb * 1_000_000),
         every_ms=int(kept.every_h * 3_600_000),
     )
-
-
-def retention(
-    home: Path, settings: Settings, store: Keeps, bodies: PruneBodies, tidy: Tidy
-) -> Retention:
-    return Retention(store, terms(settings), home / "memory", bodies, tidy)
 
 
 def limits(settings: Settings) -> Limits:

@@ -18,6 +18,7 @@ from stead.core.errors import BadRequest, SteadError
 from stead.core.states import Failure
 from stead.gateway.auth import Keys
 from stead.gateway.http import Json, number
+from stead.gateway.people import asker
 
 _SILENT_S = 60.0
 """A sender that says nothing for so long is taken to have gone."""
@@ -51,7 +52,7 @@ class TooQuiet(SteadError):
 
 
 class Files:
-    """``/api/v1/files``, all with the owner's key."""
+    """``/api/v1/files``, all with the owner's key; each of the house has their own."""
 
     def __init__(self, store: FileStore, handed: Handed, keys: Keys) -> None:
         self._store = store
@@ -67,6 +68,7 @@ class Files:
                 "POST",
                 about="Hand in a file: the body as it is. It goes with a message that names its id",
                 asks={"name": str},
+                members=True,
             ),
             route(
                 "/files",
@@ -74,24 +76,32 @@ class Files:
                 "GET",
                 about="The files that are kept, the newest first",
                 asks={"before": str, "limit": int},
+                members=True,
             ),
-            route("/files/{id}", self._get, "GET", about="What is known of a file"),
+            route("/files/{id}", self._get, "GET", about="What is known of a file", members=True),
             route(
                 "/files/{id}/content",
                 self._content,
                 "GET",
                 about="The bytes of a file, or a part of them (Range)",
                 asks={"download": str},
+                members=True,
             ),
             route(
-                "/files/{id}", self._drop, "DELETE", about="Give up a file that was not sent yet"
+                "/files/{id}",
+                self._drop,
+                "DELETE",
+                about="Give up a file that was not sent yet",
+                members=True,
             ),
         ]
 
     async def _post(self, request: Request) -> Response:
         size = number(request.headers.get("content-length"), "content-length", 0)
         name = request.query_params.get("name", "")
-        file = await self._handed.take(coming(request.receive), name[:1000], max(0, size))
+        file = await self._handed.take(
+            coming(request.receive), name[:1000], max(0, size), asker(request)
+        )
         shown = asdict(file)
         shown.pop("person")
         return Json(shown, status_code=201)
@@ -99,18 +109,18 @@ class Files:
     async def _list(self, request: Request) -> Response:
         query = request.query_params
         limit = max(1, min(500, number(query.get("limit"), "limit", 50)))
-        return Json(await self._store.view_files(query.get("before", ""), limit))
+        return Json(await self._store.view_files(query.get("before", ""), limit, asker(request)))
 
     async def _get(self, request: Request) -> Response:
-        file = await self._handed.one(request.path_params["id"])
+        file = await self._handed.one(request.path_params["id"], asker(request))
         return Json(await self._store.view_file(file.id))
 
     async def _drop(self, request: Request) -> Response:
-        await self._handed.drop(request.path_params["id"])
+        await self._handed.drop(request.path_params["id"], asker(request))
         return Response(status_code=204)
 
     async def _content(self, request: Request) -> Response:
-        file = await self._handed.one(request.path_params["id"])
+        file = await self._handed.one(request.path_params["id"], asker(request))
         if f'"{file.sha256}"' in request.headers.get("if-none-match", ""):
             return Response(status_code=304, headers={**_TAME, "etag": f'"{file.sha256}"'})
         return content(self._handed, file, download=bool(request.query_params.get("download")))

@@ -182,13 +182,14 @@ class OpenAI:
         if len(files) > MOST:
             raise BadRequest(f"A message may have at most {MOST} files.", param=files[MOST].param)
         taken: list[Attached] = []
+        person = _person_of(who)
         for one in files:
-            if one.ident and who.key_id:
+            if one.ident and who.key_id and person == OWNER:
                 raise Forbidden(why="files by their ids are the owner's; send the content itself")
             if one.ident:
-                taken += await self._handed.given([one.ident])
+                taken += await self._handed.given([one.ident], person)
             else:
-                taken.append(await self._handed.take_bytes(one.data, one.name))
+                taken.append(await self._handed.take_bytes(one.data, one.name, person))
         return tuple(taken)
 
     async def _agent(
