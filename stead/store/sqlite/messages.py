@@ -28,7 +28,7 @@ def some(c: apsw.Connection, where: str, args: tuple[object, ...], most: int = -
 
 
 def _complete(c: apsw.Connection, found: list[View]) -> list[View]:
-    """``back_to`` becomes ``replaces``; and ``replaced_by`` (ids, or empty), ``tools``, ``files``."""
+    """``back_to`` becomes ``replaces``; and ``replaced_by`` (ids, or empty), ``tools``, files."""
     files.views_of(c, found)
     gone: dict[str, list[tuple[int, int]]] = {}
     for session in {one["session"] for one in found}:

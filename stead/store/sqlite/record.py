@@ -269,7 +269,8 @@ def history(c: apsw.Connection, job: Job) -> list[Turn]:
     gone = instead(c, job.session, turn)
     said = shown(
         c,
-        "SELECT id, turn, role, text, read FROM message WHERE session = ? AND turn >= ? AND turn < ?"
+        "SELECT id, turn, role, text, read FROM message"
+        " WHERE session = ? AND turn >= ? AND turn < ?"
         " AND turn > 0 AND pruned_at = 0"
         " AND seq <= ? AND role IN ('owner', 'assistant') ORDER BY turn, seq",
         (job.session, first, turn, job.history_upto),
