@@ -184,6 +184,9 @@ def handle_of(called: str) -> str:
 
 def _called(text: str) -> str:
     called = named(" ".join(text.split()), 80, "called", "")
+    if any(unicodedata.category(one) == "Cf" and one != "\u200d" for one in called):
+        # They turn the words around that stand beside them, or cannot be seen at all.
+        raise BadRequest("called may hold no invisible characters.", param="called")
     if not called:
         raise BadRequest("Say how the person is called.", param="called")
     return called
