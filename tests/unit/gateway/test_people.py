@@ -35,6 +35,11 @@ MEMBERS = {
     ("GET", "/api/v1/messages/{id}"),
     ("POST", "/api/v1/messages/{id}/again"),
     ("GET", "/api/v1/search"),
+    ("GET", "/api/v1/files"),
+    ("POST", "/api/v1/files"),
+    ("GET", "/api/v1/files/{id}"),
+    ("DELETE", "/api/v1/files/{id}"),
+    ("GET", "/api/v1/files/{id}/content"),
 }
 
 
