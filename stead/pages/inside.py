@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import msgspec
-from starlette.types import ASGIApp, Message, Scope
+from starlette.types import ASGIApp, Message, Receive, Scope
 
 from stead.core.errors import SteadError
 from stead.pages.visitor import Visitor
@@ -62,9 +62,10 @@ class Api:
     @contextlib.asynccontextmanager
     async def stream(
         self, method: str, path: str, *, body: bytes = b"", headers: Headers | None = None,
-        query: dict[str, Any] | None = None,
+        query: dict[str, Any] | None = None, coming: Receive | None = None,
     ) -> AsyncIterator[tuple[int, Headers, AsyncIterator[bytes]]]:  # fmt: skip
-        """Status, headers and the pieces of an answer as they come.
+        """Status, headers and the pieces of an answer as they come. ``coming``: the body comes from
+        there, piece by piece, as a browser sends it.
 
         Leaving the block hangs up, as a client that goes away.
         """
@@ -72,8 +73,15 @@ class Api:
         left = asyncio.Event()
         given = iter([{"type": "http.request", "body": body, "more_body": False}])
 
+        whole = False
+
         async def receive() -> Message:
-            for message in given:
+            nonlocal whole
+            if coming is not None and not whole:
+                message = await coming()
+                whole = not message.get("more_body", False)
+                return message
+            for message in given if coming is None else ():
                 return message
             await left.wait()
             return {"type": "http.disconnect"}
