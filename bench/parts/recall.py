@@ -1,8 +1,9 @@
 """What recall adds to a job: first token through a node, with recall and without, in turn.
 
 Two houses with the same memory (10,000 lines of daily logs and a card), one of them with
-``[memory] recall = false``. Each round asks both the same question, which a card answers. A third
-house has no memory at all but its own log of a conversation that is visible anyway.
+``[memory] recall = false``. Each round asks both the same question, which a card answers, and then
+one for which memory has no words, so that its meaning has to be computed. A third house has no
+memory at all but its own log of a conversation that is visible anyway.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from bench.wire import Wire, post
 ROUNDS = 60
 WARM_UP = 10
 LINES = 10_000
+_SAID = "Is the boiler a Vaillant of 2019?"
+_MEANT = "What keeps us warm in winter, and who could repair that machine for {n} euros?"
 AIM_MS = 30.0
 _WORDS = (
     "garden fence price invoice letter school bicycle dentist train ticket kitchen recipe window"
@@ -29,10 +32,10 @@ _WORDS = (
 
 def run(place: Place) -> list[Figure]:
     """Medians over ``ROUNDS`` rounds."""
-    took: dict[str, list[float]] = {"with": [], "without": [], "empty": []}
+    took: dict[str, list[float]] = {"with": [], "without": [], "empty": [], "meant": []}
     with ExitStack() as stack:
         houses = {}
-        for name in took:
+        for name in ("with", "without", "empty"):
             wanted = name != "without"
             made = stack.enter_context(house(place, model="scripted", name=name, recall=wanted))
             if name != "empty":
@@ -42,11 +45,14 @@ def run(place: Place) -> list[Figure]:
         wires = {name: stack.enter_context(Wire(made.port)) for name, made in houses.items()}
         _until_it_comes_to_mind(houses["with"])
         for n in range(WARM_UP + ROUNDS):
-            for name, made in houses.items():
-                seconds, _ = wires[name].first_token(_ask(made, n))
+            for name in took:
+                made, text = houses.get(name, houses["with"]), _MEANT if name == "meant" else _SAID
+                wire = wires.get(name, wires["with"])
+                seconds, _ = wire.first_token(_ask(made, text, n))
                 if n >= WARM_UP:
                     took[name].append(1000 * seconds)
-    added = sorted(one - other for one, other in zip(took["with"], took["without"], strict=True))
+    added = _added(took, "with")
+    meant = _added(took, "meant")
     floor = f"without recall p50 {median(took['without']):.1f} ms"
     nothing = median(took["empty"]) - median(took["without"])
     return [
@@ -54,8 +60,16 @@ def run(place: Place) -> list[Figure]:
             "recall adds to a job's first token", median(added), "ms", AIM_MS,
             beside=f"p95 {quantile(added, 0.95):.1f} ms; {floor}",
         ),
+        Figure(
+            "the same, where memory lacks the words", median(meant), "ms", AIM_MS,
+            beside=f"p95 {quantile(meant, 0.95):.1f} ms; {floor}",
+        ),
         Figure("the same with an empty memory", nothing, "ms", AIM_MS, beside=floor),
     ]  # fmt: skip
+
+
+def _added(took: dict[str, list[float]], name: str) -> list[float]:
+    return sorted(one - other for one, other in zip(took[name], took["without"], strict=True))
 
 
 def _remember(home: Path) -> None:
@@ -86,10 +100,10 @@ def _until_it_comes_to_mind(made: Measured) -> None:
     made.until(found, 120, "the card to be found")
 
 
-def _ask(made: Measured, n: int) -> bytes:
-    text = f"[[say It is a Vaillant.]] Which boiler did we choose, and what was budget number {n}?"
+def _ask(made: Measured, text: str, n: int) -> bytes:
+    asked = text.format(n=n)
     body = {
-        "model": "stead", "stream": True, "messages": [{"role": "user", "content": text}],
+        "model": "stead", "stream": True, "messages": [{"role": "user", "content": asked}],
         "metadata": {"mark": "heavy", "session": f"bench-{n // 20}"},
     }  # fmt: skip
     return post("/v1/chat/completions", made.key, json.dumps(body).encode())

@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from stead.memory.index.ranking import telling
 from stead.memory.index.sqlite import SqliteIndex
 from stead.memory.meaning import Embedder, EmbedFailed
 from stead.memory.nouns import Found, Question
@@ -31,7 +32,6 @@ from stead.memory.wire import HEAD, LONGEST, Ask, EmbedAt, Orders, Told, frame
 _CHANGED_S = 0.25
 """A question waits so long for changed files to be read, and this share of its time at most."""
 _SHARE = 0.3
-_MOMENT_S = 0.015
 _MAKING_SHARE = 0.8
 _QUERY_S = 0.4
 _QUERIES = 256
@@ -122,24 +122,35 @@ class Child:
         assert question is not None
         began = time.perf_counter()
         self._asked = time.monotonic()
-        meaning = self._meaning(question, min(_QUERY_S, _SHARE * within_s))
-        late, vector = await asyncio.gather(self._up_to_date(within_s, ask.fresh), meaning)
-        found = self._index.search(question, vector)
+        most_s = min(_QUERY_S, _SHARE * within_s)
+        if ask.fresh:
+            meaning = self._meaning(question, most_s)
+            late, vector = await asyncio.gather(self._up_to_date(within_s, ask.fresh), meaning)
+            found = self._index.search(question, vector)
+        else:
+            late = await self._up_to_date(within_s, ask.fresh)
+            found = self._index.search(question)
+            # Who is in a hurry need not wait for a model where the words say enough.
+            if not telling(found.hits):
+                vector = await self._meaning(question, most_s)
+                found = self._index.search(question, vector) if vector is not None else found
         stale = "; ".join(filter(None, (found.stale, late)))
         took = (time.perf_counter() - began) * 1000
         return replace(found, stale=stale, took_ms=round(took, 2))
 
     async def _up_to_date(self, within_s: float, fresh: bool) -> str:
         """Let changed files be read first, as far as there is time. Says what was not. Who does
-        not want it ``fresh`` waits a moment, and longer only for an index that there is not yet."""
+        not want it ``fresh`` waits only for an index that there is not yet."""
         self._look_soon()
         if self._looking is None:
             return ""
         making = bool(self._index.wanted)
-        most_s = min(_CHANGED_S, _SHARE * within_s) if fresh else _MOMENT_S
+        if not (fresh or making):
+            return ""
+        most_s = min(_CHANGED_S, _SHARE * within_s)
         wait_s = _MAKING_SHARE * within_s if making else most_s
         await asyncio.wait((self._looking,), timeout=wait_s)
-        if self._looking is None or self._looking.done() or making or not fresh:
+        if self._looking is None or self._looking.done() or making:
             return ""
         return "files that have changed are still being read"
 

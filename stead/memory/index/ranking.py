@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from stead.memory.rank import COLUMNS, VERSION, columns, meant, order, passage, plan
+from stead.memory.rank import COLUMNS, VERSION, columns, meant, order, passage, plan, telling
 
-__all__ = ["COLUMNS", "VERSION", "columns", "meant", "order", "passage", "plan"]
+__all__ = ["COLUMNS", "VERSION", "columns", "meant", "order", "passage", "plan", "telling"]

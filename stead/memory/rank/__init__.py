@@ -8,6 +8,9 @@ candidates bring likenesses.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from stead.memory.nouns import Hit
 from stead.memory.rank.asking import meant, plan
 from stead.memory.rank.entries import COLUMNS, columns, passage
 from stead.memory.rank.weigh import order
@@ -20,4 +23,17 @@ FITS_COSINE = 0.87
 """With E5-small and :func:`meant`, a likeness above this speaks for an answer by itself: the
 nearest line of conversations that have nothing to do with a question reaches it once in fifty."""
 
-__all__ = ["COLUMNS", "FITS_COSINE", "VERSION", "columns", "meant", "order", "passage", "plan"]
+TELLING = 0.8
+"""An entry that has so much of what a question's words are worth (``share``) is most likely about
+it: such questions are answered hardly better with meanings (decision 36)."""
+
+
+def telling(hits: Iterable[Hit]) -> bool:
+    """Whether words alone have found what a question is about."""
+    return any(hit.signals.get("share", 0.0) >= TELLING for hit in hits)
+
+
+__all__ = [
+    "COLUMNS", "FITS_COSINE", "TELLING", "VERSION", "columns", "meant", "order", "passage", "plan",
+    "telling",
+]  # fmt: skip
