@@ -39,6 +39,7 @@ from stead.app.memory import memory_of
 from stead.app.own_node import own_node
 from stead.app.pages import Pages
 from stead.app.policy import LivePolicy, budgets_of
+from stead.app.push import pusher_of
 from stead.app.recall import recall_into
 from stead.app.reload import Reload
 from stead.app.review import Reviews, reviews_of
@@ -74,6 +75,7 @@ from stead.gateway.owner_nodes import Nodes
 from stead.gateway.owner_routes import Owner
 from stead.gateway.placement import Placement
 from stead.gateway.presence import Presence
+from stead.gateway.push_routes import PushRoutes
 from stead.gateway.service_routes import ServiceRoutes
 from stead.gateway.status import Status
 from stead.gateway.talk import Talk
@@ -88,6 +90,7 @@ from stead.keep.retention import Retention
 from stead.memory.client import Memory
 from stead.memory.daily import DailyLog
 from stead.node.runner import Runner
+from stead.push.pusher import Pusher
 from stead.queue.queue import Queue
 from stead.services.supervisor import Services
 from stead.store.sqlite import SqliteStore
@@ -155,6 +158,7 @@ class _Parts:
     memory: Memory
     off_record: OffRecord
     reviews: Reviews
+    pusher: Pusher
     app: Any
 
 
@@ -205,6 +209,7 @@ class Gateway:
             ),
             asyncio.create_task(parts.off_record.run(), name="off the record"),
             asyncio.create_task(parts.reviews.run(), name="nightly review"),
+            asyncio.create_task(parts.pusher.run(), name="web push"),
             asyncio.create_task(light.run(), name="light worker"),
         ]
         self._watch(tasks, parts.status)
@@ -221,6 +226,7 @@ class Gateway:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await parts.reviews.aclose()
+            await parts.pusher.aclose()
             await self._channels.aclose()
             await parts.door.aclose()
             await parts.memory.aclose()
@@ -277,10 +283,7 @@ class Gateway:
         keys = Keys(owner_key, secret, store, queue.holds)
         policy = LivePolicy(self._home, settings, keys.scope)
         audit = audit_of(self._home, settings, store, budgets_of(settings.budget, keys.scope))
-        plane = Plane(
-            policy=policy, routing=routes, book=audit.book, local=routes.local,
-            wait_s=settings.model.wait_s, services=light,
-        )  # fmt: skip
+        plane = self._plane(policy, routes, audit, light)
         door = Door(routes, plane)
         service = NodeService(
             store, queue, flow, presence, live, job_key=keys.job_key, profile=door.profile,
@@ -299,11 +302,11 @@ class Gateway:
             spending, memory, reviews,
         )  # fmt: skip
         talk, away = Talk(store, live), self._away(flow, live, placement, presence, daily)
+        pusher = pusher_of(settings, store, secret, flow)
         most, wait_s = int(settings.gateway.max_body_mb * 1e6), settings.gateway.answer_wait_s
         openai = OpenAI(flow, talk, door, keys, policy, handed, max_body=most, wait_s=wait_s)
-        doors = ModelDoors(plane, keys, openai, audit.meter, max_body=most)
         standing = Standing(store, status, audit.book, routes, keys)
-        node_doors, pages = NodeDoors(service, keys, max_body=most), Pages(owner_key, keys.owner)
+        pages = Pages(owner_key, keys.owner)
         app = pages.api = build(
             [
                 *node_routes.routes(service, keys, most),
@@ -321,6 +324,7 @@ class Gateway:
                 *MemoryRoutes(memory, keys).routes(),
                 *people.routes(store, keys, flow, service, most),
                 *reviews.routes(keys, most),
+                *PushRoutes(store, pusher, keys).routes(),
                 *audit_routes(self._home, reload, audit, standing, keys),
                 *channel_routes.routes(self._channels.ways_in, flow, most),
             ],
@@ -328,9 +332,17 @@ class Gateway:
             pages,
         )
         return _Parts(
-            queue, live, daily, flow, keys, policy, routes, reload, door, service,
-            presence, placement, status, away, sender, retention, light, openai, doors,
-            node_doors, audit, spending, approvals, memory, off, reviews, app,
+            queue, live, daily, flow, keys, policy, routes, reload, door, service, presence,
+            placement, status, away, sender, retention, light, openai,
+            ModelDoors(plane, keys, openai, audit.meter, max_body=most),
+            NodeDoors(service, keys, max_body=most), audit, spending, approvals, memory, off,
+            reviews, pusher, app,
+        )  # fmt: skip
+
+    def _plane(self, policy: LivePolicy, routes: Routes, audit: Audit, light: Services) -> Plane:
+        return Plane(
+            policy=policy, routing=routes, book=audit.book, local=routes.local,
+            wait_s=self._settings.model.wait_s, services=light,
         )  # fmt: skip
 
     def _sender(self, flow: Flow) -> Sender:

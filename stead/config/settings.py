@@ -17,6 +17,7 @@ from stead.config.files_settings import FilesSection
 from stead.config.hands_settings import BrowserSection, DatabaseSection, PeripheralSection
 from stead.config.memory_settings import MemorySection
 from stead.config.permit_settings import ApprovalsSection, PermitSection
+from stead.config.push_settings import PushSection
 from stead.config.section import Section
 from stead.config.section import help_ as _help
 
@@ -455,6 +456,7 @@ class Settings(Section, frozen=True):
     database: Annotated[list[DatabaseSection], _help("Databases that tools may ask")] = []
     peripheral: Annotated[list[PeripheralSection], _help("Machines that tools may work on")] = []
     browser: BrowserSection = BrowserSection()
+    push: PushSection = PushSection()
     services: ServicesSection = ServicesSection()
     memory: MemorySection = MemorySection()
     files: FilesSection = FilesSection()

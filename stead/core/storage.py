@@ -18,6 +18,7 @@ from stead.core.nouns import Inbound, Job, NewJob, Post, Step, Turn
 from stead.core.people import PersonStore
 from stead.core.placement import Ready
 from stead.core.pruning import PruneStore
+from stead.core.push import PushStore
 from stead.core.recall import RecallStore
 from stead.core.scope import KeyStore
 from stead.core.sessions import SessionStore
@@ -423,6 +424,7 @@ class Store(
     NodeStore,
     KeyStore,
     PersonStore,
+    PushStore,
     DayStore,
     FactStore,
     PruneStore,

@@ -34,12 +34,18 @@ self.addEventListener("fetch", (event) => {
 self.addEventListener("push", (event) => {
   let told = {};
   try { told = event.data.json(); } catch { told = {}; }
-  event.waitUntil(self.registration.showNotification(told.title || "stead", {
-    body: told.body || "There is something new.",
-    tag: told.tag || undefined,
-    icon: KEPT.find((url) => url.endsWith(".png")),
-    data: { path: typeof told.path === "string" && told.path.startsWith("/") ? told.path : "/" },
-  }));
+  const path = /^\/(?![/\\])/.test(told.path) ? told.path : "/";
+  event.waitUntil((async () => {
+    // Whoever has that very page before their eyes is told nothing that stands there.
+    const open = await self.clients.matchAll({ type: "window" });
+    if (open.some((one) => one.focused && path !== "/" && new URL(one.url).pathname === path)) return;
+    await self.registration.showNotification(told.title || "stead", {
+      body: told.body || "There is something new.",
+      tag: told.tag || undefined,
+      icon: KEPT.find((url) => url.endsWith(".png")),
+      data: { path },
+    });
+  })());
 });
 
 self.addEventListener("notificationclick", (event) => {

@@ -121,7 +121,7 @@
 
   // --- keyboard -------------------------------------------------------------------------------
   // g and a letter: to a room. /: to the search. ?: what there is. j, k: through a list.
-  // Any element with data-key="n" is clicked by that key.
+  // Any element with data-hotkey="n" is clicked by that key.
   let lead = 0;
   const typing = (at) => at?.closest?.("input, textarea, select, [contenteditable]");
   const off = () => localStorage.getItem("stead-keys") === "off";
@@ -144,7 +144,7 @@
     else if (key === "?") one("#keys")?.showModal();
     else if (key === "/" && one("[data-search]")) one("[data-search]").focus();
     else if (key === "j" || key === "k") done = step(key === "j" ? 1 : -1);
-    else if (/^[a-z0-9]$/.test(key) && one(`[data-key="${key}"]`)) one(`[data-key="${key}"]`).click();
+    else if (/^[a-z0-9]$/.test(key) && one(`[data-hotkey="${key}"]`)) one(`[data-hotkey="${key}"]`).click();
     else done = false;
     if (done) event.preventDefault();
   });

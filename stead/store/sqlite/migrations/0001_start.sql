@@ -375,6 +375,18 @@ CREATE UNIQUE INDEX person_name ON person (name) WHERE removed_at = 0;
 INSERT INTO person (id, name, called, scope, tools, created_at)
     VALUES ('owner', 'owner', 'the owner', '{}', '[]', CAST(unixepoch('subsec') * 1000 AS INTEGER));
 
+-- Browsers that want to be told (web push). `device`: the signed-in browser; empty: none is known.
+CREATE TABLE push_subscription (
+    id         TEXT PRIMARY KEY,
+    person     TEXT NOT NULL REFERENCES person (id),
+    device     TEXT NOT NULL,
+    endpoint   TEXT NOT NULL UNIQUE,
+    p256dh     TEXT NOT NULL,
+    auth       TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    told_at    INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
 -- Lines on their way into memory/YYYY-MM-DD.md; deleted once they are on disk there.
 CREATE TABLE dayline (
     id   INTEGER PRIMARY KEY AUTOINCREMENT,
