@@ -12,6 +12,7 @@ from stead.agent.loop import Result, Task, Toolbox, run
 from stead.agent.permits import Asker
 from stead.agent.tools.base import Look
 from stead.agent.tools.more_tools import with_more
+from stead.blobs.copies import place_of
 from stead.core.errors import BadRequest
 from stead.core.permits import Answered, PermitRule
 from stead.core.ports import Emit, Journal, ModelClient
@@ -73,7 +74,7 @@ async def _answer(work: Work, brought: Brought) -> Result:
         overrides=job.payload.get("overrides") or {},
         answers=job.payload.get("answers") or {},
         asker=Asker(
-            permits=Permits(tuple(job.permits), work.own),
+            permits=Permits((*job.permits, *_own_files(job, brought)), work.own),
             session=job.session or "",
             person=job.person,
             channel=_text(job, "channel"),
@@ -90,7 +91,8 @@ async def _answer(work: Work, brought: Brought) -> Result:
     model = work.model_for(job)
     tools = work.toolbox if job.lane == Lane.CHAT else work.toolbox.in_background()
     if job.tools is not None:
-        tools = tools.only(tuple(job.tools), with_more)
+        reading = [_READ] * bool(brought.words)
+        tools = tools.only((*job.tools, *reading), with_more)
     return await run(task, model, tools, work.journal, work.emit, role)
 
 
@@ -110,6 +112,19 @@ NOT_THE_OWNER = (
     "You are talking with {called}, whom the owner of this house lets talk with you. {called} is"
     " not the owner: answer what is asked, and say so where something is the owner's to allow."
 )
+
+
+#: By which somebody besides the owner reads the files of his or her own conversation.
+_READ = "read_file"
+
+
+def _own_files(job: ClaimedJob, brought: Brought) -> list[PermitRule]:
+    """What lets somebody besides the owner have what they handed in themselves read."""
+    if job.tools is None or not brought.words:
+        return []
+    files = {*brought.files, *(file for turn in job.history for file in turn.files)}
+    places = tuple(sorted(place_of(file) for file in files if file.id in brought.words))
+    return [PermitRule("own files", "allow", (_READ,), reads=places, persons=(job.person,))]
 
 
 def _instructions(job: ClaimedJob) -> str:

@@ -125,6 +125,8 @@ def _default(facts: Facts) -> Ruling:
         why = f"it reaches {', '.join(touches.hosts)}"
     elif touches.credentials and changes:
         why = f"it uses the credential {', '.join(touches.credentials)}"
+    elif facts.person != OWNER and (touches.reads or touches.writes or touches.credentials):
+        why = "it reaches files or credentials of the owner's, for somebody else"
     elif away := outside((*touches.writes, *touches.reads), facts.workspace):
         why = f"{away[0]} lies outside of the workspace"
     elif facts.has_foreign and (touches.code or lines_of(facts)):

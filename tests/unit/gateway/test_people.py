@@ -88,6 +88,7 @@ async def test_people_are_added_changed_and_removed(gate: Gate) -> None:
     ("body", "param"),
     [
         ({}, "called"), ({"called": "  "}, "called"), ({"called": "a\u2028b" * 80}, "called"),
+        ({"called": "A\u202eanna"}, "called"),
         ({"called": "李"}, "name"), ({"called": "Anna", "name": "owner"}, "name"),
         ({"called": "Owner"}, "name"), ({"called": "A", "name": "A B"}, "name"),
         ({"called": "Anna", "tools": ["rm -rf"]}, "tools"),
@@ -292,3 +293,33 @@ async def test_a_person_talks_to_the_end(gate: Gate) -> None:
     before = await gate.say("[[tool list_files]] [[say done]]", mark="heavy")
     (step,) = [s for s in (await gate.ended(before))["steps"] if s["name"] == "tool:list_files"]
     assert "there is no tool" not in step["output"], "the owner's jobs have all of them"
+
+
+async def test_what_they_attach_is_read_and_nothing_else(gate: Gate) -> None:
+    """A file of a person's own is read for them without a question; one of the owner's waits for
+    his word, and he learns who wants it. Nobody attaches what somebody else handed in."""
+    anna = await add(gate)
+    mine = await gate.ask("POST", "/api/v1/files?name=mine.txt", b"the owner's")
+    refused = {"text": "read it", "files": [mine.data["id"]]}
+    assert (await as_(gate, anna, "POST", "/api/v1/messages", refused)).status == 404
+    (gate.home / "workspace" / "diary.txt").write_text("private words")
+    head = {"x_stead_person": anna["id"]}
+    hers = await gate.ask("POST", "/api/v1/files?name=hers.txt", b"dear diary", **head)
+    path = f"attachments/{hers.data['id'][-8:]}/hers.txt"
+    reads = "".join(f'[[tool read_file {{"path": "{one}"}}]]' for one in (path, "diary.txt"))
+    gate.work()
+    files = [hers.data["id"]]
+    job = await said_by(gate, anna, f"{reads} [[say done]]", mark="heavy", files=files)
+    for _ in range(6000):
+        story = (await as_(gate, anna, "GET", f"/api/v1/why/{job}")).data
+        if story["job"]["state"] not in ("queued", "running"):
+            break
+        await asyncio.sleep(0.01)
+    assert story["job"]["state"] == "waiting", story["job"]
+    outputs = [one["output"] for one in story["steps"] if one["name"] == "tool:read_file"]
+    assert len(outputs) == 1 and "dear diary" in outputs[0]
+    assert "private words" not in str(story)
+    (asked,) = (await gate.ask("GET", "/api/v1/approvals")).data["approvals"]
+    assert asked["tool"] == "read_file" and "diary.txt" in asked["preview"]
+    told = (await gate.ask("GET", "/api/v1/messages?session=main")).data["messages"][-1]
+    assert told["text"].startswith("Anna asked for something")

@@ -303,3 +303,17 @@ def test_what_the_owner_allows_he_allows_himself() -> None:
     assert exact_scope(mine) == exact_scope(hers)
     assert (word([grant], mine), word([grant], hers)) == (Word.ALLOW, Word.ASK)
     assert ALWAYS in offers(mine) and offers(hers) == (ONCE, JOB, NO)
+
+
+def test_for_others_the_owners_files_are_asked_about() -> None:
+    """What reads, writes or uses a credential for somebody else waits for the owner's word, also
+    in the workspace, unless a rule lets that person; what touches nothing is as it is."""
+    for touched in ({"reads": (HOME / "a",)}, {"writes": (HOME / "a",)}, {"credentials": ("k",)}):
+        mine, hers = facts("read_file", **touched), facts("read_file", person="anna", **touched)
+        assert word([], hers) is Word.ASK
+        assert word([], mine) is Word.ALLOW or touched == {"credentials": ("k",)}
+    hers = facts("read_file", reads=(HOME / "b" / "c",), person="anna")
+    own = rule("allow", tools=("read_file",), reads=("b/c",), persons=("anna",))
+    assert word([own], hers) is Word.ALLOW
+    assert word([own], replace(hers, touches=Touches(reads=(HOME / "b" / "d",)))) is Word.ASK
+    assert word([], facts("clock", person="anna", effects=Effects.NONE)) is Word.ALLOW
