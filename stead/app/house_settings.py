@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -54,10 +54,13 @@ class HouseSettings:
         holds = dict(leaves(msgspec.to_builtins(loaded.settings)))
         rows = []
         for path in dict.fromkeys([*holds, *wanted]):
+            about = told.get(re.sub(r"\[\d+\]", "[]", path))
+            if about is None:  # tables of which there is none
+                continue
             value, later = holds.get(path), wanted.get(path)
             row = {
                 "path": path, "value": hidden_value(path, value), "origin": loaded.origin(path),
-                "live": is_live(path), **_about(told.get(re.sub(r"\[\d+\]", "[]", path))),
+                "live": is_live(path), **_about(about),
             }  # fmt: skip
             if later != value or (path in wanted) != (path in holds):
                 row["wanted"] = hidden_value(path, later) if path in wanted else None
@@ -123,22 +126,19 @@ class HouseSettings:
         return {**said, "written": True, "kept": kept}
 
 
-def _about(one: Setting | None) -> dict[str, Any]:
-    if one is None:
-        return {"kind": "text", "help": "", "bounds": "", "default": None}
+def _about(one: Setting) -> dict[str, Any]:
     return {"kind": one.kind, "help": one.help, "bounds": one.bounds, "default": one.default}
 
 
-def _tables(known: Any) -> list[dict[str, Any]]:
-    """Tables of which there can be several, and what a new one of them needs."""
-    found: dict[str, list[str]] = {}
+def _tables(known: Iterable[Setting]) -> list[dict[str, Any]]:
+    """Tables of which there can be several, and what can be said in one."""
+    found: dict[str, list[dict[str, Any]]] = {}
     for one in known:
         head, _, name = one.path.rpartition(".")
         if head.endswith("[]") and head.count("[]") == 1:
-            found.setdefault(head[:-2], [])
-            if one.required:
-                found[head[:-2]].append(name)
-    return [{"name": name, "needs": needs} for name, needs in found.items()]
+            about = {"name": name, "required": one.required, **_about(one)}
+            found.setdefault(head[:-2], []).append(about)
+    return [{"name": name, "fields": fields} for name, fields in found.items()]
 
 
 def _value(path: str, given: Any) -> Any:

@@ -13,7 +13,8 @@ from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from stead.pages import words
+from stead.pages import seen, words
+from stead.pages.forms import address
 from stead.pages.visitor import visitor_of
 
 _FOLDER = Path(__file__).parent
@@ -27,7 +28,8 @@ class Renderer:
 
     Every template knows ``visitor``, ``path``, ``rooms_of(visitor)`` (what stands in the
     navigation), ``asset(name)`` (the address of a file of ``static/``), ``icon(name)`` (of
-    ``static/icons.svg``), ``m`` (the macros of ``macros.html``) and the filters of ``words``.
+    ``static/icons.svg``), ``m`` (the macros of ``macros.html``), ``address`` (of ``forms``) and the
+    filters of ``words`` and ``seen``.
     """
 
     def __init__(self, **known: Any) -> None:
@@ -40,10 +42,10 @@ class Renderer:
         )
         self.known: dict[str, Any] = self._templates.globals
         self.known.update(known)
-        self.known.update(icon=_icons(), now_ms=_now_ms)
+        self.known.update(icon=_icons(), now_ms=_now_ms, address=address)
         self.filters = self._templates.filters
         """Filters of templates, by name."""
-        self.filters.update(words.FILTERS, ago=_ago)
+        self.filters.update(words.FILTERS, ago=_ago, **seen.FILTERS)
         self.known["m"] = self._templates.get_template("macros.html").module
 
     def page(
