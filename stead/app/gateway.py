@@ -37,7 +37,7 @@ from stead.app.hands import known_tools, limit_undo
 from stead.app.hup import terminal
 from stead.app.memory import memory_of
 from stead.app.own_node import own_node
-from stead.app.pages import Pages
+from stead.app.pages import whole
 from stead.app.policy import LivePolicy, budgets_of
 from stead.app.push import pusher_of
 from stead.app.recall import recall_into
@@ -59,7 +59,6 @@ from stead.flow.off_record import OffRecord
 from stead.flow.sender import Sender
 from stead.flow.spending import Spending
 from stead.gateway import channel_routes, node_routes, session_routes
-from stead.gateway.app import build
 from stead.gateway.approval_routes import ApprovalRoutes
 from stead.gateway.auth import Keys
 from stead.gateway.backend_routes import Backends
@@ -306,8 +305,8 @@ class Gateway:
         most, wait_s = int(settings.gateway.max_body_mb * 1e6), settings.gateway.answer_wait_s
         openai = OpenAI(flow, talk, door, keys, policy, handed, max_body=most, wait_s=wait_s)
         standing = Standing(store, status, audit.book, routes, keys)
-        pages = Pages(owner_key, keys.owner)
-        app = pages.api = build(
+        app = whole(
+            settings, store, keys, owner_key, secret, lambda: self._why_not_ready or store.trouble,
             [
                 *node_routes.routes(service, keys, most),
                 *openai.routes(),
@@ -328,9 +327,7 @@ class Gateway:
                 *audit_routes(self._home, reload, audit, standing, keys),
                 *channel_routes.routes(self._channels.ways_in, flow, most),
             ],
-            lambda: self._why_not_ready or store.trouble,
-            pages,
-        )
+        )  # fmt: skip
         return _Parts(
             queue, live, daily, flow, keys, policy, routes, reload, door, service, presence,
             placement, status, away, sender, retention, light, openai,

@@ -40,6 +40,7 @@ _BACKOFF_MAX_S = 30.0
 #: A part that ran this long starts again at once when it falls.
 _STEADY_S = 30.0
 _PR_SET_PDEATHSIG = 1
+_FIRST_LOGIN_S = 3600
 
 
 @dataclass
@@ -225,6 +226,15 @@ class _Ask:
 
     def status(self) -> dict[str, Any] | None:
         """``/api/v1/status``; None while there is no good answer."""
+        data = self._answer("GET", "/api/v1/status")
+        return data if data is not None and data.get("home") == str(self.home) else None
+
+    def first_login(self) -> dict[str, Any] | None:
+        """A code to sign in to the page with; None once anybody has."""
+        data = self._answer("POST", "/api/v1/logins", {"first": True, "for_s": _FIRST_LOGIN_S})
+        return data if data is not None and "code" in data else None
+
+    def _answer(self, method: str, path: str, body: Any = None) -> dict[str, Any] | None:
         try:
             key = read_key(self.key_file)
         except SteadError:
@@ -233,15 +243,14 @@ class _Ask:
         connection = http.client.HTTPConnection(host.strip("[]"), int(port), timeout=2.0)
         try:
             headers = {"Authorization": f"Bearer {key}"}
-            connection.request("GET", "/api/v1/status", headers=headers)
+            connection.request(method, path, json.dumps(body) if body else None, headers)
             answer = connection.getresponse()
             data = json.loads(answer.read())
         except (OSError, ValueError, http.client.HTTPException):
             return None
         finally:
             connection.close()
-        mine = answer.status == 200 and data.get("home") == str(self.home)
-        return data if mine else None
+        return data if answer.status in (200, 201) and isinstance(data, dict) else None
 
 
 def _node_here(ask: _Ask) -> bool:
@@ -267,6 +276,14 @@ def _greet(ask: _Ask) -> None:
     ]
     if status["not_yet"]:
         lines += ["not yet:", *(f"  - {words}" for words in status["not_yet"])]
+    login = ask.first_login()
+    if login is not None:
+        lines += [
+            "",
+            "the page (nobody has signed in yet; this is good for an hour, once):",
+            f"  {login['url']}",
+            f"  or {login['page']} and the code {login['code']}",
+        ]
     lines += [
         "",
         "try:",

@@ -25,6 +25,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "ask": ("stead.cli.ask:ask", "Ask something and print the answer."),
     "chat": ("stead.cli.chat:chat", "Talk with the agent in the terminal."),
     "status": ("stead.cli.status:status", "Say what works and what does not."),
+    "login": ("stead.cli.login:login", "Print a code that signs a browser in."),
+    "devices": ("stead.cli.login:devices", "List and sign out browsers; recovery codes."),
     "approvals": ("stead.cli.approvals:approvals", "Show what waits for your word."),
     "approve": ("stead.cli.approvals:approve", "Allow what the agent asks for."),
     "deny": ("stead.cli.approvals:deny", "Forbid what the agent asks for."),

@@ -17,6 +17,7 @@ from stead.config.egress import check_credentials, check_egress, check_search
 from stead.config.hands import check_browser, check_hands
 from stead.config.house import check_audit, check_budget, check_rules
 from stead.config.lanes import check_models
+from stead.config.page import check_page
 from stead.config.permits import check_permits
 from stead.config.section import Section
 from stead.config.settings import (
@@ -138,6 +139,7 @@ def _crosschecks(settings: Settings) -> Iterator[tuple[str, str]]:
     if not re.fullmatch(r"(([01]?\d|2[0-3]):[0-5]\d)?", settings.memory.review_at):
         at = settings.memory.review_at
         yield "memory.review_at", f"{at!r} is no time of day, such as 03:30 (empty: never)"
+    yield from check_page(settings.page)
     yield from check_budget(settings.budget)
     yield from check_rules(settings.rule)
     yield from check_audit(settings.audit)

@@ -16,6 +16,7 @@ from stead.config.egress_settings import CredentialSection, EgressSection, Searc
 from stead.config.files_settings import FilesSection
 from stead.config.hands_settings import BrowserSection, DatabaseSection, PeripheralSection
 from stead.config.memory_settings import MemorySection
+from stead.config.page_settings import PageSection
 from stead.config.permit_settings import ApprovalsSection, PermitSection
 from stead.config.push_settings import PushSection
 from stead.config.section import Section
@@ -434,6 +435,7 @@ class Settings(Section, frozen=True):
     listen: Annotated[str, _help("Address and port of the gateway")] = LISTEN
     offline: Annotated[bool, _help("Never touch the network beyond this machine")] = False
     gateway: GatewaySection = GatewaySection()
+    page: PageSection = PageSection()
     node: NodeSection = NodeSection()
     nodes: NodesSection = NodesSection()
     queue: QueueSection = QueueSection()

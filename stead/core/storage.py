@@ -1,7 +1,6 @@
 """What the rooms ask of a storage. Every implementation runs through one contract suite.
 
-All methods are durable when they return. "Now" is the database's clock
-(invariant 6); callers pass durations, never times of their own.
+What a method did is durable when it returns. "Now" is the database's clock: callers pass spans.
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ from stead.core.push import PushStore
 from stead.core.recall import RecallStore
 from stead.core.scope import KeyStore
 from stead.core.sessions import SessionStore
+from stead.core.signin import SignInStore
 from stead.core.states import JobState
 from stead.core.wire import Events, Finish, Held
 
@@ -222,8 +222,7 @@ class JobStore(Protocol):
         ...
 
     async def reap(self, rule: CrashRule, *, limit: int = 100) -> list[Ended]:
-        """Take back jobs whose lease ran out, and end those past their deadline, and those
-        whose rows cannot be read."""
+        """Take back jobs whose lease ran out; end those past their deadline or not readable."""
         ...
 
     async def release(self, node_id: str, boot: str, rule: CrashRule) -> list[Ended]:
@@ -425,6 +424,7 @@ class Store(
     KeyStore,
     PersonStore,
     PushStore,
+    SignInStore,
     DayStore,
     FactStore,
     PruneStore,

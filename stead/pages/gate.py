@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from starlette.requests import Request
 from starlette.routing import BaseRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from stead.core.errors import WrongKey
 from stead.gateway.auth import bearer
@@ -20,8 +22,11 @@ class KeyGate:
     def __init__(self, right: Callable[[Request], None]) -> None:
         self._right = right
 
-    def routes(self) -> Sequence[BaseRoute]:
+    def routes(self, render: Any) -> Sequence[BaseRoute]:
         return ()
+
+    def check(self, request: Request) -> None:
+        """Who shows a key is no browser that another page could lead."""
 
     async def visitor(self, request: Request) -> Visitor | None:
         if not bearer(request.scope):
@@ -31,3 +36,8 @@ class KeyGate:
         except WrongKey:
             return None
         return Visitor()
+
+    async def serve(
+        self, visitor: Visitor, app: ASGIApp, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        await app(scope, receive, send)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from functools import partial
+from urllib.parse import urlencode
 
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
@@ -20,7 +21,7 @@ from stead.pages.inside import Api
 from stead.pages.render import Renderer
 from stead.pages.rooms import House, Room, letters, make
 from stead.pages.static_files import Static
-from stead.pages.visitor import Gate, Visitor
+from stead.pages.visitor import Gate, Visitor, visitor_of
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +46,7 @@ _HEADERS = {
     "Content-Security-Policy": _POLICY,
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(self)",
@@ -68,11 +69,11 @@ class Site:
         open_routes = [
             Route("/static/{mark}/{name:path}", static.serve, methods=["GET"]),
             *pwa.routes(static, self._render),
-            *gate.routes(),
+            *gate.routes(self._render),
         ]
         self._open = Starlette(routes=open_routes, exception_handlers=self._handlers())
         self._open_routes = open_routes
-        self._first = rooms[0].start if rooms else ""
+        self._shown = partial(_seen, rooms)
         inner = [Route("/", self._root, methods=["GET"])]
         self._rooms = Starlette(
             routes=[*inner, *(route for room in rooms for route in room.routes)],
@@ -89,12 +90,22 @@ class Site:
             await send(message)
 
         request = Request(scope, receive)
+        try:
+            # Some clients (Claude Code) look whether anybody is there before they ask.
+            if request.method != "HEAD" or request.url.path != "/":
+                self._gate.check(request)
+        except SteadError as error:
+            await self._said(request, error.status, error.message)(scope, receive, safe)
+            return
         app = await self._choose(request)
-        await app(scope, receive, safe)
+        visitor = scope.get("stead.visitor")
+        if visitor is None:
+            await app(scope, receive, safe)
+        else:
+            await self._gate.serve(visitor, app, scope, receive, safe)
 
     async def _choose(self, request: Request) -> ASGIApp:
         """What answers: an open page, a room, or the way to where one signs in."""
-        # Some clients (Claude Code) look whether anybody is there before they ask.
         if request.method == "HEAD" and request.url.path == "/":
             return Response()
         scope = request.scope
@@ -112,16 +123,28 @@ class Site:
         return any(path == start or path.startswith(f"{start}/") for start in self._members)
 
     def _stranger(self, request: Request) -> Response:
-        if self._gate.sign_in and request.method == "GET":
-            return RedirectResponse(self._gate.sign_in, 303)
-        if "text/html" not in request.headers.get("accept", ""):
+        headers, way_in = request.headers, self._gate.sign_in
+        html = "text/html" in headers.get("accept", "")
+        seen = headers.get("sec-fetch-mode", "navigate") == "navigate"
+        if way_in and request.method == "GET" and html and seen:
+            asked = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+            query = f"?{urlencode({'next': asked})}" if asked != "/" else ""
+            if headers.get("sec-fetch-site") == "cross-site":
+                # Who follows a link from elsewhere shows no cookie; who comes from here does.
+                return self._render.page(request, "bounce.html", to=f"{way_in}/back{query}")
+            return RedirectResponse(f"{way_in}{query}", 303)
+        if not html and not headers.get("hx-request"):
             return self._said(request, 404, f"There is no {request.url.path} here.")
-        return self._said(request, 401, "You are not signed in.")
+        answer = self._said(request, 401, "You are not signed in.")
+        if way_in:
+            answer.headers["HX-Redirect"] = way_in  # the page that asked goes there
+        return answer
 
     async def _root(self, request: Request) -> Response:
-        if not self._first:
+        seen = self._shown(visitor_of(request))
+        if not seen:
             return self._render.page(request, "empty.html")
-        return RedirectResponse(self._first, 303)
+        return RedirectResponse(seen[0].start, 303)
 
     def _handlers(self) -> dict[int | type[Exception], Callable[..., Response]]:
         def known(request: Request, error: SteadError) -> Response:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from starlette.requests import Request
 from starlette.routing import BaseRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 #: The person whose house it is.
 OWNER = "owner"
@@ -35,12 +36,23 @@ class Gate(Protocol):
     #: Where one signs in: a path below the root.
     sign_in: str
 
-    def routes(self) -> Sequence[BaseRoute]:
-        """Pages that are there for who is not in yet."""
+    def routes(self, render: Any) -> Sequence[BaseRoute]:
+        """Pages that are there for who is not in yet; ``render`` is the site's ``Renderer``."""
+        ...
+
+    def check(self, request: Request) -> None:
+        """Raises a ``SteadError`` for what must not be answered, whoever asks: a foreign address,
+        or another page that would have something done."""
         ...
 
     async def visitor(self, request: Request) -> Visitor | None:
         """Who makes this request; None: nobody known."""
+        ...
+
+    async def serve(
+        self, visitor: Visitor, app: ASGIApp, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Let ``app`` answer a visitor, for as long as that one is let in."""
         ...
 
 

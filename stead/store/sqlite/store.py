@@ -54,6 +54,7 @@ from stead.store.sqlite.attaching import Attaching
 from stead.store.sqlite.claims import Asked, Claims
 from stead.store.sqlite.conversations import Conversations
 from stead.store.sqlite.demands import Asker, Demands
+from stead.store.sqlite.entries import Entries
 from stead.store.sqlite.persons import Persons
 from stead.store.sqlite.pushes import Pushes
 from stead.store.sqlite.questions import Questions
@@ -70,7 +71,7 @@ T = TypeVar("T")
 _AT_ONCE = 500
 
 
-class SqliteStore(Questions, Remembered, Persons, Conversations, Attaching, Pushes):
+class SqliteStore(Questions, Remembered, Persons, Conversations, Attaching, Pushes, Entries):
     """One file, one writer thread, two reading threads with a connection each.
 
     ``age_ms`` of waiting count in the queue as much as one ``prio``, for jobs queued from now on.

@@ -40,6 +40,12 @@ MEMBERS = {
     ("GET", "/api/v1/files/{id}"),
     ("DELETE", "/api/v1/files/{id}"),
     ("GET", "/api/v1/files/{id}/content"),
+    ("GET", "/api/v1/devices"),
+    ("DELETE", "/api/v1/devices"),
+    ("GET", "/api/v1/devices/{id}"),
+    ("DELETE", "/api/v1/devices/{id}"),
+    ("DELETE", "/api/v1/passkeys/{id}"),
+    ("POST", "/api/v1/recovery-codes"),
 }
 
 

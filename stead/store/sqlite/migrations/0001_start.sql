@@ -387,6 +387,48 @@ CREATE TABLE push_subscription (
     told_at    INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- Browsers that somebody is signed in with. What they show is kept as a hash alone.
+CREATE TABLE device (
+    id         TEXT PRIMARY KEY,
+    person     TEXT NOT NULL REFERENCES person (id),
+    token_hash TEXT NOT NULL,
+    name       TEXT NOT NULL,
+    how        TEXT NOT NULL CHECK (how IN ('code', 'recovery', 'passkey')),
+    made_at    INTEGER NOT NULL,
+    proved_at  INTEGER NOT NULL,
+    seen_at    INTEGER NOT NULL,
+    revoked_at INTEGER NOT NULL DEFAULT 0
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX device_token ON device (token_hash);
+CREATE INDEX device_person ON device (person, id) WHERE revoked_at = 0;
+
+-- WebAuthn credentials.
+CREATE TABLE passkey (
+    id         TEXT PRIMARY KEY,
+    credential TEXT NOT NULL UNIQUE,
+    person     TEXT NOT NULL REFERENCES person (id),
+    rp         TEXT NOT NULL,
+    public_key BLOB NOT NULL,
+    count      INTEGER NOT NULL,
+    name       TEXT NOT NULL,
+    made_at    INTEGER NOT NULL,
+    used_at    INTEGER NOT NULL DEFAULT 0
+) STRICT, WITHOUT ROWID;
+CREATE INDEX passkey_person ON passkey (person, id);
+
+-- Codes that sign in once: those of `stead login`, and recovery codes. Two spellings of one code
+-- (typed, in a link) are two rows with one ident. Used or over, they are deleted.
+CREATE TABLE sign_in_code (
+    hash     TEXT PRIMARY KEY,
+    ident    TEXT NOT NULL,
+    person   TEXT NOT NULL REFERENCES person (id),
+    recovery INTEGER NOT NULL,
+    made_at  INTEGER NOT NULL,
+    ends_at  INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX sign_in_code_ident ON sign_in_code (ident);
+CREATE INDEX sign_in_code_person ON sign_in_code (person, recovery);
+
 -- Lines on their way into memory/YYYY-MM-DD.md; deleted once they are on disk there.
 CREATE TABLE dayline (
     id   INTEGER PRIMARY KEY AUTOINCREMENT,
