@@ -319,7 +319,7 @@ class Gateway:
                 *upkeep_routes(self._home, store, daily, retention, keys, most, memory, handed),
                 *Backends(routes, keys).routes(),
                 *owner_memory.routes(self._home, reload, keys, most),
-                *ServiceRoutes(light, keys).routes(),
+                *ServiceRoutes(light, keys, door, max_body=most).routes(),
                 *MemoryRoutes(memory, keys).routes(),
                 *people.routes(store, keys, flow, service, most),
                 *reviews.routes(keys, most),

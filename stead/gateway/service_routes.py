@@ -12,20 +12,24 @@ from starlette.routing import Route
 
 from stead.gateway.auth import Keys
 from stead.gateway.http import Json
+from stead.gateway.voice_routes import Voice
+from stead.inference.door import Door
 from stead.services.supervisor import Services
 from stead.services.trial import trial
 
 
 class ServiceRoutes:
-    """``/api/v1/services``, with the owner's key."""
+    """``/api/v1/services`` and ``/api/v1/voice``, with the owner's key."""
 
-    def __init__(self, services: Services, keys: Keys) -> None:
+    def __init__(self, services: Services, keys: Keys, door: Door, *, max_body: int) -> None:
+        self._voice = Voice(door, keys, max_body=max_body)
         self._services = services
         self._keys = keys
 
     def routes(self) -> list[Route]:
         route = self._keys.owner_route
         return [
+            *self._voice.routes(),
             route("/services", self._list, "GET", about="The light services and how they are"),
             route("/services/{name}/start", self._start, "POST", about="Start one"),
             route(

@@ -42,6 +42,11 @@ class Door:
         record = self.plane.read(Api.CHAT, who, body)
         return await (pipe := Pipe()).answer(self.plane.answer(record, pipe))
 
+    async def ask(self, api: Api, who: Who, body: bytes, content_type: str) -> DoorAnswer:
+        """Answer a request of any shape; as :meth:`chat`."""
+        record = self.plane.read(api, who, body, content_type)
+        return await (pipe := Pipe()).answer(self.plane.answer(record, pipe))
+
     def models(self) -> list[dict[str, object]]:
         """The entries of ``/v1/models``."""
         return self._names.entries()

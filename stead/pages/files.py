@@ -29,6 +29,9 @@ def room(house: House) -> Room:
         "Files",
         [
             Route("/files", files.take, methods=["POST"]),
+            Route("/files/voice", files.voice, methods=["GET"]),
+            Route("/files/voice/words", files.words, methods=["POST"]),
+            Route("/files/voice/sound", files.sound, methods=["POST"]),
             Route("/files/{id}", files.give, methods=["GET"]),
             Route("/files/{id}", files.drop, methods=["DELETE"]),
         ],
@@ -56,6 +59,25 @@ class _Files:
     async def give(self, request: Request) -> Response:
         """The bytes of a file, or a part of them."""
         return _Passed(self._house.api(request), request)
+
+    async def voice(self, request: Request) -> Response:
+        """Whether one can speak, and be spoken to."""
+        return JSONResponse(await self._house.api(request).get("/api/v1/voice"))
+
+    async def words(self, request: Request) -> Response:
+        """The words of a recording."""
+        return await self._passed(request, "/api/v1/voice/words")
+
+    async def sound(self, request: Request) -> Response:
+        """A text, spoken."""
+        return await self._passed(request, "/api/v1/voice/sound")
+
+    async def _passed(self, request: Request, path: str) -> Response:
+        async with self._house.api(request).stream("POST", path, coming=request.receive) as answer:
+            status, headers, pieces = answer
+            told = b"".join([piece async for piece in pieces])
+        kind = dict(headers).get(b"content-type", b"application/json").decode("latin-1")
+        return Response(told, status, media_type=kind, headers={"cache-control": "no-store"})
 
     async def drop(self, request: Request) -> Response:
         """One that was not sent after all."""
