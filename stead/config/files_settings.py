@@ -1,4 +1,4 @@
-"""Settings of files that are handed in with messages (docs/files.md).
+"""Settings of files that are handed in with messages (docs/attachments.md).
 
 Annotations are evaluated here, by Python itself, as in :mod:`stead.config.settings`.
 """
