@@ -144,7 +144,7 @@ def test_who_is_signed_out_is_so_at_once(screen: Screen) -> None:
 
 def test_without_javascript_a_code_is_enough(screen: Screen) -> None:
     """Signing in, looking and signing out need no script."""
-    page = screen.page("/", key=False, js=False)
+    page = screen.page("/devices", key=False, js=False)
     assert not page.get_by_role("button", name="passkey").count()
     by_code(page, login(screen)["code"].lower())
     page.get_by_role("heading", name="Devices").wait_for()
