@@ -9,7 +9,7 @@ WORKERS ?= 2
 SOURCES := stead tests scripts $(wildcard bench)
 
 .DEFAULT_GOAL := help
-.PHONY: help up services test model bench bench-memory bench-inference fmt lock clean
+.PHONY: help up services test model bench bench-front bench-memory bench-inference fmt lock clean
 
 help:  ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile
@@ -39,6 +39,9 @@ bench: $(VENV)/.dev $(VENV)/.compiled  ## Measure; prints the figures
 
 bench-memory: $(VENV)/.dev  ## How well memory finds (LoCoMo); ARGS="--data PATH --tool PATH --words-only"
 	$(VENV)/bin/python -m bench.locomo $(ARGS)
+
+bench-front: $(VENV)/.dev $(VENV)/.compiled  ## Measure the page in a real browser (needs chromium)
+	$(VENV)/bin/python -m bench front $(ARGS)
 
 bench-inference: $(VENV)/.dev $(VENV)/.compiled  ## Measure the model door beside nginx; PEERS="litellm vllm-router" for more
 	STEAD_BENCH_PEERS="$(PEERS)" $(VENV)/bin/python -m bench inference $(ARGS)
