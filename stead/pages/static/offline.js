@@ -1,6 +1,7 @@
 // The page shown offline: it looks whether the house is there again, ever more seldom.
 (() => {
   "use strict";
+  if (location.pathname === "/offline") return; // looked at for itself: nothing was asked for
   let wait = 1000;
   let timer;
   const look = async () => {
@@ -8,7 +9,7 @@
     try {
       const answer = await fetch("/healthz", { cache: "no-store" });
       if (answer.ok) {
-        if (location.pathname === "/offline") location.replace("/"); else location.reload();
+        location.reload();
         return;
       }
     } catch { /* not yet */ }
