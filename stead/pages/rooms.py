@@ -14,15 +14,7 @@ from stead.pages.render import Renderer
 from stead.pages.visitor import Visitor, visitor_of
 
 #: A module each, with ``def room(house: House) -> Room``. Their order is that of the navigation.
-ROOMS: tuple[str, ...] = (
-    "memory",
-    "costs",
-    "people",
-    "files",
-    "signin.room",
-    "notices",
-    "settings",
-)
+ROOMS: tuple[str, ...] = ("chat", "memory", "costs", "people", "files", "notices", "settings")
 
 
 @dataclass(frozen=True, slots=True)
