@@ -3,14 +3,11 @@ happens to the line, and with nothing but a keyboard, a phone, or no JavaScript.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.story.browser import Screen, axe, chromium
-from tests.story.house import House, house_in
+from tests.story.browser import Screen, axe
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -19,7 +16,7 @@ WORDS = " ".join(f"word{n}" for n in range(80))
 
 
 def said(page: Page, role: str = "assistant") -> list[str]:
-    return page.locator(f".msg.{role}[data-seq] > .body").all_inner_texts()
+    return list(page.locator(f".msg.{role}[data-seq] > .body").all_inner_texts())
 
 
 def send(page: Page, text: str) -> None:
@@ -177,26 +174,18 @@ def test_nothing_in_the_way_of_anybody(screen: Screen, dark: bool) -> None:
         page.context.close()
 
 
-@pytest.fixture
-def alone(tmp_path: Path) -> Iterator[Screen]:
-    """A house that may be broken, and a browser before it."""
-    for house in house_in(tmp_path):
-        house.all_up()
-        with chromium(house) as screen:
-            yield screen
-
-
-def test_the_gateway_is_killed_while_it_answers(alone: Screen) -> None:
+def test_the_gateway_is_killed_while_it_answers(screen: Screen) -> None:
     """kill -9 in mid-answer: the page comes back by itself and has each word once; what was typed
     meanwhile is sent, once."""
-    house: House = alone.house
-    page = alone.page("/chat?s=main")
+    house = screen.house
+    page = screen.page("/chat?s=killed")
     send(page, f"[[slow 40]] [[say {WORDS}]] tell me")
     page.locator(".msg.live", has_text="word3").wait_for()
     house.kill("gateway")
     send(page, "[[say after]]")
     page.locator(".msg.waits", has_text="waits for the line").wait_for()
     house.start("gateway")
+    house.until(house.whole, 60, "gateway and node")
     answered(page, "after")
     assert said(page) == [WORDS, "after"]
     assert len(said(page, "owner")) == 2
