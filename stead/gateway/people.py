@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 
 from starlette.requests import Request
 from starlette.types import Scope
@@ -50,8 +50,6 @@ class People:
         self._by_id: dict[str, Person] = {}
         self._by_name: dict[str, Person] = {}
         self._gone: dict[str, str] = {}
-        self.when_gone: list[Callable[[str], Awaitable[None]]] = []
-        """Told the id of who was removed."""
 
     def hold(self, rows: Iterable[Person]) -> None:
         """Take them as they are now."""

@@ -132,8 +132,6 @@ class PeopleRoutes:
     async def _remove(self, request: Request) -> Response:
         row = await self._store.remove_person(request.path_params["name"])
         await self._keys.refresh()
-        for tell in self._keys.people.when_gone:
-            await tell(row.id)
         stopped = await self._stop(row.id)
         told = shown(row, await self._store.view_spent())
         return Json({**told, "stopped": stopped})

@@ -90,6 +90,10 @@ KEPT: dict[str, frozenset[str]] = {
     "node": frozenset({"id", "name", "key_hash", "boot", "labels", "version", "facts"}),
     "key": frozenset({"id", "name", "key_hash", "scope"}),
     "person": frozenset({"id", "name", "called", "scope", "tools"}),
+    "device": frozenset({"id", "person", "token_hash", "name", "how"}),
+    "passkey": frozenset({"id", "credential", "person", "rp", "public_key", "name"}),
+    "sign_in_code": frozenset({"hash", "ident", "person"}),
+    "push_subscription": frozenset({"id", "person", "device", "endpoint", "p256dh", "auth"}),
     "dayline": frozenset({"text"}),  # see _lines
     "fact": frozenset({"name", "value"}),
     "pruning": frozenset({"rule"}),

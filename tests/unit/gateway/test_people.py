@@ -46,6 +46,10 @@ MEMBERS = {
     ("DELETE", "/api/v1/devices/{id}"),
     ("DELETE", "/api/v1/passkeys/{id}"),
     ("POST", "/api/v1/recovery-codes"),
+    ("GET", "/api/v1/push"),
+    ("POST", "/api/v1/push"),
+    ("POST", "/api/v1/push/test"),
+    ("DELETE", "/api/v1/push/{id}"),
 }
 
 
