@@ -50,6 +50,9 @@ MEMBERS = {
     ("POST", "/api/v1/push"),
     ("POST", "/api/v1/push/test"),
     ("DELETE", "/api/v1/push/{id}"),
+    ("GET", "/api/v1/voice"),
+    ("POST", "/api/v1/voice/words"),
+    ("POST", "/api/v1/voice/sound"),
 }
 
 
