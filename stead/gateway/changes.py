@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from stead.core.errors import BadRequest, NotFound, SteadError
 from stead.core.news import News
+from stead.core.people import OWNER
 from stead.core.storage import Store, View
 from stead.gateway.auth import Keys
 from stead.gateway.http import Endpoint, Json, comment, number, sse, stream
@@ -36,6 +37,8 @@ class Changes:
 
     A change is ``{"topic", "id", "row"}``; its row is as the list of its topic has it: ``job``,
     ``approval``, ``grant``, ``node``; or ``status`` whole. ``row`` null: it is not there any more.
+    ``whole`` false (in the stream: ``again``): not all changes since then are known, so look at
+    your lists anew; what comes from that ``place`` on is told.
     """
 
     def __init__(self, store: Store, news: News, status: Status, keys: Keys) -> None:
@@ -64,8 +67,11 @@ class Changes:
         topics = _topics(request)
         if place < 0:
             return Json({"place": str(self._news.place), "whole": True, "changes": []})
-        whole = self._news.knows(place)
-        place, changes = await self._look(place, topics)
+        whole, changes = self._news.knows(place), list[View]()
+        if whole:
+            place, changes = await self._look(place, topics)
+        else:
+            place = self._news.place
         for topic in _STATES:
             changes += await self._state(topic) if topic in topics else []
         return Json({"place": str(place), "whole": whole, "changes": changes})
@@ -85,9 +91,9 @@ class Changes:
         else:
             yield b": stead\n\n"  # so that who asks knows that it has begun
         async with self._looked_at(topics):
-            for topic in _STATES:
-                for change in await self._state(topic) if topic in topics else ():
-                    yield _event(change)
+            there = [await self._state(topic) for topic in _STATES if topic in topics]
+            if there:
+                yield b"".join(_event(one) for state in there for one in state) + _place(place)
             while not news.closed:
                 if not await news.wait(place, _BEAT_S):
                     yield comment("nothing new")
@@ -98,9 +104,8 @@ class Changes:
                     yield sse({}, event="again", ident=str(place))
                     continue
                 at, changes = await self._look(place, topics)
-                yield b"".join(_event(one) for one in changes) + (
-                    sse({}, event="place", ident=str(at)) if changes else b": \n\n"
-                )
+                if changes:
+                    yield b"".join(_event(one) for one in changes) + _place(at)
                 place = at
         yield b"retry: 500\n" + comment("is being stopped; connect again")
 
@@ -115,7 +120,8 @@ class Changes:
         found: list[View] = []
         if "job" in by:
             page = await self._store.view_jobs(ids=by["job"], limit=_MOST)
-            found += [_change("job", row["id"], row) for row in page["jobs"]]
+            told = self._keys.people.told
+            found += [_change("job", row["id"], told(row, OWNER)) for row in page["jobs"]]
         if "approval" in by:
             page = await self._store.view_approvals(state="", jobs=by["approval"], limit=_MOST)
             rows = page["approvals"]
@@ -195,6 +201,11 @@ def _change(topic: str, ident: str, row: View | None, **more: Any) -> View:
 
 def _event(change: View) -> bytes:
     return sse(change, event=change["topic"])
+
+
+def _place(place: int) -> bytes:
+    """Ends changes that are told together: where one is with them."""
+    return sse({}, event="place", ident=str(place))
 
 
 def _topics(request: Request) -> frozenset[str]:

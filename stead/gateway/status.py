@@ -60,7 +60,10 @@ class Status:
 
     async def nodes(self) -> list[View]:
         found = []
-        for node in await self._store.nodes():
+        nodes = await self._store.nodes()
+        held = {node.id: self._queue.held_by(node.id) for node in nodes}
+        known = await self._jobs([job for jobs in held.values() for job in jobs])
+        for node in nodes:
             idle = self._presence.idle_s(node.id)
             found.append(
                 {
@@ -70,6 +73,7 @@ class Status:
                     if idle is not None
                     else node.last_seen,
                     "running": self._queue.running(node.id),
+                    "doing": [known[job] for job in held[node.id] if job in known],
                     "labels": list(node.labels),
                     "revoked": node.revoked,
                     "draining": node.draining and not node.revoked,
@@ -79,6 +83,14 @@ class Status:
                 }
             )
         return found
+
+    async def _jobs(self, ids: list[str]) -> dict[str, View]:
+        """What jobs are about, by their ids."""
+        if not ids:
+            return {}
+        rows = (await self._store.view_jobs(ids=ids, limit=len(ids)))["jobs"]
+        fields = ("id", "text", "kind", "session", "started_at")
+        return {row["id"]: {name: row[name] for name in fields} for row in rows}
 
     async def whole(self) -> View:
         """Everything `stead status` shows."""

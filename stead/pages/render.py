@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -13,7 +14,7 @@ from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from stead.pages import seen, words
+from stead.pages import plain, seen, words
 from stead.pages.forms import address
 from stead.pages.visitor import visitor_of
 
@@ -46,6 +47,7 @@ class Renderer:
         self.filters = self._templates.filters
         """Filters of templates, by name."""
         self.filters.update(words.FILTERS, ago=_ago, **seen.FILTERS)
+        self.filters.update(plain=plain.plain, line=plain.line, cut=plain.cut)
         self.known["m"] = self._templates.get_template("macros.html").module
 
     def page(
@@ -56,6 +58,7 @@ class Renderer:
         given = {
             "visitor": request.scope.get("stead.visitor"),
             "path": request.url.path,
+            "counts": request.scope.get("stead.counts", {}),
             "theme": theme if theme in ("light", "dark") else "",
             **context,
         }
@@ -66,6 +69,11 @@ class Renderer:
             html = found.render(given)
         headers = {"Cache-Control": "no-store", "Vary": "HX-Request"}
         return HTMLResponse(html, status, headers)
+
+    def macro(self, template: str, name: str) -> Callable[..., str]:
+        """A macro of a template, to be called with what it takes: HTML that is the same for all."""
+        found: Callable[..., str] = getattr(self._templates.get_template(template).module, name)
+        return found
 
     def part(self, request: Request, template: str, block: str, **context: Any) -> str:
         """One block of a template, as text: for an event of a stream."""

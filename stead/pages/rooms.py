@@ -14,7 +14,21 @@ from stead.pages.render import Renderer
 from stead.pages.visitor import Visitor, visitor_of
 
 #: A module each, with ``def room(house: House) -> Room``. Their order is that of the navigation.
-ROOMS: tuple[str, ...] = ("chat", "memory", "costs", "people", "files", "notices", "settings")
+ROOMS: tuple[str, ...] = (
+    "chat",
+    "jobs",
+    "approvals",
+    "memory",
+    "costs",
+    "health",
+    "nodes",
+    "people",
+    "files",
+    "signin.room",
+    "notices",
+    "settings",
+    "live",
+)
 
 
 @dataclass(frozen=True, slots=True)

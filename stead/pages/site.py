@@ -61,7 +61,8 @@ class Site:
     def __init__(self, api: ASGIApp, key: str, gate: Gate) -> None:
         static = Static()
         self._render = Renderer(asset=static.url)
-        house = House(lambda visitor: Api(api, key, visitor), self._render)
+        self._asked: Callable[[Visitor], Api] = lambda visitor: Api(api, key, visitor)
+        house = House(self._asked, self._render)
         rooms = make(house)
         self._gate = gate
         self._render.known.update(rooms_of=partial(_seen, rooms), letters_of=letters)
@@ -117,7 +118,18 @@ class Site:
         if not visitor.owner and not self._may(request.url.path):
             return self._said(request, 403, "This room is for the owner of the house.")
         scope["stead.visitor"] = visitor
+        if visitor.owner and _whole_page(request):
+            scope["stead.counts"] = await self._counts(visitor)
         return self._rooms
+
+    async def _counts(self, visitor: Visitor) -> dict[str, int]:
+        """What waits, by room, for the navigation; open pages have it from their stream."""
+        try:
+            return {
+                "approvals": (await self._asked(visitor).get("/api/v1/approvals", limit=1))["open"]
+            }
+        except SteadError:
+            return {}
 
     def _may(self, path: str) -> bool:
         return any(path == start or path.startswith(f"{start}/") for start in self._members)
@@ -172,6 +184,16 @@ class Site:
             )
             return failed(astray)
         return self._render.page(request, "error.html", status=status, code=status, words=words)
+
+
+def _whole_page(request: Request) -> bool:
+    """Whether a browser comes for a page with its navigation."""
+    head = request.headers
+    return (
+        request.method == "GET"
+        and "text/html" in head.get("accept", "")
+        and head.get("hx-request") != "true"
+    )
 
 
 def _seen(rooms: list[Room], visitor: Visitor | None) -> list[Room]:

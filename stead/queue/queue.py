@@ -186,6 +186,10 @@ class Queue:
         """The nodes of all jobs that are running, one entry a job."""
         return [holder for _, holder in self._held.values()]
 
+    def held_by(self, node_id: str, most: int = 20) -> list[str]:
+        """The jobs that a node works on, the oldest first, at most so many."""
+        return sorted(job for job, (_, holder) in self._held.items() if holder == node_id)[:most]
+
     def running(self, node_id: str) -> int:
         return sum(1 for _, holder in self._held.values() if holder == node_id)
 
