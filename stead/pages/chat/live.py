@@ -12,6 +12,7 @@ from starlette.responses import StreamingResponse
 
 from stead.gateway.http import sse
 from stead.pages.chat.given import shown
+from stead.pages.chat.markdown import harmless
 from stead.pages.inside import Api
 
 View = dict[str, Any]
@@ -58,7 +59,7 @@ async def _drawn(request: Request, event: bytes, one: Draw, standing: Draw) -> b
             for name in ("seq", "id", "role", "turn", "job_id", "external_id", "replaces")
         }
         drawn["html"] = one(request, message)
-        drawn["words"] = "" if message["role"] == "owner" else message["text"][:400]
+        drawn["words"] = "" if message["role"] == "owner" else harmless(message["text"][:400])
         return sse(drawn, event="message", ident=fields.get(b"id", b"").decode())
     if kind == b"state":
         state = msgspec.json.decode(fields[b"data"])

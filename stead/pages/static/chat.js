@@ -8,6 +8,8 @@
   const session = talk.dataset.session;
   const log = one("#log"), end = one("#end"), form = one("#compose"), text = one("#text");
   const standing = one("#standing"), older = one("#older"), stop = one("#stop");
+  // Characters that turn the direction of writing: as in chat/markdown.py.
+  const TURNS = /[\u202a-\u202e\u2066-\u2069\u061c\u200e\u200f\u2028\u2029]/g;
   const KEEP = 300, MOST = 600; // messages in the page, at the bottom and while one reads older ones
   const box = `stead-out:${talk.dataset.person}:`, draft = `stead-draft:${talk.dataset.person}:${session}`;
   const past = Number(talk.dataset.before) > 0; // a page of older messages: nothing is appended
@@ -96,13 +98,13 @@
   const token = ({ job, text: words }) => {
     if (cut) return;
     const place = (liveOf(job) || begin(job)).querySelector(".body").firstChild;
-    place.appendData(words);
+    place.appendData(words.replace(TURNS, ""));
     follow();
   };
   const doing = ({ job, text: words }) => {
     if (cut) return;
     const list = one(".doing", liveOf(job) || begin(job));
-    list.append(make("li", { textContent: words }));
+    list.append(make("li", { textContent: words.replace(TURNS, "") }));
     while (list.children.length > 6) list.firstChild.remove();
     follow();
   };
