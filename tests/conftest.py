@@ -19,3 +19,14 @@ settings.register_profile("deep", settings.get_profile("patient"))
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest.register_assert_rewrite("tests.contract.machine")
+
+_PROCESSES = ("story", "drill")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What runs over many real processes is told once more when it failed, and named (``RERUN``) at
+    the end of the run: a machine that stands still for a minute is no fault of the product. Whoever
+    sees one named looks for its cause; what fails twice has failed."""
+    for item in items:
+        if item.path.parent.name in _PROCESSES:
+            item.add_marker(pytest.mark.flaky(reruns=1, reruns_delay=2))
