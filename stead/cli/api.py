@@ -41,6 +41,7 @@ class Api:
 
     ``check`` is called once it turns out that no gateway is there: what may be wrong with the
     configuration is told then (by a ``ConfigError``), and costs nothing where one answers.
+    ``most_s``: how long an answer is waited for.
     """
 
     def __init__(
@@ -50,11 +51,13 @@ class Api:
         url: str = "",
         key: str = "",
         check: Callable[[], object] = lambda: None,
+        most_s: float = 30.0,
     ) -> None:
         self.url = url.rstrip("/") or address.url
         self._address = address
         self._key = key
         self._check = check
+        self._most_s = most_s
 
     def get(self, path: str, **filters: object) -> Any:
         """GET ``path``; filters that are None or empty are left out."""
@@ -92,14 +95,19 @@ class Api:
         Raises ``GatewayAway`` when the gateway cannot be reached, ``ConnectionBroke``
         when the stream is cut.
         """
+        with self.stream(f"/api/v1/jobs/{quote(job_id)}/events", last) as exchange:
+            yield from events(iter(exchange))
+
+    def stream(self, path: str, last: str = "") -> Exchange:
+        """A stream of events from after ``last`` on, to be read by ``events`` and closed."""
         headers = {"Accept": "text/event-stream"}
         if last:
             headers["Last-Event-ID"] = last
-        path = f"/api/v1/jobs/{quote(job_id)}/events"
-        with self._open("GET", path, headers, timeout=SILENCE_S) as exchange:
-            if exchange.status != 200:
+        exchange = self._open("GET", path, headers, timeout=SILENCE_S)
+        if exchange.status != 200:
+            with exchange:
                 raise refusal(exchange.status, exchange.read())
-            yield from events(iter(exchange))
+        return exchange
 
     def _open(
         self,
@@ -107,11 +115,13 @@ class Api:
         path: str,
         headers: dict[str, str],
         body: bytes | Pieces = b"",
-        timeout: float = 30.0,
+        timeout: float = 0.0,
     ) -> Exchange:
         try:
-            all_ = {**self._headers(), **headers}
-            opened = Exchange(self.url, method, path, headers=all_, body=body, timeout=timeout)
+            opened = Exchange(
+                self.url, method, path, headers={**self._headers(), **headers}, body=body,
+                connect_timeout=min(3.0, self._most_s), timeout=timeout or self._most_s,
+            )  # fmt: skip
         except GatewayAway:
             self._check()
             raise

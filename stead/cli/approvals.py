@@ -11,6 +11,7 @@ from stead.cli import show
 from stead.cli.common import (
     FAILED,
     Cli,
+    harmless,
     json_option,
     look,
     one_line,
@@ -71,10 +72,10 @@ def words(row: dict[str, Any]) -> Iterator[str]:
     """A question, line by line."""
     name = short(row["id"])
     yield style(f"{name}: {_state(row)}", bold=True)
-    yield from (f"  {line}" for line in str(row["preview"]).splitlines())
+    yield from (f"  {line}" for line in harmless(str(row["preview"])).splitlines())
     if row["kind"] == "call":
-        yield f"  in full:    {row['tool']} {row['args']}"
-        yield f"  why:        {row['why']}"
+        yield harmless(f"  in full:    {row['tool']} {row['args']}")
+        yield harmless(f"  why:        {row['why']}")
     if row["foreign"]:
         yield "  careful:    it had read text that others wrote, which may be what wanted this"
     yield f"  asked:      {when(row['asked_at'])}, step {row['seq']} of job {short(row['job_id'])}"

@@ -161,16 +161,23 @@ def size(count: int) -> str:
     return f"{count} bytes"
 
 
-_CONTROLS = {
+_CONTROLS: dict[int, int | str | None] = {
     **{code: 0x2400 + code for code in range(32) if chr(code) not in "\t\n"},
     **dict.fromkeys(range(0x7F, 0xA0), 0xFFFD),
+    # What turns the direction of writing (Unicode annex 9): a name or a command could read
+    # otherwise than it is. Text in a language written from the right needs none of them.
+    **dict.fromkeys((*range(0x202A, 0x202F), *range(0x2066, 0x206A)), 0xFFFD),
+    **dict.fromkeys((0x061C, 0x200E, 0x200F)),
+    **dict.fromkeys((0x2028, 0x2029), "\n"),
+    **dict.fromkeys(range(0xD800, 0xE000), 0xFFFD),  # halves of characters cannot be written
 }
 
 
 def harmless(text: str) -> str:
-    """``text`` with control characters made visible: what a model or a file says could else
-    move the cursor, rename the window, or hide a line of the terminal it is shown on."""
-    return text.translate(_CONTROLS)
+    """``text`` with control characters made visible, and those that turn the direction of writing:
+    what a model or a file says could else move the cursor, rename the window, or hide a line of
+    the terminal it is shown on."""
+    return text.replace("\r\n", "\n").translate(_CONTROLS)
 
 
 def for_eyes(text: str, stream: Any) -> str:

@@ -58,6 +58,8 @@ class Heard:
 
     type: str
     text: str
+    id: str = field(default="", compare=False)
+    """Where one is after it, to go on from there."""
 
 
 def send(
@@ -70,6 +72,7 @@ def send(
     nodes: Mapping[str, Sequence[str]] | None = None,
     off_the_record: bool = False,
     files: Sequence[str] = (),
+    replaces: str = "",
     patience_s: float = PATIENCE_S,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Sent:
@@ -79,10 +82,10 @@ def send(
     connection is the same message. A gateway that cannot be reached at all
     raises ``GatewayAway`` at once: nothing was sent. ``nodes`` are lists of what it
     ``needs``, and of the nodes to ``prefer`` and to ``avoid``; ``files`` are ids of what was
-    handed in before.
+    handed in before. ``replaces``: the message of the owner's whose place it takes.
     """
     body: dict[str, Any] = {"text": text, "external_id": uuid7()}
-    wishes = {"session": session, "mark": mark, "channel": channel}
+    wishes = {"session": session, "mark": mark, "channel": channel, "replaces": replaces}
     body |= {name: value for name, value in wishes.items() if value}
     body |= {"off_the_record": True} if off_the_record else {}
     body |= {"files": list(files)} if files else {}
@@ -103,26 +106,31 @@ def follow(
     api: Api,
     job_id: str,
     *,
+    last: str = "",
     patience_s: float = PATIENCE_S,
     sleep: Callable[[float], None] = time.sleep,
+    lost: Callable[[str], None] = lambda why: None,
 ) -> Iterator[Heard | End]:
-    """What happens in a job, its end last. A lost connection goes on where it broke off.
+    """What happens in a job after the event ``last``, its end last. A lost connection goes on
+    where it broke off; ``lost`` is told why, and nothing when it is there again.
 
     Raises ``GatewayAway`` when the gateway stays away longer than ``patience_s``.
     """
-    last = ""
     until = 0.0
     tries = 0
     while True:
         try:
             for event in api.job_events(job_id, last):
+                if tries:
+                    lost("")
                 last, until, tries = event.id or last, 0.0, 0
                 data = json.loads(event.data) if event.data else {}
                 if event.type == "end":
                     yield _end(data, job_id)
                     return
-                yield Heard(event.type, str(data.get("text", "")))
+                yield Heard(event.type, str(data.get("text", "")), last)
         except GatewayAway as error:
+            lost(error.message)
             until = until or time.monotonic() + patience_s
             if time.monotonic() >= until:
                 more = f"The message is recorded; its answer will be at `stead why {short(job_id)}`"
@@ -158,4 +166,5 @@ def _end(data: dict[str, Any], job_id: str) -> End:
         waiting_for=str(data.get("waiting_for") or ""),
         job_id=str(data.get("job_id") or job_id),
         message_id=str(data.get("message_id") or ""),
+        approval=str(data.get("approval") or ""),
     )

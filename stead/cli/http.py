@@ -107,7 +107,9 @@ class Exchange:
         self.close()
 
     def close(self) -> None:
-        """Cut the connection."""
+        """Cut the connection, also for another thread that waits on it."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
 
     def read(self) -> bytes:

@@ -51,7 +51,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "services": ("stead.cli.services:services", "List, start, stop and try the light services."),
     "node": (
         "stead.cli.node:node",
-        "Run a node here; invite, join, list, drain, retire or revoke one.",
+        "Run a node here; invite, join, list, drain, retire, revoke.",
     ),
     "gateway": ("stead.cli.run:gateway", "Run the gateway alone, in the foreground."),
     "chaos": ("stead.cli.chaos:chaos", "Break a stead of its own on purpose, and judge."),
@@ -59,6 +59,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "prices": ("stead.cli.prices:prices", "Show what your models cost; renew the list."),
     "secret": ("stead.cli.secret:secret", "Keep values that tools use without seeing them."),
     "key": ("stead.cli.key:key", "Print your key; make, list and revoke keys of programs."),
+    "completion": ("stead.cli.completion:completion", "Make the Tab key of a shell know stead."),
+    "help": ("stead.cli.help:help_", "Explain a topic, or a command."),
     "version": ("stead.cli.version:version", "Print the version."),
 }
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from stead.config.address import (
         Address,
+        dumb_terminal,
         editor,
         find,
         home_dir,
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
 _NAMES = {
     "address": (
         "Address",
+        "dumb_terminal",
         "editor",
         "find",
         "home_dir",
@@ -122,6 +124,7 @@ __all__ = [
     "child_environment",
     "describe",
     "drafted",
+    "dumb_terminal",
     "edit",
     "editor",
     "file_text",

@@ -37,8 +37,13 @@ def home_dir() -> Path:
 
 
 def no_color() -> bool:
-    """Whether the user asked for no colours (no-color.org)."""
-    return bool(os.environ.get("NO_COLOR"))
+    """Whether the user asked for no colours (no-color.org), or the terminal knows none."""
+    return bool(os.environ.get("NO_COLOR")) or dumb_terminal()
+
+
+def dumb_terminal() -> bool:
+    """Whether the terminal can do no more than show one line after the other (``TERM``)."""
+    return os.environ.get("TERM", "") in ("", "dumb", "unknown")
 
 
 def editor() -> str:

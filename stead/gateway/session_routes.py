@@ -179,16 +179,21 @@ class Sessions:
         if where is None and after:
             where = Where(number(after, "after", -1))
         most = number(query.get("most"), "most", -1)
-        told = self._told(_session(request), where, most, bool(query.get("read")))
+        told = self._told(
+            _session(request), where, most, bool(query.get("read")), bool(query.get("quiet"))
+        )
         await stream(receive, send, told)
 
     async def _told(
-        self, session: str, where: Where | None, most: int, read: bool
+        self, session: str, where: Where | None, most: int, read: bool, quiet: bool
     ) -> AsyncIterator[bytes]:
+        """``quiet``: without what is said while an answer comes, for who follows its job."""
         yield comment("is there")
         async for told in self._conversations.watch(session, where):
             if told is None:
                 yield comment("is there")
+                continue
+            if quiet and told.type not in ("message", "state"):
                 continue
             data = _as_called(told.data, "session" if told.type == "message" else "id")
             if told.type == "message" and most >= 0:
