@@ -4,8 +4,8 @@ VENV   := .venv
 PIP    := $(VENV)/bin/python -m pip --disable-pip-version-check --quiet install
 LOCKED := --require-hashes --no-deps
 UV     ?= uv
-# Most tests wait most of the time: two at a time also on two cores. 0: one after the other.
-WORKERS ?= 2
+# Most tests wait most of the time: three at a time also on two cores. 0: one after the other.
+WORKERS ?= 3
 SOURCES := stead tests scripts $(wildcard bench)
 
 .DEFAULT_GOAL := help
