@@ -114,8 +114,9 @@ async def test_many_at_once_share_the_room(tmp_path: Path) -> None:
         return True
 
     done = await asyncio.gather(*map(one, range(10)))
-    assert 1 <= sum(done) <= 4
+    assert sum(done) <= 4  # it may be none, where all of them were half there
     assert sum(path.stat().st_size for path in blobs.folder.rglob("*") if path.is_file()) <= 8e6
+    assert await one(10) is (sum(done) < 4)  # and none of them holds room that it does not have
 
 
 async def test_a_full_disk_is_said(tmp_path: Path) -> None:

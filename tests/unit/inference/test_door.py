@@ -114,7 +114,9 @@ async def test_roles_and_names(scripted: Running) -> None:
             await read(await door.chat(chat("hello", name), CHAT))
             assert scripted.calls[-1].model == "vendor/paid-1"
         assert "role main is paid" in made.purse.rows[0]["reason"]
-        assert door.profile("light") == ModelProfile("free", "native", "full", 128_000)
+        assert door.profile("light") == ModelProfile(
+            "free", "native", "full", 128_000, seeing="free"
+        )
         assert [entry["id"] for entry in door.models()][:3] == ["free", "paid", "main"]
         with pytest.raises(UnknownModel, match="free, paid") as caught:
             await door.chat(chat("hello", "gpt-9"), CHAT)
