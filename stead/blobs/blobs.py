@@ -61,6 +61,7 @@ class Blobs:
         self._bounds = bounds
         self._used = -1
         self._coming = 0
+        self._writing: set[str] = set()
         self._held: Counter[str] = Counter()
         """By hash: bytes that nothing names yet, and something soon will."""
         self._tidying = asyncio.Lock()
@@ -99,8 +100,9 @@ class Blobs:
         Raises ``FileTooLarge``, ``NoRoom``, and what the pieces raise; nothing stays then.
         """
         bounds = self._bounds()
-        part = _Part(self.folder / f"{_PART}{uuid7()}")
-        counted = 0
+        name, counted = f"{_PART}{uuid7()}", 0
+        part = _Part(self.folder / name)
+        self._writing.add(name)
         try:
             await asyncio.to_thread(self._check, bounds, size)
             gathered: list[bytes] = []
@@ -135,6 +137,7 @@ class Blobs:
         finally:
             self._coming -= counted
             await asyncio.to_thread(part.drop)
+            self._writing.discard(name)
 
     def _check(self, bounds: Bounds, more: int) -> None:
         if more > bounds.most:
@@ -173,8 +176,10 @@ class Blobs:
                 else:
                     path.unlink(missing_ok=True)
                     many += 1
-            if not self._coming:
-                for path in self.folder.glob(f"{_PART}*"):
+            # Listed before it is looked which are being written: what comes later is not among
+            # them, and what is whole by then has another name.
+            for path in list(self.folder.glob(f"{_PART}*")):
+                if path.name not in self._writing:
                     path.unlink(missing_ok=True)
                     many += 1
             self._used = used
